@@ -1,0 +1,37 @@
+//! The only place where real time becomes `Mono`.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::quantity::Mono;
+
+/// The process's monotonic clock. Copies agree with each other.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// A clock that reads zero now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    /// Time since the start.
+    #[must_use]
+    pub fn now(self) -> Mono {
+        Mono(i64::try_from(self.start.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// The instant at which this clock reads `at`.
+    #[must_use]
+    pub fn instant(self, at: Mono) -> Instant {
+        self.start + Duration::from_millis(u64::try_from(at.0).unwrap_or(0))
+    }
+}
+
+/// Unix time in ms; before 1970 it is 0.
+#[must_use]
+pub fn wall_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

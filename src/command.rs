@@ -1,0 +1,68 @@
+//! What the controller orders, and how long the order holds.
+
+use crate::quantity::{Milliamp, Mono};
+
+/// What a device task may send to a charger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Contact {
+    /// Nothing was heard of it yet: read its present offer first, then whatever is commanded, then its identity.
+    #[default]
+    Open,
+    /// Poll and write.
+    Normal,
+    /// It is silent: begin with one write of the offer, never with a read. Each new number is one attempt.
+    WriteFirst(u32),
+    /// Send nothing at all: any telegram could feed its watchdog.
+    Quiet,
+}
+
+/// The order for one charger. The device task writes it, reads it back and keeps it until the lease ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChargerCommand {
+    /// Offered current: 0, or 6 A and up, a multiple of the charger's step. `None` before the first contact.
+    pub offer: Option<Milliamp>,
+    /// Phases to use; only where the charger can choose.
+    pub phases: Option<u8>,
+    /// What its own fail-safe timer is to be programmed to fall to: 0, or 6 A and up.
+    pub fail_safe: Milliamp,
+    /// What may be sent.
+    pub contact: Contact,
+    /// Counts up each time the same offer must be written again although it has not changed.
+    pub rewrite: u32,
+    /// Counts up each time the watchdog registers must be read and verified anew.
+    pub verify_watchdog: u32,
+    /// Take the car off the supply where the charger can (stop request), not only 0 A.
+    pub open: bool,
+}
+
+/// An order with the moment at which it ends unless the control loop renews it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leased<T> {
+    /// The order.
+    pub order: T,
+    /// End of the lease. Past it the device task writes min(present offer, programmed fail-safe current) and stops
+    /// feeding the charger's watchdog.
+    pub valid_until: Mono,
+}
+
+/// Something done once at a person's wish. Not repeated, not queued while the charger is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChargerAction {
+    /// Authorise the waiting session.
+    Authorize,
+    /// Lock the socket automatically, always, or unlock it.
+    Lock(Lock),
+    /// Restart the charger.
+    Reboot,
+}
+
+/// Modes of a socket's lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// Locks while a car is plugged.
+    Auto,
+    /// Stays locked.
+    Locked,
+    /// Opens now.
+    Unlock,
+}

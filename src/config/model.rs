@@ -1,0 +1,324 @@
+//! The checked configuration: what the rest of the program may rely on. Every value is in range, every reference
+//! resolves, every file named has been read. Built only by `config::load`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::control::{ChargerSettings, InputMeaning, SiteSettings, Timing};
+use crate::quantity::{Milliamp, Phase, Span, Watt};
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[site]`
+    pub site: Site,
+    /// `[grid]`
+    pub grid: Grid,
+    /// `[control]`, as far as it is no run-time setting.
+    pub control: Control,
+    /// `[timing]`: the constants of the fail-safe table.
+    pub timing: Timing,
+    /// `[mqtt]`; `None` when the URL is empty or the table is missing.
+    pub mqtt: Option<Mqtt>,
+    /// `[web]`
+    pub web: Web,
+    /// `[storage]`
+    pub storage: Storage,
+    /// `[[meter]]`
+    pub meters: Vec<Meter>,
+    /// `[[charger]]`
+    pub chargers: Vec<Charger>,
+    /// `[[input]]`
+    pub inputs: Vec<Input>,
+}
+
+/// Where it stands.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Shown name.
+    pub name: String,
+    /// IANA name, known to the time zone data base.
+    pub time_zone: String,
+    /// Language of sentences; `en` for now.
+    pub language: String,
+}
+
+/// The grid connection.
+#[derive(Clone, Debug)]
+pub struct Grid {
+    /// 1 or 3.
+    pub phases: u8,
+    /// Present as soon as there is a charger.
+    pub fuse: Option<Milliamp>,
+    /// Kept free below the limit.
+    pub margin: Milliamp,
+    /// Index into the meters.
+    pub meter: Option<usize>,
+    /// Static balancing.
+    pub static_current: Option<Milliamp>,
+    /// As in the file.
+    pub meter_late: Option<Span>,
+    /// As in the file.
+    pub meter_lost: Option<Span>,
+    /// Default 0.
+    pub meter_lost_current: Milliamp,
+    /// Used once `grid-dim` inputs exist.
+    pub dim: Option<Watt>,
+}
+
+/// The controller's own rules.
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// Binds the controller's own starts.
+    pub min_on: Span,
+    /// Binds the controller's own stops.
+    pub min_off: Span,
+    /// Site settings as the file has them.
+    pub site: SiteSettings,
+}
+
+/// The broker.
+#[derive(Clone, Debug)]
+pub struct Mqtt {
+    /// Where.
+    pub endpoint: MqttEndpoint,
+    /// Login.
+    pub username: Option<String>,
+    /// Login; never printed.
+    pub password: Option<Secret>,
+    /// PEM of the CA that signed the broker's certificate.
+    pub ca_pem: Option<Vec<u8>>,
+    /// PEM of the client's certificate chain.
+    pub client_cert_pem: Option<Vec<u8>>,
+    /// PEM of the client's key; never printed.
+    pub client_key_pem: Option<Secret>,
+    /// `None`: random per installation.
+    pub client_id: Option<String>,
+    /// Without leading or trailing slash.
+    pub base_topic: String,
+    /// Empty: no discovery.
+    pub discovery_prefix: String,
+    /// Home Assistant's birth topic.
+    pub birth_topic: String,
+    /// Between two publications of readings.
+    pub interval: Span,
+}
+
+/// Kinds of broker address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MqttEndpoint {
+    /// `mqtt://host:port`
+    Plain {
+        /// Host name or address.
+        host: String,
+        /// Default 1883.
+        port: u16,
+    },
+    /// `mqtts://host:port`
+    Tls {
+        /// Host name as in the certificate.
+        host: String,
+        /// Default 8883.
+        port: u16,
+    },
+    /// `embedded://address:port`
+    Embedded(SocketAddr),
+}
+
+/// The page.
+#[derive(Clone, Debug)]
+pub struct Web {
+    /// `None` when `listen = ""`.
+    pub listen: Option<SocketAddr>,
+    /// Needed off loopback.
+    pub password: Option<Secret>,
+}
+
+/// Files that the program writes.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    /// Exists or can be created.
+    pub data_dir: PathBuf,
+}
+
+/// What any device has.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// Unique over all kinds.
+    pub id: String,
+    /// Shown name; the id when the file has none.
+    pub name: String,
+    /// Suggested area in Home Assistant.
+    pub area: Option<String>,
+}
+
+/// `[[meter]]`
+#[derive(Clone, Debug)]
+pub struct Meter {
+    /// Id and names.
+    pub common: Common,
+    /// How it is read.
+    pub driver: MeterDriver,
+    /// Which grid phase is behind the meter's own L1, L2, L3.
+    pub phases: [Phase; 3],
+    /// Clamps mounted backwards.
+    pub invert: bool,
+    /// What it measures.
+    pub role: MeterRole,
+}
+
+/// What a meter measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MeterRole {
+    /// The grid connection.
+    Grid,
+    /// One charger.
+    Charger,
+    /// Anything else.
+    Other,
+}
+
+/// Ways to read a meter.
+#[derive(Clone, Debug)]
+pub enum MeterDriver {
+    /// A P1 port.
+    P1 {
+        /// Serial or raw TCP.
+        connection: Connection,
+        /// 16 bytes, for encrypted telegrams.
+        key: Option<[u8; 16]>,
+        /// 16 bytes, to verify the tag (AAD); `None` takes the published default.
+        auth_key: Option<[u8; 16]>,
+    },
+    /// Spoken to over the simulation seam.
+    Simulated {
+        /// As an installer would know it.
+        period: Option<Span>,
+    },
+}
+
+/// `[[charger]]`
+#[derive(Clone, Debug)]
+pub struct Charger {
+    /// Id and names.
+    pub common: Common,
+    /// How it is spoken to.
+    pub driver: ChargerDriver,
+    /// Grid phase behind the charger's own L1, L2, L3; one to three.
+    pub phases: Vec<Phase>,
+    /// Index of a meter of its own.
+    pub meter: Option<usize>,
+    /// Wired maximum.
+    pub max_current: Milliamp,
+    /// Resolution of the set-point.
+    pub step: Milliamp,
+    /// It may be switched between three phases and one.
+    pub phase_switching: bool,
+    /// What it is to fall to when we are gone.
+    pub fail_safe: Milliamp,
+    /// `None` where the kind has no such timer.
+    pub watchdog: Option<Span>,
+    /// Authorise by ourselves.
+    pub auto_authorize: bool,
+    /// As the file has them.
+    pub settings: ChargerSettings,
+}
+
+/// Ways to speak to a charger.
+#[derive(Clone, Debug)]
+pub enum ChargerDriver {
+    /// Teltonika TeltoCharge as secondary.
+    TeltoCharge {
+        /// Serial, TCP or RTU over TCP.
+        connection: Connection,
+        /// Modbus unit, 1 to 247.
+        unit: u8,
+    },
+    /// EVSE-DIN, EVSE-WB.
+    EvseDin {
+        /// Serial, TCP or RTU over TCP.
+        connection: Connection,
+        /// Modbus unit, 1 to 247.
+        unit: u8,
+    },
+    /// Spoken to over the simulation seam.
+    Simulated,
+}
+
+/// `[[input]]`
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// Id and names.
+    pub common: Common,
+    /// What it means when active.
+    pub meaning: InputMeaning,
+}
+
+/// Where a device is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Connection {
+    /// `serial:///dev/x?baud=&parity=&stop=`
+    Serial(SerialLine),
+    /// `tcp://host:port`
+    Tcp {
+        /// Name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// `rtu+tcp://host:port`
+    RtuOverTcp {
+        /// Name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+}
+
+/// A serial port with its parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SerialLine {
+    /// Device path.
+    pub path: PathBuf,
+    /// Bits per second; `None` leaves the driver's default.
+    pub baud: Option<u32>,
+    /// `None` leaves the driver's default.
+    pub parity: Option<Parity>,
+    /// Stop bits, 1 or 2; `None` leaves the driver's default.
+    pub stop: Option<u8>,
+}
+
+/// Parity of a serial line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Parity {
+    /// `none`
+    None,
+    /// `even`
+    Even,
+    /// `odd`
+    Odd,
+}
+
+/// Text that must never be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes a text out of sight.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// For the one place that must send it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}

@@ -1,0 +1,26 @@
+//! Gridkeeper keeps a home or a garage inside its fuses while cars charge, and speaks MQTT so that other software
+//! sees and steers it. Everything flows in one direction:
+//!
+//! ```text
+//!     wires                 values                     decision                  effects
+//! link ──▶ codec ──▶ device ──Observation──▶ appliance ──▶ control::step ──Command──▶ device ──▶ codec ──▶ link
+//! serial   p1        meter                   (one thread,   (pure: no I/O,            charger
+//! tcp                charger                  owns the       no clock)                (each order
+//! modbus                                      state)                                   with a lease)
+//!                                           Snapshot │  ▲ wishes
+//!                                                    ▼  │
+//!                                                mqtt, web
+//! ```
+//!
+//! `control` and `codec` know no clock, no file and no socket. `mqtt` and `web` are views: they can be absent, slow or
+//! broken without the controller noticing.
+
+pub mod clock;
+pub mod command;
+pub mod config;
+pub mod control;
+pub mod device;
+pub mod event;
+pub mod quantity;
+pub mod reading;
+pub mod status;

@@ -1,0 +1,114 @@
+//! The one picture of everything that MQTT, the page and the demo show. Built by the control loop after the orders
+//! are out, handed on through a `watch` channel: a slow reader sees the newest, never a queue.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::control::{ChargerStatus, MeterStatus, SiteStatus};
+use crate::quantity::Mono;
+
+/// Everything at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When, on the monotonic clock.
+    pub at: Mono,
+    /// The same moment as unix time in ms, for stamps; wrong while the clock is not set.
+    pub wall_ms: i64,
+    /// The site.
+    pub site: SiteStatus,
+    /// Sentences of what would not end in a safe current.
+    pub risks: Arc<Vec<String>>,
+    /// One per configured meter, in order.
+    pub meters: Vec<MeterView>,
+    /// Gas, water and heat meters and the like found behind a configured meter.
+    pub sub_meters: Vec<MeterView>,
+    /// One per configured charger, in order.
+    pub chargers: Vec<ChargerView>,
+}
+
+/// One meter.
+#[derive(Clone, Debug)]
+pub struct MeterView {
+    /// Configuration id, or `<parent>-gas`, `<parent>-water`, … behind another one.
+    pub id: Arc<str>,
+    /// What the controller thinks of it; `None` for a meter that the controller does not use.
+    pub status: Option<MeterStatus>,
+    /// Last values by their contract key; shared, because they change only with a frame.
+    pub values: Arc<MeterValues>,
+    /// Link health.
+    pub health: Health,
+}
+
+/// Values of one frame by key (`power_w`, `energy_import_kwh`, …; other objects by a key of their OBIS code).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MeterValues {
+    /// When the frame arrived; `None` before the first.
+    pub received_at: Option<Mono>,
+    /// Unix ms of the reading itself where the meter's clock says so (gas: the hour of the reading).
+    pub wall_ms: Option<i64>,
+    /// Key to value.
+    pub values: BTreeMap<Arc<str>, Value>,
+    /// What the device says about itself.
+    pub identity: Identity,
+}
+
+/// One published value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A finite number, with its unit and the decimals it came with.
+    Number {
+        /// In `unit`.
+        value: f64,
+        /// Unit as Home Assistant writes it; empty for none.
+        unit: &'static str,
+        /// Decimals on the wire.
+        decimals: u8,
+    },
+    /// A word.
+    Text(String),
+}
+
+/// Who a device says it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Maker.
+    pub manufacturer: Option<String>,
+    /// Type.
+    pub model: Option<String>,
+    /// Serial number.
+    pub serial: Option<String>,
+    /// Firmware.
+    pub firmware: Option<String>,
+}
+
+/// One charger.
+#[derive(Clone, Debug)]
+pub struct ChargerView {
+    /// Configuration id.
+    pub id: Arc<str>,
+    /// What the controller thinks of it.
+    pub status: ChargerStatus,
+    /// Who it says it is.
+    pub identity: Arc<Identity>,
+    /// Link health.
+    pub health: Health,
+}
+
+/// How a device's link does; counted since start, never reset.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// It answers (or sends) at present.
+    pub online: bool,
+    /// Good frames or answers.
+    pub good: u64,
+    /// Frames or answers that were not: CRC, length, unit, exception, format.
+    pub bad: u64,
+    /// Requests without an answer.
+    pub timeouts: u64,
+    /// Times that the link was opened again.
+    pub reconnects: u64,
+    /// Bytes thrown away to find a frame.
+    pub discarded_bytes: u64,
+    /// The last error in words, with the device's name; kept after it is over.
+    pub last_error: Option<Arc<str>>,
+}
