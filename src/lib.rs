@@ -16,11 +16,13 @@
 //! broken without the controller noticing.
 
 pub mod clock;
+pub mod codec;
 pub mod command;
 pub mod config;
 pub mod control;
 pub mod device;
 pub mod event;
+pub mod link;
 pub mod quantity;
 pub mod reading;
 pub mod status;

@@ -1,0 +1,4 @@
+//! Bytes to values and back. Pure: no clock, no file, no socket.
+
+pub mod crc;
+pub mod p1;

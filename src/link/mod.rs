@@ -1,0 +1,5 @@
+//! The wires.
+
+pub mod backoff;
+
+pub use backoff::Backoff;
