@@ -23,6 +23,7 @@ pub mod control;
 pub mod device;
 pub mod event;
 pub mod link;
+pub mod mqtt;
 pub mod quantity;
 pub mod reading;
 pub mod status;

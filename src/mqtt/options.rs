@@ -1,0 +1,180 @@
+//! All that the module must know of the installation.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use crate::config::model::{self, ChargerDriver, Common, Config};
+use crate::quantity::{Milliamp, Watt};
+
+/// Built from the checked configuration by [`MqttOptions::from_config`].
+#[derive(Clone, Debug)]
+pub struct MqttOptions {
+    /// `[mqtt]`
+    pub config: model::Mqtt,
+    /// The MQTT client id: the configured one, else made from `instance`.
+    pub client_id: String,
+    /// Random per installation, kept in the data directory: tells two appliances on one base topic apart.
+    pub instance: String,
+    /// Version of the program.
+    pub version: &'static str,
+    /// The site.
+    pub site: SiteInfo,
+    /// In the order of the configuration.
+    pub meters: Vec<MeterInfo>,
+    /// In the order of the configuration.
+    pub chargers: Vec<ChargerInfo>,
+    /// What `check` had to say about the file; shown in `bridge/info`.
+    pub config_errors: Vec<String>,
+    /// The same, for what is only doubtful.
+    pub config_warnings: Vec<String>,
+    /// What `bridge/request/…` may do.
+    pub requests: Requests,
+    /// Times and bounds; the defaults are right outside of tests.
+    pub tuning: Tuning,
+}
+
+/// The site as Home Assistant shows it.
+#[derive(Clone, Debug)]
+pub struct SiteInfo {
+    /// Shown name.
+    pub name: String,
+    /// For stamps.
+    pub time_zone: TimeZone,
+    /// Ceiling of `max_import_a`: the file's figure, else the fuse. `None` where there is neither.
+    pub max_import: Option<Milliamp>,
+    /// Ceiling of `max_import_kw`: the file's figure.
+    pub max_import_power: Option<Watt>,
+    /// Ceiling of `max_charging_kw`: the file's figure.
+    pub max_charging: Option<Watt>,
+}
+
+/// A configured meter.
+#[derive(Clone, Debug)]
+pub struct MeterInfo {
+    /// Id, name, area.
+    pub common: Common,
+}
+
+/// A configured charger.
+#[derive(Clone, Debug)]
+pub struct ChargerInfo {
+    /// Id, name, area.
+    pub common: Common,
+    /// Wired maximum, the ceiling of every current setting.
+    pub max_current: Milliamp,
+    /// Number of phases it is wired to.
+    pub phases: u8,
+    /// It measures current, power and energy.
+    pub measures: bool,
+    /// It has a fail-safe timer.
+    pub watchdog: bool,
+    /// It can be asked to authorise, to lock and to restart.
+    pub actions: bool,
+}
+
+/// Sets the log level; given one of error, warn, info, debug, trace.
+pub type SetLogLevel = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
+/// What `bridge/request/…` may do. What is absent is answered with an error that says so.
+#[derive(Clone, Default)]
+pub struct Requests {
+    /// `bridge/request/log_level`
+    pub log_level: Option<SetLogLevel>,
+}
+
+impl fmt::Debug for Requests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Requests").field("log_level", &self.log_level.is_some()).finish()
+    }
+}
+
+/// Times and bounds of the link.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    /// MQTT keep-alive in seconds; a hung broker is found within two of them.
+    pub keep_alive_s: u16,
+    /// For connecting, the TLS handshake and the broker's first answer.
+    pub connect_timeout: Duration,
+    /// First wait after a failed attempt.
+    pub retry_first: Duration,
+    /// Longest wait.
+    pub retry_max: Duration,
+    /// After subscribing, this long without a retained message means that all of them have come.
+    pub settle: Duration,
+    /// Events and results kept while the broker is away; the oldest are dropped.
+    pub queue: usize,
+    /// Commands taken per second; as many again may come at once.
+    pub commands_per_second: u32,
+    /// How long the controller may take to answer a command.
+    pub answer_timeout: Duration,
+    /// How long the good-bye may take.
+    pub goodbye: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            keep_alive_s: 10,
+            connect_timeout: Duration::from_secs(10),
+            retry_first: Duration::from_secs(1),
+            retry_max: Duration::from_secs(60),
+            settle: Duration::from_millis(300),
+            queue: 100,
+            commands_per_second: 50,
+            answer_timeout: Duration::from_secs(3),
+            goodbye: Duration::from_secs(2),
+        }
+    }
+}
+
+impl MqttOptions {
+    /// From the checked configuration; `None` where no broker is configured.
+    ///
+    /// # Errors
+    /// When the time zone is not known to the time zone data base.
+    pub fn from_config(config: &Config, instance: &str, version: &'static str) -> Result<Option<Self>, jiff::Error> {
+        let Some(mqtt) = config.mqtt.clone() else { return Ok(None) };
+        let site = &config.control.site;
+        let options = Self {
+            client_id: mqtt.client_id.clone().unwrap_or_else(|| format!("gridkeeper-{instance}")),
+            config: mqtt,
+            instance: instance.to_owned(),
+            version,
+            site: SiteInfo {
+                name: config.site.name.clone(),
+                time_zone: TimeZone::get(&config.site.time_zone)?,
+                max_import: site.max_import.or(config.grid.fuse),
+                max_import_power: site.max_import_power,
+                max_charging: site.max_charging,
+            },
+            meters: config.meters.iter().map(|meter| MeterInfo { common: meter.common.clone() }).collect(),
+            chargers: config.chargers.iter().map(ChargerInfo::from_config).collect(),
+            config_errors: Vec::new(),
+            config_warnings: Vec::new(),
+            requests: Requests::default(),
+            tuning: Tuning::default(),
+        };
+        Ok(Some(options))
+    }
+}
+
+impl ChargerInfo {
+    fn from_config(charger: &model::Charger) -> Self {
+        let (measures, actions) = match charger.driver {
+            ChargerDriver::TeltoCharge { .. } => (true, true),
+            ChargerDriver::EvseDin { .. } => (charger.meter.is_some(), false),
+            ChargerDriver::Simulated => (true, false),
+        };
+        Self {
+            common: charger.common.clone(),
+            max_current: charger.max_current,
+            phases: u8::try_from(charger.phases.len()).unwrap_or(3),
+            measures,
+            watchdog: charger.watchdog.is_some(),
+            actions,
+        }
+    }
+}
