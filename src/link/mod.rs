@@ -1,5 +1,6 @@
 //! The wires.
 
 pub mod backoff;
+pub mod modbus;
 
 pub use backoff::Backoff;

@@ -1,0 +1,275 @@
+//! The Modbus bus: one task owns the wire, every device on it asks through a handle.
+//!
+//! tokio-modbus does the framing. Around it stands what a load balancer needs and it does not give: a time limit for
+//! each answer, the silence between frames, the check of length and echo, and above all that a late answer is never
+//! taken for another request's. After any error but a proper refusal the link is dropped, drained and opened again;
+//! what may still come from the unit is remembered in `stale`.
+
+mod actor;
+mod error;
+mod operation;
+mod queue;
+mod rest;
+mod stale;
+mod stats;
+mod tap;
+mod wire;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use error::{BusError, exception_name};
+pub use operation::{MAX_READ_BITS, MAX_READ_REGISTERS, MAX_WRITE_REGISTERS, Operation, Priority, Reply};
+pub use stats::{Counters, UnitStatistics};
+
+use crate::config::model::{Connection, Parity};
+use queue::Waiting;
+use stats::Stats;
+
+/// Most requests that wait at the same time.
+pub const QUEUE: usize = 64;
+
+/// What a serial line has when the configuration does not say otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SerialDefaults {
+    /// Bits per second.
+    pub baud: u32,
+    /// Parity.
+    pub parity: Parity,
+    /// 1 or 2.
+    pub stop: u8,
+}
+
+impl Default for SerialDefaults {
+    /// 9600 8N1, what most chargers and meters ship with.
+    fn default() -> Self {
+        Self { baud: 9600, parity: Parity::None, stop: 1 }
+    }
+}
+
+/// One bus.
+#[derive(Clone, Debug)]
+pub struct BusConfig {
+    /// Where it is.
+    pub connection: Connection,
+    /// For what the connection leaves open.
+    pub serial: SerialDefaults,
+    /// Silence between two frames beyond what the standard asks for on a serial line (3.5 characters, 1.75 ms at
+    /// least).
+    pub gap: Duration,
+    /// For opening the link.
+    pub connect_timeout: Duration,
+    /// First waiting time between two attempts to open the link.
+    pub backoff_first: Duration,
+    /// Longest one.
+    pub backoff_max: Duration,
+    /// A set-point may hurry the next attempt, but never more often than this.
+    pub hurry: Duration,
+    /// How long a request may wait for its turn where the caller does not say.
+    pub patience: Duration,
+    /// How long an answer that did not come in time is reckoned with.
+    pub late_answers: Duration,
+}
+
+impl BusConfig {
+    /// The usual times for this connection.
+    #[must_use]
+    pub fn new(connection: Connection) -> Self {
+        let gap = match &connection {
+            // Transceivers that turn around slowly and boxes that miss a frame right behind their own are common.
+            Connection::Serial(_) => Duration::from_millis(15),
+            Connection::RtuOverTcp { .. } => Duration::from_millis(5),
+            Connection::Tcp { .. } => Duration::ZERO,
+        };
+        Self {
+            connection,
+            serial: SerialDefaults::default(),
+            gap,
+            connect_timeout: Duration::from_secs(2),
+            backoff_first: Duration::from_millis(50),
+            backoff_max: Duration::from_secs(30),
+            hurry: Duration::from_secs(1),
+            patience: Duration::from_secs(3),
+            late_answers: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How a bus's link does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// The first attempt since the last answer is under way.
+    Connecting,
+    /// It is open. Whether anybody answers is another question.
+    Up,
+    /// It could not be opened or was closed at once.
+    Down {
+        /// As the system says it.
+        why: Arc<str>,
+    },
+    /// The bus was closed.
+    Closed,
+}
+
+/// A handle on a bus; copies share it. The bus ends with its token, or when the last handle is gone.
+#[derive(Clone, Debug)]
+pub struct Bus {
+    requests: mpsc::Sender<Waiting>,
+    room: Arc<Semaphore>,
+    stats: SharedStats,
+    link: watch::Receiver<LinkState>,
+    patience: Duration,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SharedStats(Arc<Mutex<Stats>>);
+
+impl SharedStats {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Stats> {
+        // Counters stay usable whatever happened to the thread that held them.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Bus {
+    /// Starts the task that owns the wire. It opens the link at once and keeps trying.
+    #[must_use]
+    pub fn spawn(config: BusConfig, cancel: CancellationToken) -> Self {
+        let (requests, receiver) = mpsc::channel(QUEUE);
+        let (state, link) = watch::channel(LinkState::Connecting);
+        let stats = SharedStats::default();
+        let patience = config.patience;
+        tokio::spawn(actor::run(config, receiver, state, stats.clone(), cancel));
+        Self { requests, room: Arc::new(Semaphore::new(QUEUE)), stats, link, patience }
+    }
+
+    /// Asks a unit and waits for the checked answer.
+    ///
+    /// `limit` is the time from the first byte sent to the last byte of the answer. On a serial line the bus shortens
+    /// it: to the time on the wire plus 300 ms, and for polls of a unit that answers to twice its slowest recent answer
+    /// between 100 and 300 ms. A request whose turn does not come within the bus's patience is not sent. Dropping the
+    /// future takes a request back that was not sent, and harms nothing when it was.
+    pub async fn call(
+        &self,
+        unit: u8,
+        operation: Operation,
+        limit: Duration,
+        priority: Priority,
+    ) -> Result<Reply, BusError> {
+        self.call_until(unit, operation, limit, priority, Instant::now() + self.patience).await
+    }
+
+    /// As `call`, with the moment after which it must not be sent any more.
+    pub async fn call_until(
+        &self,
+        unit: u8,
+        operation: Operation,
+        limit: Duration,
+        priority: Priority,
+        expires: Instant,
+    ) -> Result<Reply, BusError> {
+        operation.validate(unit)?;
+        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
+            self.stats.lock().counters.refused += 1;
+            return Err(BusError::QueueFull { asked: operation.of(unit), limit: QUEUE });
+        };
+        let (reply, answer) = oneshot::channel();
+        let queued = Instant::now();
+        let waiting = Waiting { unit, operation, limit, priority, queued, expires, reply, permit };
+        self.requests.try_send(waiting).map_err(|_| BusError::Closed)?;
+        answer.await.unwrap_or(Err(BusError::Closed))
+    }
+
+    /// Reads registers with `ReadHolding` or `ReadInput`; as many come as were asked for.
+    pub async fn registers(
+        &self,
+        unit: u8,
+        operation: Operation,
+        limit: Duration,
+        priority: Priority,
+    ) -> Result<Vec<u16>, BusError> {
+        let asked = operation.of(unit);
+        match self.call(unit, operation, limit, priority).await? {
+            Reply::Registers(values) => Ok(values),
+            Reply::Bits(_) | Reply::Written => {
+                Err(BusError::BadRequest { asked, why: "only a read of registers gives registers".to_owned() })
+            }
+        }
+    }
+
+    /// Silence that this unit needs after each of its telegrams; others may be asked meanwhile.
+    pub fn set_pause(&self, unit: u8, pause: Duration) {
+        self.stats.lock().set_pause(unit, pause);
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.stats.lock().counters
+    }
+
+    /// What is known of a unit; `None` before it was first asked.
+    #[must_use]
+    pub fn unit(&self, unit: u8) -> Option<UnitStatistics> {
+        self.stats.lock().unit(unit)
+    }
+
+    /// Estimate of one round: the last durations of every poll of every unit that was asked within the last minute.
+    #[must_use]
+    pub fn round_time(&self) -> Duration {
+        self.stats.lock().round(Instant::now())
+    }
+
+    /// How the link does, and when that changes.
+    #[must_use]
+    pub fn link(&self) -> watch::Receiver<LinkState> {
+        self.link.clone()
+    }
+}
+
+/// What makes two connections the same wire.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Serial(PathBuf),
+    Tcp(String, u16),
+    RtuOverTcp(String, u16),
+}
+
+impl Key {
+    fn of(connection: &Connection) -> Self {
+        match connection {
+            Connection::Serial(line) => Self::Serial(line.path.clone()),
+            Connection::Tcp { host, port } => Self::Tcp(host.to_ascii_lowercase(), *port),
+            Connection::RtuOverTcp { host, port } => Self::RtuOverTcp(host.to_ascii_lowercase(), *port),
+        }
+    }
+}
+
+/// All buses: whatever names the same port gets the same one.
+#[derive(Debug)]
+pub struct Buses {
+    cancel: CancellationToken,
+    buses: Mutex<HashMap<Key, Bus>>,
+}
+
+impl Buses {
+    /// None yet. They all end with the token.
+    #[must_use]
+    pub fn new(cancel: CancellationToken) -> Self {
+        Self { cancel, buses: Mutex::new(HashMap::new()) }
+    }
+
+    /// The bus of this connection, started when it is the first to ask. Parameters of a serial line are those of the
+    /// first: that they agree is checked with the configuration, which also fills in what only one device says.
+    pub fn get(&self, config: BusConfig) -> Bus {
+        let mut buses = self.buses.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = Key::of(&config.connection);
+        buses.entry(key).or_insert_with(|| Bus::spawn(config, self.cancel.child_token())).clone()
+    }
+}
