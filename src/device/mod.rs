@@ -3,6 +3,8 @@
 //! Device tasks run on a runtime thread of their own. They tell the control thread what they hear through a bounded
 //! channel that never makes them wait, and they obey the newest order only.
 
+pub mod charger;
+
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 

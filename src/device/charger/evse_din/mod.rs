@@ -1,0 +1,3 @@
+//! evracing EVSE-DIN and EVSE-WB.
+
+pub mod registers;

@@ -1,0 +1,5 @@
+//! Chargers: one task each.
+
+pub mod evse_din;
+mod register;
+pub mod teltocharge;

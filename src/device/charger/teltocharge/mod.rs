@@ -1,0 +1,3 @@
+//! Teltonika TeltoCharge.
+
+pub mod registers;
