@@ -26,4 +26,5 @@ pub mod link;
 pub mod mqtt;
 pub mod quantity;
 pub mod reading;
+pub mod simulator;
 pub mod status;
