@@ -20,6 +20,7 @@ pub mod codec;
 pub mod command;
 pub mod config;
 pub mod control;
+pub mod decode;
 pub mod device;
 pub mod event;
 pub mod link;

@@ -1,0 +1,101 @@
+//! Every expected value of the collected telegrams, where the collection is at hand, and of the project's own fixtures.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::{Path, PathBuf};
+
+use gridkeeper::codec::p1::Keys;
+use gridkeeper::decode::{self, Form, Outcome};
+use serde_json::Value;
+
+fn decode(bytes: &[u8], keys: Option<Keys>) -> (Vec<Value>, Outcome) {
+    let (mut out, mut notes) = (Vec::new(), Vec::new());
+    let outcome = decode::p1(&mut &bytes[..], keys, Form::Json, &mut out, &mut notes).unwrap();
+    let lines = String::from_utf8(out).unwrap();
+    (lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), outcome)
+}
+
+fn files(directory: &Path, suffix: &str) -> Vec<PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_str().unwrap().ends_with(suffix))
+        .collect();
+    files.sort();
+    files
+}
+
+fn key(expected: &Value, member: &str) -> Option<[u8; 16]> {
+    expected[member].as_str().map(|hex| decode::parse_key(hex).unwrap())
+}
+
+/// Telegrams that the contract wants printed: an incomplete one only when it is the only one.
+fn printed(telegrams: &[Value]) -> Vec<&Value> {
+    telegrams.iter().filter(|telegram| telegram["complete"] == true || telegrams.len() == 1).collect()
+}
+
+fn compare_telegram(name: &str, found: &Value, expected: &Value) {
+    assert_eq!(found["kind"], "p1", "{name}");
+    assert_eq!(found["header"], expected["header"], "{name}");
+    assert_eq!(found["complete"], expected["complete"], "{name}");
+    let crc = &expected["crc"];
+    let word = match crc["valid"].as_bool() {
+        Some(true) => "valid",
+        Some(false) => "invalid",
+        None => "absent",
+    };
+    assert_eq!(found["crc"], word, "{name}");
+    if !crc.is_null() {
+        assert_eq!(found["crc_given"], crc["given"], "{name}");
+        assert_eq!(found["crc_computed"], crc["computed"], "{name}");
+    }
+    let (objects, wanted) = (found["objects"].as_array().unwrap(), expected["objects"].as_array().unwrap());
+    for (object, wanted) in objects.iter().zip(wanted) {
+        assert_eq!(object, wanted, "{name}");
+    }
+    assert_eq!(objects.len(), wanted.len(), "{name}");
+    let joined =
+        |lines: &Value| -> String { lines.as_array().into_iter().flatten().filter_map(Value::as_str).collect() };
+    assert_eq!(joined(&found["unparsed"]), joined(&expected["lines_not_obis"]), "{name}");
+}
+
+#[test]
+fn the_collected_telegrams_are_decoded_as_expected() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus/p1");
+    if !directory.is_dir() {
+        eprintln!(
+            "SKIPPED: the collection of telegrams is not at {}; the fixtures below still run",
+            directory.display()
+        );
+        return;
+    }
+    let mut telegrams = 0;
+    let mut objects = 0;
+    let expectations = files(&directory, ".expected.json");
+    assert!(!expectations.is_empty());
+    for path in &expectations {
+        let expected: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let name = expected["file"].as_str().unwrap();
+        let bytes = std::fs::read(directory.join(name)).unwrap();
+        assert_eq!(bytes.len() as u64, expected["bytes"].as_u64().unwrap(), "{name}");
+        let auth_key = key(&expected, "authentication_key_hex");
+        let keys = key(&expected, "test_key_hex").map(|key| Keys { key, auth_key });
+        let encrypted = keys.is_some();
+        let (found, outcome) = decode(&bytes, keys);
+        let wanted = printed(expected["telegrams"].as_array().unwrap());
+        assert_eq!(found.len(), wanted.len(), "{name}");
+        for (found, wanted) in found.iter().zip(&wanted) {
+            compare_telegram(name, found, wanted);
+            telegrams += 1;
+            objects += wanted["objects"].as_array().unwrap().len();
+            if encrypted {
+                assert_eq!(found["encrypted"]["tag"], "verified", "{name}");
+                assert_eq!(found["encrypted"]["system_title"], expected["system_title_hex"], "{name}");
+                assert_eq!(found["encrypted"]["frame_counter"], expected["frame_counter"], "{name}");
+            }
+        }
+        let invalid = wanted.iter().any(|telegram| telegram["crc"]["valid"] == false);
+        assert_eq!(outcome, if invalid { Outcome::Invalid } else { Outcome::Valid }, "{name}");
+    }
+    eprintln!("{} files, {telegrams} telegrams, {objects} objects as expected", expectations.len());
+}
