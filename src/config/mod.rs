@@ -1,5 +1,127 @@
 //! The configuration: read with positions, checked, layered, and the settings changed at run time.
+//!
+//! ```text
+//! files ──┐ source: text and places
+//! env   ──┼─▶ layer: keys of `raw` checked one by one, merged by crate `config`, each value with its place
+//! options ┘        ──▶ check*: what is required, referred to, shared ──▶ model::Config
+//!                              └▶ warn: allowed, but look at it          └▶ diagnostics on the way
+//! ```
 
+use std::path::{Path, PathBuf};
+
+mod check;
+mod check_devices;
+mod check_mqtt;
+mod connection;
+mod diagnostic;
+mod key;
+mod later;
+mod layer;
 pub mod model;
+mod raw;
+mod secret;
+mod source;
+mod warn;
 
+pub use diagnostic::{Diagnostic, Diagnostics, Severity, Usable};
+pub use later::Purpose;
 pub use model::Config;
+pub use source::{DEFAULT_FILES, Inputs, SourceFile};
+pub use warn::BusBudget;
+
+use model::Storage;
+use source::Report;
+
+/// A configuration that may be used.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// Checked.
+    pub config: Config,
+    /// What should be looked at, in the order of the files.
+    pub warnings: Vec<Diagnostic>,
+    /// Estimated round times of the shared buses.
+    pub buses: Vec<BusBudget>,
+    /// What it was made from, to be kept as the last good configuration. Holds secrets.
+    pub inputs: Inputs,
+}
+
+/// Reads and checks a configuration: `paths` in order, then the variables that begin with `GRIDKEEPER__`, then the
+/// add-on options. No path means the first of [`DEFAULT_FILES`] that exists; add-on options may stand alone.
+///
+/// # Errors
+/// With everything that is wrong, not only the first.
+pub fn load(
+    paths: &[PathBuf],
+    env: impl Iterator<Item = (String, String)>,
+    options_json: Option<PathBuf>,
+    purpose: Purpose,
+) -> Result<Loaded, Diagnostics> {
+    let variables: Vec<(String, String)> = env.collect();
+    let default_data_dir = default_data_dir(&variables, options_json.as_deref());
+    let mut failed = Vec::new();
+    let mut read = |path: &Path| match SourceFile::read(path) {
+        Ok(file) => Some(file),
+        Err(diagnostic) => {
+            failed.push(diagnostic);
+            None
+        }
+    };
+    let options = options_json.as_deref().and_then(&mut read);
+    let found: Vec<PathBuf> = if paths.is_empty() {
+        DEFAULT_FILES.iter().map(PathBuf::from).filter(|it| it.exists()).take(1).collect()
+    } else {
+        paths.to_vec()
+    };
+    let files: Vec<SourceFile> = found.iter().filter_map(|it| read(it)).collect();
+    if found.is_empty() && options_json.is_none() {
+        failed.push(
+            Diagnostic::bare(
+                Severity::Error,
+                "configuration",
+                format!("no file named with -c, and neither {} nor {} exists", DEFAULT_FILES[0], DEFAULT_FILES[1]),
+            )
+            .help("name one with -c FILE"),
+        );
+    }
+    let mut variables: Vec<(String, String)> =
+        variables.into_iter().filter(|it| it.0.starts_with(layer::PREFIX)).collect();
+    variables.sort();
+    let inputs = Inputs { files, variables, options, default_data_dir };
+    load_inputs(inputs, purpose, failed)
+}
+
+/// Checks a configuration whose texts were read already; `failed` is what went wrong while reading.
+pub(crate) fn load_inputs(inputs: Inputs, purpose: Purpose, failed: Vec<Diagnostic>) -> Result<Loaded, Diagnostics> {
+    let mut report = Report::default();
+    let merged = layer::read(&inputs, purpose, &mut report);
+    for it in failed {
+        report.push(it);
+    }
+    let Some(merged) = merged else {
+        let storage = Storage { data_dir: inputs.default_data_dir };
+        let usable = Usable { site: None, mqtt: None, web: None, storage };
+        return Err(Diagnostics { list: report.finish(), usable: Box::new(usable) });
+    };
+    match check::build(&merged, &inputs, purpose, &mut report) {
+        (Some(config), _, buses) => Ok(Loaded { config, warnings: report.finish(), buses, inputs }),
+        (None, usable, _) => Err(Diagnostics { list: report.finish(), usable: Box::new(usable) }),
+    }
+}
+
+/// Where the data live when the configuration does not say: the add-on's folder, the service manager's, the user's.
+fn default_data_dir(variables: &[(String, String)], options: Option<&Path>) -> PathBuf {
+    if let Some(folder) = options.and_then(Path::parent) {
+        return folder.to_path_buf();
+    }
+    let of = |name: &str| variables.iter().find(|it| it.0 == name).map(|it| &it.1).filter(|it| !it.is_empty());
+    if let Some(first) = of("STATE_DIRECTORY").and_then(|it| it.split(':').next()) {
+        return PathBuf::from(first);
+    }
+    if let Some(state) = of("XDG_STATE_HOME") {
+        return Path::new(state).join("gridkeeper");
+    }
+    match of("HOME") {
+        Some(home) if home != "/root" && home != "/" => Path::new(home).join(".local/state/gridkeeper"),
+        _ => PathBuf::from("/var/lib/gridkeeper"),
+    }
+}

@@ -1,0 +1,506 @@
+//! Meters, chargers, inputs: what each needs, what they refer to, and who shares a bus with whom.
+
+use std::collections::HashMap;
+
+use super::check::{Checker, amps, mode, seconds};
+use super::connection;
+use super::diagnostic::Severity;
+use super::layer::Merged;
+use super::model::{
+    Charger, ChargerDriver, Common, Connection, Grid, Input, Meter, MeterDriver, MeterRole, SerialLine,
+};
+use super::raw::{self, Slot};
+use super::secret;
+use super::source::{At, Part};
+use crate::control::{ChargerSettings, InputMeaning, Mode};
+use crate::quantity::{Milliamp, Phase};
+
+/// What any device has in the file.
+#[derive(Debug)]
+pub(super) struct Head {
+    /// `None` where it is missing or wrong, which was said.
+    pub(super) id: Option<String>,
+    /// Its header.
+    pub(super) header: At,
+    /// `charger.left`, for key paths.
+    pub(super) path: String,
+}
+
+impl Head {
+    /// The id for a sentence.
+    pub(super) fn shown(&self) -> String {
+        self.id.as_ref().map_or_else(|| "without an id".to_owned(), |it| format!("`{it}`"))
+    }
+}
+
+/// A device of the file.
+#[derive(Debug)]
+pub(super) struct RawDevice<T> {
+    pub(super) head: Head,
+    pub(super) raw: T,
+}
+
+/// All devices of the file.
+#[derive(Debug)]
+pub(super) struct Raw {
+    pub(super) meters: Vec<RawDevice<raw::Meter>>,
+    pub(super) chargers: Vec<RawDevice<raw::Charger>>,
+    pub(super) inputs: Vec<RawDevice<raw::Input>>,
+}
+
+impl Raw {
+    pub(super) fn read(merged: &Merged) -> Self {
+        fn all<T>(merged: &Merged, section: &str, read: fn(&HashMap<String, config::Value>) -> T) -> Vec<RawDevice<T>> {
+            let of = merged.devices.iter().filter(|it| it.section == section);
+            of.map(|it| RawDevice {
+                head: Head {
+                    id: it.id.clone(),
+                    header: it.header,
+                    path: format!("{section}.{}", it.id.as_deref().unwrap_or("?")),
+                },
+                raw: read(&it.table),
+            })
+            .collect()
+        }
+        Self {
+            meters: all(merged, "meter", raw::Meter::read),
+            chargers: all(merged, "charger", raw::Charger::read),
+            inputs: all(merged, "input", raw::Input::read),
+        }
+    }
+}
+
+/// Where a device's bus is, without the parameters of a serial line.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Bus {
+    Serial(std::path::PathBuf),
+    Network(String, u16),
+}
+
+impl Bus {
+    fn of(connection: &Connection) -> Self {
+        match connection {
+            Connection::Serial(line) => Self::Serial(line.path.clone()),
+            Connection::Tcp { host, port } | Connection::RtuOverTcp { host, port } => {
+                Self::Network(host.to_ascii_lowercase(), *port)
+            }
+        }
+    }
+}
+
+/// A device with a wire.
+struct Wired {
+    path: String,
+    at: At,
+    connection: Connection,
+    /// `None`: it takes the line for itself.
+    unit: Option<(u8, At)>,
+}
+
+/// The models of all devices.
+pub(super) fn build(
+    checker: &mut Checker<'_>,
+    raw_grid: &raw::Grid,
+    grid: &Grid,
+    devices: &Raw,
+) -> (Vec<Meter>, Vec<Charger>, Vec<Input>) {
+    let mut wired = Vec::new();
+    let mut users: HashMap<usize, String> = HashMap::new();
+    if let Some(meter) = grid.meter {
+        users.insert(meter, "[grid]".to_owned());
+    }
+    let own_meters: Vec<Option<usize>> =
+        devices.chargers.iter().map(|it| own_meter(checker, it, devices, &mut users)).collect();
+    let meters: Vec<Meter> = devices
+        .meters
+        .iter()
+        .enumerate()
+        .map(|(index, it)| {
+            let role = if grid.meter == Some(index) {
+                MeterRole::Grid
+            } else if own_meters.contains(&Some(index)) {
+                MeterRole::Charger
+            } else {
+                MeterRole::Other
+            };
+            meter(checker, it, role, &mut wired)
+        })
+        .collect();
+    let grid_phases: &[Phase] = if raw_grid.phases.get() == Some(&1) { &Phase::ALL[..1] } else { &Phase::ALL };
+    let chargers: Vec<Charger> = devices
+        .chargers
+        .iter()
+        .zip(own_meters)
+        .map(|(it, own)| charger(checker, it, own, grid_phases, &mut wired))
+        .collect();
+    let lines = buses(checker, &wired);
+    let mut meters = meters;
+    let mut chargers = chargers;
+    for it in &mut meters {
+        if let MeterDriver::P1 { connection, .. } = &mut it.driver {
+            agree(connection, &lines);
+        }
+    }
+    for it in &mut chargers {
+        if let ChargerDriver::TeltoCharge { connection, .. } | ChargerDriver::EvseDin { connection, .. } =
+            &mut it.driver
+        {
+            agree(connection, &lines);
+        }
+    }
+    let inputs = devices.inputs.iter().map(|it| input(checker, it)).collect();
+    (meters, chargers, inputs)
+}
+
+fn common(head: &Head, name: &Slot<String>, area: &Slot<String>) -> Common {
+    let id = head.id.clone().unwrap_or_default();
+    let text = |slot: &Slot<String>| slot.get().filter(|it| !it.is_empty()).cloned();
+    Common { name: text(name).unwrap_or_else(|| id.clone()), area: text(area), id }
+}
+
+/// The sentence about a key that a device must have.
+fn missing(checker: &mut Checker<'_>, head: &Head, key: &str, help: &str) {
+    let table = head.path.split('.').next().unwrap_or_default().to_owned();
+    let message = format!("`{key}` is required for [[{table}]] {}", head.shown());
+    let path = format!("{}.{key}", head.path);
+    checker.report.say(Severity::Error, (head.header, Part::Value), &path, message, "", help);
+}
+
+/// A meter of the charger's own.
+fn own_meter(
+    checker: &mut Checker<'_>,
+    device: &RawDevice<raw::Charger>,
+    devices: &Raw,
+    users: &mut HashMap<usize, String>,
+) -> Option<usize> {
+    let (id, at) = device.raw.meter.set()?;
+    let path = format!("{}.meter", device.head.path);
+    let index = checker.meter_index(id, at, &path, devices)?;
+    if let Some(user) = users.get(&index) {
+        let message = format!("the meter `{id}` is already the meter of {user}");
+        checker.report.error(at, &path, message, "a charger's own meter measures this charger and nothing else");
+    } else {
+        users.insert(index, format!("charger {}", device.head.shown()));
+    }
+    Some(index)
+}
+
+fn meter(checker: &mut Checker<'_>, device: &RawDevice<raw::Meter>, role: MeterRole, wired: &mut Vec<Wired>) -> Meter {
+    let RawDevice { head, raw } = device;
+    if let Some((word, at)) = raw.role.set() {
+        let found = match role {
+            MeterRole::Grid => "grid",
+            MeterRole::Charger => "charger",
+            MeterRole::Other => "other",
+        };
+        if word != found {
+            let (message, help) = match (word.as_str(), role) {
+                ("grid", _) => (
+                    "`role` = \"grid\", but [grid] does not name this meter".to_owned(),
+                    format!("write meter = \"{}\" in [grid]", head.id.as_deref().unwrap_or("…")),
+                ),
+                ("charger", MeterRole::Other) => (
+                    "`role` = \"charger\", but no charger names this meter".to_owned(),
+                    format!("write meter = \"{}\" in its [[charger]]", head.id.as_deref().unwrap_or("…")),
+                ),
+                _ => (
+                    format!("`role` = {word:?}, but the meter is named as a {found} meter"),
+                    "take `role` out: it follows from where the meter is named".to_owned(),
+                ),
+            };
+            checker.report.error(at, &format!("{}.role", head.path), message, help);
+        }
+    }
+    let driver = match raw.driver.get().map(String::as_str) {
+        Some("p1") => {
+            let help = "write where the meter is, for example connection = \"serial:///dev/ttyUSB0\"";
+            let connection = link(checker, head, &raw.connection, help);
+            let key = key_file(checker, &raw.key_file, &format!("{}.key_file", head.path));
+            let auth_key = key_file(checker, &raw.auth_key_file, &format!("{}.auth_key_file", head.path));
+            if let (Some((_, at)), true) = (raw.auth_key_file.set(), raw.key_file.is_absent()) {
+                let message = "`auth_key_file` does nothing without key_file";
+                checker.report.error(at, &format!("{}.auth_key_file", head.path), message, "write key_file as well");
+            }
+            match connection {
+                Some((Connection::RtuOverTcp { .. }, at)) => {
+                    let message = "a P1 meter sends a plain stream of bytes, no Modbus RTU";
+                    checker.report.error(
+                        at,
+                        &format!("{}.connection", head.path),
+                        message,
+                        "allowed: serial:///dev/…, tcp://host:port",
+                    );
+                    None
+                }
+                Some((connection, at)) => {
+                    wired.push(Wired { path: head.path.clone(), at, connection: connection.clone(), unit: None });
+                    Some(MeterDriver::P1 { connection, key, auth_key })
+                }
+                None => None,
+            }
+        }
+        Some(_) => None,
+        None => {
+            if raw.driver.is_absent() {
+                missing(checker, head, "driver", "allowed: \"p1\", \"simulated\"");
+            }
+            None
+        }
+    };
+    let mut phases = raw.phases.get().cloned().unwrap_or_default();
+    // A meter of one phase has nothing to say on its other two; they take what is left.
+    for phase in Phase::ALL {
+        if !phases.contains(&phase) {
+            phases.push(phase);
+        }
+    }
+    let phases = <[Phase; 3]>::try_from(phases).unwrap_or(Phase::ALL);
+    Meter {
+        common: common(head, &raw.name, &raw.area),
+        driver: driver.unwrap_or(MeterDriver::Simulated { period: seconds(&raw.period_s) }),
+        phases,
+        invert: raw.invert.get().copied().unwrap_or(false),
+        role,
+    }
+}
+
+fn key_file(checker: &mut Checker<'_>, slot: &Slot<String>, path: &str) -> Option<[u8; 16]> {
+    let (text, at) = slot.set()?;
+    let file = checker.path(text, at);
+    match secret::read_key(&file) {
+        Ok(key) => Some(key),
+        Err(why) => {
+            checker.unreadable(at, path, &file, &why);
+            None
+        }
+    }
+}
+
+/// The address of a device that must have one.
+fn link(checker: &mut Checker<'_>, head: &Head, slot: &Slot<String>, help: &str) -> Option<(Connection, At)> {
+    match slot {
+        Slot::Absent => {
+            missing(checker, head, "connection", help);
+            None
+        }
+        Slot::Wrong => None,
+        Slot::Set(text, at) => match connection::parse(text) {
+            Ok(connection) => Some((connection, *at)),
+            Err((message, help)) => {
+                let message = format!("`connection`: {message}");
+                checker.report.error(*at, &format!("{}.connection", head.path), message, help);
+                None
+            }
+        },
+    }
+}
+
+fn charger(
+    checker: &mut Checker<'_>,
+    device: &RawDevice<raw::Charger>,
+    meter: Option<usize>,
+    grid_phases: &[Phase],
+    wired: &mut Vec<Wired>,
+) -> Charger {
+    let RawDevice { head, raw } = device;
+    let path = |key: &str| format!("{}.{key}", head.path);
+    let word = raw.driver.get().map(String::as_str);
+    if raw.driver.is_absent() {
+        missing(checker, head, "driver", "allowed: \"teltocharge\", \"evse-din\", \"simulated\"");
+    }
+    let mut driver = ChargerDriver::Simulated;
+    if let Some(kind @ ("teltocharge" | "evse-din")) = word {
+        let help = "write where the charger is, for example connection = \"serial:///dev/ttyUSB1\"";
+        let connection = link(checker, head, &raw.connection, help);
+        if raw.unit.is_absent() {
+            missing(checker, head, "unit", "write its Modbus unit, 1 to 247");
+        }
+        if let (Some((connection, at)), Some((unit, unit_at))) = (connection, raw.unit.set()) {
+            let unit = u8::try_from(*unit).unwrap_or(1);
+            wired.push(Wired {
+                path: head.path.clone(),
+                at,
+                connection: connection.clone(),
+                unit: Some((unit, unit_at)),
+            });
+            driver = if kind == "teltocharge" {
+                ChargerDriver::TeltoCharge { connection, unit }
+            } else {
+                ChargerDriver::EvseDin { connection, unit }
+            };
+        }
+    }
+    let phases = match raw.phases.set() {
+        Some((phases, at)) => {
+            if let Some(foreign) = phases.iter().find(|it| !grid_phases.contains(it)) {
+                let message = format!("`phases` names {foreign}, but the grid connection has one phase");
+                checker.report.error(at, &path("phases"), message, "allowed: [\"L1\"]");
+            }
+            phases.clone()
+        }
+        None => grid_phases.to_vec(),
+    };
+    let max = raw.max_current_a.get().copied().unwrap_or(16.0);
+    for (slot, key) in [
+        (&raw.fail_safe_current_a, "fail_safe_current_a"),
+        (&raw.fixed_current_a, "fixed_current_a"),
+        (&raw.eco_min_a, "eco_min_a"),
+        (&raw.eco_plus_min_surplus_a, "eco_plus_min_surplus_a"),
+        (&raw.low_tariff_max_a, "low_tariff_max_a"),
+    ] {
+        checker.not_above(slot, &path(key), max, "max_current_a");
+    }
+    let watchdog = watchdog(checker, raw, word, &path("watchdog_s"));
+    let step = match (word, amps(&raw.current_step_a)) {
+        (_, Some(step)) => step,
+        (Some("evse-din"), None) => Milliamp(10),
+        (_, None) => Milliamp(1000),
+    };
+    Charger {
+        common: common(head, &raw.name, &raw.area),
+        driver,
+        phases,
+        meter,
+        max_current: Milliamp::from_f64(max),
+        step,
+        phase_switching: raw.phase_switching.get().copied().unwrap_or(false),
+        fail_safe: amps(&raw.fail_safe_current_a).unwrap_or(Milliamp::ZERO),
+        watchdog,
+        auto_authorize: raw.authorize.get().is_none_or(|it| it == "auto"),
+        settings: settings(raw, max),
+    }
+}
+
+fn settings(raw: &raw::Charger, max: f64) -> ChargerSettings {
+    let least = |slot: &Slot<f64>, default: f64| Milliamp::from_f64(slot.get().copied().unwrap_or(default).min(max));
+    ChargerSettings {
+        mode: mode(&raw.mode).unwrap_or(Mode::Fast),
+        max_current: Milliamp::from_f64(max),
+        fixed_current: least(&raw.fixed_current_a, 16.0),
+        eco_min: least(&raw.eco_min_a, 6.0),
+        eco_plus_min_surplus: least(&raw.eco_plus_min_surplus_a, 1.0),
+        low_tariff_only: raw.low_tariff_only.get().copied().unwrap_or(false),
+        low_tariff_fast: raw.low_tariff_fast.get().copied().unwrap_or(false),
+        low_tariff_max: least(&raw.low_tariff_max_a, max),
+        priority: raw.priority.get().and_then(|it| u8::try_from(*it).ok()).unwrap_or(5),
+        phases: None,
+        session_limit: None,
+        mode_after_session: mode(&raw.mode_after_session),
+    }
+}
+
+/// The time-out of the charger's own timer, where it has one.
+fn watchdog(
+    checker: &mut Checker<'_>,
+    raw: &raw::Charger,
+    driver: Option<&str>,
+    path: &str,
+) -> Option<crate::quantity::Span> {
+    let value = raw.watchdog_s.get().copied().unwrap_or(30.0);
+    match driver {
+        Some("evse-din") => None,
+        Some("teltocharge") => {
+            if let Some((value, at)) = raw.watchdog_s.set()
+                && (*value < 1.0 || value.fract() != 0.0)
+            {
+                let message = format!("`watchdog_s` = {value} does not fit its register, which holds whole seconds");
+                checker.report.error(at, path, message, "allowed: 1 to 600 s, without decimals");
+            }
+            Some(crate::quantity::Span::from_secs_f64(value))
+        }
+        _ => (value > 0.0).then(|| crate::quantity::Span::from_secs_f64(value)),
+    }
+}
+
+fn input(checker: &mut Checker<'_>, device: &RawDevice<raw::Input>) -> Input {
+    let RawDevice { head, raw } = device;
+    if raw.driver.is_absent() {
+        missing(checker, head, "driver", "allowed: \"simulated\"");
+    }
+    if raw.meaning.is_absent() {
+        missing(checker, head, "meaning", "allowed: \"low-tariff\", \"grid-dim\", \"block\"");
+    }
+    Input {
+        common: common(head, &raw.name, &raw.area),
+        meaning: raw.meaning.get().and_then(|it| InputMeaning::from_word(it)).unwrap_or(InputMeaning::Block),
+    }
+}
+
+/// Who shares a line with whom: one set of parameters, one kind of framing, every unit once. The parameters of every
+/// serial line.
+fn buses(checker: &mut Checker<'_>, wired: &[Wired]) -> HashMap<std::path::PathBuf, SerialLine> {
+    let mut lines: HashMap<std::path::PathBuf, SerialLine> = HashMap::new();
+    for (index, it) in wired.iter().enumerate() {
+        let bus = Bus::of(&it.connection);
+        let path = format!("{}.connection", it.path);
+        let earlier: Vec<&Wired> = wired[..index].iter().filter(|other| Bus::of(&other.connection) == bus).collect();
+        let Some(first) = earlier.first() else {
+            if let Connection::Serial(line) = &it.connection {
+                lines.insert(line.path.clone(), line.clone());
+            }
+            continue;
+        };
+        let first_place = checker.report.describe(first.at);
+        if it.unit.is_none() || first.unit.is_none() {
+            let message = format!("this line is also used by {} ({first_place})", first.path);
+            checker.report.error(
+                it.at,
+                &path,
+                message,
+                "a P1 meter takes its line for itself: one meter, nothing else",
+            );
+            continue;
+        }
+        if std::mem::discriminant(&it.connection) != std::mem::discriminant(&first.connection) {
+            let message = format!("{} speaks another framing to the same host and port ({first_place})", first.path);
+            checker.report.error(it.at, &path, message, "write tcp:// (Modbus TCP) or rtu+tcp:// (RTU frames) in both");
+        }
+        if let Connection::Serial(line) = &it.connection
+            && let Some(agreed) = lines.get_mut(&line.path)
+        {
+            for (what, other) in merge_line(agreed, line) {
+                let message = format!("{what} for this port, but {other} for {} ({first_place})", first.path);
+                checker.report.error(it.at, &path, message, "a port has one set of parameters: write them once");
+            }
+        }
+        let Some((unit, unit_at)) = it.unit else { continue };
+        if let Some(twin) = earlier.iter().find(|other| other.unit.is_some_and(|other| other.0 == unit)) {
+            let place = twin.unit.map(|it| checker.report.describe(it.1)).unwrap_or_default();
+            let message = format!("unit {unit} is used twice on this bus: also by {} ({place})", twin.path);
+            let help = "give every device on a bus a unit of its own";
+            checker.report.error(unit_at, &format!("{}.unit", it.path), message, help);
+        }
+    }
+    lines
+}
+
+/// Takes over what is not set yet; what contradicts, as pairs of texts.
+fn merge_line(agreed: &mut SerialLine, line: &SerialLine) -> Vec<(String, String)> {
+    let mut out = Vec::new();
+    fn one<T: Copy + PartialEq>(
+        agreed: &mut Option<T>,
+        new: Option<T>,
+        name: &str,
+        show: impl Fn(T) -> String,
+        out: &mut Vec<(String, String)>,
+    ) {
+        match (*agreed, new) {
+            (None, new) => *agreed = new,
+            (Some(a), Some(b)) if a != b => out.push((format!("{name}={}", show(b)), format!("{name}={}", show(a)))),
+            _ => {}
+        }
+    }
+    one(&mut agreed.baud, line.baud, "baud", |it| it.to_string(), &mut out);
+    one(&mut agreed.parity, line.parity, "parity", |it| format!("{it:?}").to_lowercase(), &mut out);
+    one(&mut agreed.stop, line.stop, "stop", |it| it.to_string(), &mut out);
+    out
+}
+
+/// Gives every device the parameters that were written for its port.
+fn agree(connection: &mut Connection, lines: &HashMap<std::path::PathBuf, SerialLine>) {
+    if let Connection::Serial(line) = connection
+        && let Some(agreed) = lines.get(&line.path)
+    {
+        *line = agreed.clone();
+    }
+}

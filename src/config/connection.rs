@@ -1,0 +1,222 @@
+//! Addresses of devices and of the broker.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::key::closest;
+use super::model::{Connection, MqttEndpoint, Parity, SerialLine};
+
+/// What a connection may look like.
+pub(super) const CONNECTIONS: &str =
+    "serial:///dev/ttyUSB0?baud=9600&parity=none&stop=1, tcp://host:port, rtu+tcp://host:port";
+/// What the broker's address may look like.
+const BROKERS: &str = "mqtt://host:port, mqtts://host:port, embedded://127.0.0.1:1883, or \"\" for none";
+/// Line speeds that adapters and devices know.
+const BAUDS: [u32; 13] = [300, 600, 1200, 2400, 4800, 9600, 14_400, 19_200, 28_800, 38_400, 57_600, 115_200, 230_400];
+
+/// What was wrong, and what is allowed.
+pub(super) type Wrong = (String, String);
+
+/// The address of a device.
+pub(super) fn parse(text: &str) -> Result<Connection, Wrong> {
+    let (scheme, rest) = split_scheme(text, CONNECTIONS)?;
+    match scheme {
+        "serial" => serial(rest).map(Connection::Serial),
+        "tcp" => host_port(rest, None, "tcp://host:port").map(|(host, port)| Connection::Tcp { host, port }),
+        "rtu+tcp" => {
+            host_port(rest, None, "rtu+tcp://host:port").map(|(host, port)| Connection::RtuOverTcp { host, port })
+        }
+        "http" | "https" => Err((super::later::not_yet(&format!("`{scheme}://`")), format!("allowed: {CONNECTIONS}"))),
+        other => Err(unknown_scheme(other, ["serial", "tcp", "rtu+tcp"], CONNECTIONS)),
+    }
+}
+
+/// The address of the broker; `None` for the empty text.
+pub(super) fn parse_broker(text: &str) -> Result<Option<MqttEndpoint>, Wrong> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let (scheme, rest) = split_scheme(text, BROKERS)?;
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    match scheme {
+        "mqtt" => host_port(rest, Some(1883), BROKERS).map(|(host, port)| Some(MqttEndpoint::Plain { host, port })),
+        "mqtts" => host_port(rest, Some(8883), BROKERS).map(|(host, port)| Some(MqttEndpoint::Tls { host, port })),
+        "embedded" => match rest.parse::<SocketAddr>() {
+            Ok(address) => Ok(Some(MqttEndpoint::Embedded(address))),
+            Err(_) => Err((
+                "the built-in broker needs an address and a port to listen on".to_owned(),
+                "for example embedded://127.0.0.1:1883".to_owned(),
+            )),
+        },
+        other => Err(unknown_scheme(other, ["mqtt", "mqtts", "embedded"], BROKERS)),
+    }
+}
+
+fn split_scheme<'a>(text: &'a str, allowed: &str) -> Result<(&'a str, &'a str), Wrong> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(("the address has no `scheme://`".to_owned(), format!("allowed: {allowed}")));
+    };
+    if text.chars().any(|it| it.is_whitespace()) {
+        return Err(("the address holds a blank".to_owned(), format!("allowed: {allowed}")));
+    }
+    if scheme != "serial" && rest.contains('@') {
+        return Err((
+            "a user or password has no place in the address".to_owned(),
+            "use the keys username and password_file".to_owned(),
+        ));
+    }
+    Ok((scheme, rest))
+}
+
+fn unknown_scheme(scheme: &str, known: [&'static str; 3], allowed: &str) -> Wrong {
+    let help = match closest(scheme, known) {
+        Some(close) => format!("did you mean {close}://? allowed: {allowed}"),
+        None => format!("allowed: {allowed}"),
+    };
+    (format!("`{scheme}://` is not known"), help)
+}
+
+/// `host:port`, with the address of IPv6 in brackets.
+fn host_port(text: &str, default: Option<u16>, allowed: &str) -> Result<(String, u16), Wrong> {
+    let wrong = |what: &str| Err((what.to_owned(), format!("allowed: {allowed}")));
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((host, "")) => (host, None),
+            Some((host, port)) => match port.strip_prefix(':') {
+                Some(port) => (host, Some(port)),
+                None => return wrong("what follows `]` is not a port"),
+            },
+            None => return wrong("`[` is not closed"),
+        },
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    let bracketed = text.starts_with('[');
+    if bracketed && host.parse::<std::net::Ipv6Addr>().is_err() {
+        return wrong("what stands in brackets is not an IPv6 address");
+    }
+    let letter = |it: char| it.is_ascii_alphanumeric() || matches!(it, '.' | '-' | '_');
+    if !bracketed && (host.is_empty() || host.len() > 253 || !host.chars().all(letter)) {
+        return wrong("the host is not a name or address");
+    }
+    let port = match (port, default) {
+        (None, Some(port)) => port,
+        (None, None) => return wrong("the port is missing"),
+        (Some(port), _) if port.bytes().all(|it| it.is_ascii_digit()) => match port.parse() {
+            Ok(0) | Err(_) => return wrong("the port is not a number from 1 to 65535"),
+            Ok(port) => port,
+        },
+        (Some(_), _) => return wrong("the port is not a number from 1 to 65535"),
+    };
+    Ok((host.to_owned(), port))
+}
+
+fn serial(rest: &str) -> Result<SerialLine, Wrong> {
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if !path.starts_with('/') || path.len() < 2 || path.ends_with('/') {
+        return Err((
+            "a serial port needs the full path of its device".to_owned(),
+            "for example serial:///dev/serial/by-id/usb-adapter, with three slashes".to_owned(),
+        ));
+    }
+    let mut line = SerialLine { path: PathBuf::from(path), baud: None, parity: None, stop: None };
+    for pair in query.split('&').filter(|_| !query.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let twice = match name {
+            "baud" => line.baud.is_some(),
+            "parity" => line.parity.is_some(),
+            "stop" => line.stop.is_some(),
+            other => {
+                let help = match closest(other, ["baud", "parity", "stop"]) {
+                    Some(close) => format!("did you mean `{close}`? allowed: baud, parity, stop"),
+                    None => "allowed: baud, parity, stop".to_owned(),
+                };
+                return Err((format!("unknown parameter `{other}`"), help));
+            }
+        };
+        if twice {
+            return Err((format!("`{name}` is given twice"), "write it once".to_owned()));
+        }
+        match name {
+            "baud" => {
+                line.baud = BAUDS.into_iter().find(|it| it.to_string() == value);
+                if line.baud.is_none() {
+                    let known = BAUDS.map(|it| it.to_string()).join(", ");
+                    return Err((format!("baud={value} is not a line speed"), format!("allowed: {known}")));
+                }
+            }
+            "parity" => {
+                line.parity = Some(match value {
+                    "none" => Parity::None,
+                    "even" => Parity::Even,
+                    "odd" => Parity::Odd,
+                    _ => return Err((format!("parity={value} is not known"), "allowed: none, even, odd".to_owned())),
+                });
+            }
+            _ => {
+                line.stop = Some(match value {
+                    "1" => 1,
+                    "2" => 2,
+                    _ => return Err((format!("stop={value} is not known"), "allowed: 1, 2".to_owned())),
+                });
+            }
+        }
+    }
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_the_contract_is_read() {
+        let line =
+            SerialLine { path: "/dev/ttyUSB0".into(), baud: Some(115_200), parity: Some(Parity::Even), stop: Some(2) };
+        assert_eq!(parse("serial:///dev/ttyUSB0?baud=115200&parity=even&stop=2"), Ok(Connection::Serial(line)));
+        assert_eq!(parse("tcp://p1.local:23"), Ok(Connection::Tcp { host: "p1.local".into(), port: 23 }));
+        assert_eq!(parse("rtu+tcp://[::1]:502"), Ok(Connection::RtuOverTcp { host: "::1".into(), port: 502 }));
+        assert_eq!(parse_broker(""), Ok(None));
+        assert_eq!(parse_broker("mqtt://ha/"), Ok(Some(MqttEndpoint::Plain { host: "ha".into(), port: 1883 })));
+        assert_eq!(parse_broker("mqtts://ha"), Ok(Some(MqttEndpoint::Tls { host: "ha".into(), port: 8883 })));
+        let address = "127.0.0.1:0".parse().unwrap();
+        assert_eq!(parse_broker("embedded://127.0.0.1:0"), Ok(Some(MqttEndpoint::Embedded(address))));
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_what_is_allowed() {
+        for bad in [
+            "",
+            "/dev/ttyUSB0",
+            "serial://dev/ttyUSB0",
+            "serial:///dev/x?baud=9601",
+            "serial:///dev/x?baud=",
+            "serial:///dev/x?speed=9600",
+            "serial:///dev/x?baud=9600&baud=9600",
+            "serial:///dev/x?parity=N",
+            "serial:///dev/x?stop=3",
+            "serial:///",
+            "tcp://host",
+            "tcp://:502",
+            "tcp://host:0",
+            "tcp://host:65536",
+            "tcp://host:+5",
+            "tcp://ho st:5",
+            "tcp://u:p@host:5",
+            "tcp://[::1:502",
+            "tcp://[zz]:5",
+            "tcp://a:1:2",
+            "http://host",
+            "modbus://host:502",
+            "tcp://[::1]x",
+        ] {
+            let wrong = parse(bad).expect_err(bad);
+            assert!(!wrong.0.is_empty() && !wrong.1.is_empty(), "{bad}");
+        }
+        for bad in ["ha", "mqtt://", "mqtt://u:p@ha", "ws://ha", "embedded://localhost:1883", "mqtt://ha:x"] {
+            assert!(parse_broker(bad).is_err(), "{bad}");
+        }
+    }
+}

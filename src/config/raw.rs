@@ -1,0 +1,480 @@
+//! Every table and key of the file, as it may be written: the one place that says names, ranges and documentation.
+//! Checking, messages, the environment and the JSON Schema are made from it.
+
+use std::collections::HashMap;
+
+use config::{Value, ValueKind};
+
+use super::key::{Field, any, current, flag, lines, number, phase, phase_switching, text, whole, word, words};
+use super::later::Status;
+use super::source::At;
+use crate::quantity::Phase;
+
+/// A key of the merged configuration.
+#[derive(Clone, Debug)]
+pub(super) enum Slot<T> {
+    /// Not written anywhere.
+    Absent,
+    /// Written, but wrong, which was said already.
+    Wrong,
+    /// Written and fit for its key.
+    Set(T, At),
+}
+
+impl<T> Slot<T> {
+    /// The value.
+    pub(super) fn get(&self) -> Option<&T> {
+        match self {
+            Self::Set(value, _) => Some(value),
+            Self::Absent | Self::Wrong => None,
+        }
+    }
+
+    /// Value and place.
+    pub(super) fn set(&self) -> Option<(&T, At)> {
+        match self {
+            Self::Set(value, at) => Some((value, *at)),
+            Self::Absent | Self::Wrong => None,
+        }
+    }
+
+    /// Not written anywhere.
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+}
+
+/// What a slot can hold.
+pub(super) trait FromValue: Sized {
+    /// From a value that was checked against its key; `None` stands for one that was not.
+    fn from_value(kind: &ValueKind) -> Option<Self>;
+}
+
+impl FromValue for String {
+    fn from_value(kind: &ValueKind) -> Option<Self> {
+        if let ValueKind::String(it) = kind { Some(it.clone()) } else { None }
+    }
+}
+
+impl FromValue for f64 {
+    fn from_value(kind: &ValueKind) -> Option<Self> {
+        if let ValueKind::Float(it) = kind { Some(*it) } else { None }
+    }
+}
+
+impl FromValue for i64 {
+    fn from_value(kind: &ValueKind) -> Option<Self> {
+        if let ValueKind::I64(it) = kind { Some(*it) } else { None }
+    }
+}
+
+impl FromValue for bool {
+    fn from_value(kind: &ValueKind) -> Option<Self> {
+        if let ValueKind::Boolean(it) = kind { Some(*it) } else { None }
+    }
+}
+
+impl FromValue for Vec<Phase> {
+    fn from_value(kind: &ValueKind) -> Option<Self> {
+        let ValueKind::Array(items) = kind else { return None };
+        items.iter().map(|it| if let ValueKind::String(name) = &it.kind { phase(name) } else { None }).collect()
+    }
+}
+
+/// The slot of one key in a merged table.
+fn slot<T: FromValue>(table: &HashMap<String, Value>, key: &str) -> Slot<T> {
+    match table.get(key) {
+        None => Slot::Absent,
+        Some(value) => match (T::from_value(&value.kind), At::from_origin(value.origin())) {
+            (Some(it), Some(at)) => Slot::Set(it, at),
+            _ => Slot::Wrong,
+        },
+    }
+}
+
+/// A table of the file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Section {
+    /// As written.
+    pub(super) name: &'static str,
+    /// From the documentation below.
+    pub(super) doc: &'static str,
+    /// `[[name]]`: a list of devices with ids.
+    pub(super) list: bool,
+    /// Whether this version has it.
+    pub(super) status: Status,
+    /// Its keys; empty for a table of a later version.
+    pub(super) fields: &'static [Field],
+}
+
+/// Read before everything else, to find the table again in other layers.
+const ID_DOC: &str = " Required. Unique over all kinds: 1 to 32 of a-z, 0-9, _ and -.";
+
+macro_rules! section {
+    (
+        $(#[doc = $doc:literal])+
+        $raw:ident = $name:literal, list: $list:literal, $( key: $id:literal, )? status: $status:ident {
+            $( $(#[doc = $kdoc:literal])+ $key:ident: $type:ty = $field:expr; )*
+        } $( later {
+            $( $(#[doc = $ldoc:literal])+ $later:ident; )*
+        } )?
+    ) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Debug)]
+        pub(super) struct $raw {
+            $( $(#[doc = $kdoc])+ pub(super) $key: Slot<$type>, )*
+        }
+
+        impl $raw {
+            /// How the table is written.
+            pub(super) const SECTION: Section = Section {
+                name: $name,
+                doc: concat!($($doc),+),
+                list: $list,
+                status: Status::$status,
+                fields: &[
+                    $( Field { name: $id, doc: ID_DOC, ..text(32) }, )?
+                    $( Field { name: stringify!($key), doc: concat!($($kdoc),+), ..$field }, )*
+                    $( $( Field { name: stringify!($later), doc: concat!($($ldoc),+), ..any() }, )* )?
+                ],
+            };
+
+            /// From a merged table.
+            pub(super) fn read(table: &HashMap<String, Value>) -> Self {
+                Self { $( $key: slot(table, stringify!($key)), )* }
+            }
+        }
+    };
+}
+
+/// Longest time that a key takes: a day.
+const DAY: f64 = 86_400.0;
+/// Every word of `mode`.
+const MODES_NOW: &[&str] = &["off", "fast", "fixed"];
+const MODES_LATER: &[&str] = &["eco", "eco_plus", "solar"];
+
+section! {
+    /// Where the appliance stands.
+    Site = "site", list: false, status: Now {
+        /// Name that is shown. Default: "Home".
+        name: String = text(64);
+        /// Time zone by its IANA name, as in "Europe/Budapest". Default: the zone of the machine.
+        time_zone: String = text(64);
+        /// Language of the sentences. Default: "en".
+        language: String = words(&["en"], &["cs", "de", "fr", "hu", "nl", "sv"], &[]);
+    }
+}
+
+section! {
+    /// The grid connection: the root of all circuits.
+    Grid = "grid", list: false, status: Now {
+        /// Phases of the grid connection, 1 or 3. Default: 3.
+        phases: i64 = whole(1, 3, "");
+        /// Main fuse or breaker per phase. Required as soon as a charger is configured.
+        fuse_a: f64 = number(1.0, 2000.0, "A");
+        /// A lower ceiling per phase that the owner chooses, at most fuse_a. Default: only the fuse.
+        max_import_a: f64 = number(0.0, 2000.0, "A");
+        /// Ceiling of all phases together, at any moment.
+        max_import_kw: f64 = number(0.0, 1000.0, "kW").simulate();
+        /// Ceiling of the mean import of a quarter of an hour (capacity tariff).
+        peak_15min_kw: f64 = number(0.0, 1000.0, "kW").simulate();
+        /// Kept free below the limit, per phase. Default: 0.5.
+        margin_a: f64 = number(0.0, 100.0, "A");
+        /// Id of the meter at the grid connection. Without it: static balancing, and static_a is required.
+        meter: String = text(32);
+        /// What all chargers together may take per phase when there is no grid meter.
+        static_a: f64 = number(0.0, 2000.0, "A");
+        /// No raise after so long without a frame of the grid meter. Default: 5 s, or 1.5 periods of the meter.
+        meter_late_s: f64 = number(0.1, 3600.0, "s");
+        /// The grid meter is lost after so long without a good frame. Default: 10 s for p1, else 10 s or 2 periods + 2 s.
+        meter_lost_s: f64 = number(1.2, 3600.0, "s");
+        /// What all chargers behind the meter together may take per phase while it is lost. Default: 0, which stops them.
+        meter_lost_current_a: f64 = number(0.0, 2000.0, "A");
+        /// All charging together while the grid operator dims.
+        dim_kw: f64 = number(0.0, 1000.0, "kW").simulate();
+    } later {
+        /// Largest one-phase current of the chargers between phases.
+        max_imbalance_a;
+    }
+}
+
+section! {
+    /// The controller's own rules.
+    Control = "control", list: false, status: Now {
+        /// The big switch. Default: true.
+        charging_enabled: bool = flag();
+        /// How chargers share what there is. Default: "equal".
+        sharing: String = words(&["equal"], &["priority", "state"], &["priority", "state"]);
+        /// All chargers together.
+        max_charging_kw: f64 = number(0.0, 1000.0, "kW").simulate();
+        /// Shortest time between a start and a stop of the controller's own choice. Default: 300.
+        min_on_s: f64 = number(0.0, DAY, "s");
+        /// Shortest time between a stop and a start of the controller's own choice. Default: 300.
+        min_off_s: f64 = number(0.0, DAY, "s");
+    } later {
+        /// Shortest time between two switchings of phases.
+        phase_switch_min_s;
+        /// Whether phases may pay for each other: "net" or "per_phase".
+        surplus;
+        /// What happens when a cloud comes: "mean" or "strict".
+        solar_patience;
+        /// How long the minimum is held without sun.
+        solar_grace_s;
+        /// How long there must be sun before a start.
+        solar_proof_s;
+        /// Where the grid reading is held in solar modes.
+        solar_target_w;
+        /// Rank of the home battery: "first", "share" or "last".
+        battery;
+    }
+}
+
+section! {
+    /// Constants of the fail-safe table, in seconds. For tests and commissioning: `check` warns when one differs from
+    /// its default.
+    Timing = "timing", list: false, status: Now {
+        /// A charger is silent after this time without a valid answer, and at least three attempts. Default: 5.
+        charger_silent_s: f64 = number(0.05, 600.0, "s");
+        /// Added to the watchdog's time-out for the quiet time after the last write to a silent charger. Default: 10.
+        quiet_extra_s: f64 = number(0.0, 600.0, "s");
+        /// A cut must show in the draw this long after the charger showed the new set-point. Default: 6.
+        cut_response_s: f64 = number(0.05, 600.0, "s");
+        /// The same from the write, above 1.45 times the limit. Default: 5.
+        cut_response_hard_s: f64 = number(0.05, 600.0, "s");
+        /// A raise that another charger's reduction made possible waits this long at most. Default: 6.
+        raise_after_cut_s: f64 = number(0.0, 600.0, "s");
+        /// Above its offer for this long: it does not obey. Default: 10.
+        not_obeying_s: f64 = number(0.05, 600.0, "s");
+        /// Obedience needed before a charger is trusted again. Default: 60.
+        obedience_s: f64 = number(0.05, 3600.0, "s");
+        /// A set-point read back above ours twice within this time: a second master. Default: 60.
+        second_master_s: f64 = number(0.05, 3600.0, "s");
+        /// Quiet time after which a second master is forgotten. Default: 600.
+        second_master_quiet_s: f64 = number(0.05, DAY, "s");
+        /// Shortest time between two rewrites against a second master. Default: 60.
+        second_master_rewrite_s: f64 = number(0.05, 3600.0, "s");
+        /// An order to a charger holds for so long unless it is renewed. Default: 5.
+        lease_s: f64 = number(0.1, 60.0, "s");
+        /// A charger is asked this often. Default: 1.
+        poll_s: f64 = number(0.02, 60.0, "s");
+    }
+}
+
+section! {
+    /// The broker.
+    Mqtt = "mqtt", list: false, status: Now {
+        /// mqtt://host:port, mqtts://host:port for TLS, embedded://address:port for the built-in broker, "" for none. Default: "".
+        url: String = text(300);
+        /// Login.
+        username: String = text(256);
+        /// Login; better in password_file.
+        password: String = text(1024).secret();
+        /// File that holds the password.
+        password_file: String = text(4096);
+        /// PEM file of the CA that signed the broker's certificate. Default: the public CAs.
+        ca_file: String = text(4096);
+        /// PEM file of the client's certificate.
+        client_cert_file: String = text(4096);
+        /// PEM file of the client's key.
+        client_key_file: String = text(4096);
+        /// Client identifier. Default: random per installation, kept in the data directory.
+        client_id: String = text(128);
+        /// First part of every topic. Default: "gridkeeper".
+        base_topic: String = text(128);
+        /// Home Assistant's discovery prefix; "" switches discovery off. Default: "homeassistant".
+        discovery_prefix: String = text(128);
+        /// Home Assistant's birth topic. Default: "homeassistant/status".
+        birth_topic: String = text(256);
+        /// Between two publications of readings; 1 = every telegram. Default: 5.
+        interval_s: f64 = number(0.1, 3600.0, "s");
+    } later {
+        /// InfluxDB line protocol on <base>/influx.
+        influx;
+    }
+}
+
+section! {
+    /// The page.
+    Web = "web", list: false, status: Now {
+        /// Address and port; "" switches the page off. Default: "127.0.0.1:8127".
+        listen: String = text(64);
+        /// File that holds the password; needed off loopback.
+        password_file: String = text(4096);
+    } later {
+        /// File that holds the installer's password.
+        installer_password_file;
+    }
+}
+
+section! {
+    /// Files that the program writes.
+    Storage = "storage", list: false, status: Now {
+        /// Folder for settings and history. Default: the platform's state directory; /data in the add-on.
+        data_dir: String = text(4096);
+    }
+}
+
+section! {
+    /// A meter.
+    Meter = "meter", list: true, key: "id", status: Now {
+        /// Name that is shown. Default: the id.
+        name: String = text(64);
+        /// Suggested area in Home Assistant.
+        area: String = text(64);
+        /// How it is read. Required.
+        driver: String = words(
+            &["p1", "simulated"],
+            &["iec62056-21", "sml", "modbus", "shelly", "homewizard", "mqtt"],
+            &[],
+        );
+        /// Where it is: serial:///dev/x?baud=&parity=&stop= or tcp://host:port.
+        connection: String = text(300).only(&["p1"]);
+        /// File with the key of encrypted telegrams: 32 hexadecimal digits.
+        key_file: String = text(4096).only(&["p1"]);
+        /// File with the authentication key of encrypted telegrams: 32 hexadecimal digits.
+        auth_key_file: String = text(4096).only(&["p1"]);
+        /// Which grid phase is behind the meter's own L1, L2, L3. Default: L1, L2, L3.
+        phases: Vec<Phase> = lines();
+        /// Clamps mounted backwards. Default: false.
+        invert: bool = flag();
+        /// What it measures. Default: by where it is named.
+        role: String = words(&["grid", "charger", "other"], &["circuit", "solar", "battery"], &[]);
+        /// Time between two frames of a simulated meter.
+        period_s: f64 = number(0.05, 3600.0, "s").only(&["simulated"]);
+    } later {
+        /// Password of the device.
+        password_file;
+        /// Token of the device.
+        token_file;
+        /// Which of several channels.
+        channel;
+        /// Model file of a Modbus meter.
+        model;
+        /// Modbus unit.
+        unit;
+        /// Topic of a meter that comes by MQTT.
+        topic;
+    }
+}
+
+section! {
+    /// A charger.
+    Charger = "charger", list: true, key: "id", status: Now {
+        /// Name that is shown. Default: the id.
+        name: String = text(64);
+        /// Suggested area in Home Assistant.
+        area: String = text(64);
+        /// How it is spoken to. Required.
+        driver: String = words(
+            &["teltocharge", "evse-din", "simulated"],
+            &["keba", "abb", "alfen", "go-e", "heidelberg", "openwb", "peblar", "shelly", "smartevse", "vestel", "webasto", "modbus", "mqtt"],
+            &[],
+        );
+        /// Where it is: serial:///dev/x?baud=&parity=&stop=, tcp://host:port (Modbus TCP) or rtu+tcp://host:port.
+        /// A serial bus is shared by everything that names the same port; its parameters are written once.
+        connection: String = text(300).only(&["teltocharge", "evse-din"]);
+        /// Modbus unit. Required.
+        unit: i64 = whole(1, 247, "").only(&["teltocharge", "evse-din"]);
+        /// Grid phase behind the charger's own L1, L2, L3. Default: all phases of the grid.
+        phases: Vec<Phase> = lines();
+        /// Id of a meter of its own, for chargers that do not measure.
+        meter: String = text(32);
+        /// What it is wired and built for, per phase. Default: 16.
+        max_current_a: f64 = number(6.0, 80.0, "A");
+        /// What it falls to when the appliance is gone: 0, or 6 A and up. Default: 0.
+        fail_safe_current_a: f64 = current(80.0);
+        /// Time-out of its own fail-safe timer. Default: 30.
+        watchdog_s: f64 = number(0.0, 600.0, "s").only(&["teltocharge", "simulated"]);
+        /// 1 first to 9 last. Default: 5.
+        priority: i64 = whole(1, 9, "");
+        /// Who authorises a session: "auto" is the appliance. Default: "auto".
+        authorize: String = word(&["auto", "manual"]);
+        /// The mode before anybody chose one. Default: "fast".
+        mode: String = words(MODES_NOW, MODES_LATER, MODES_LATER);
+        /// Current of mode "fixed", at most max_current_a. Default: 16, or max_current_a if that is less.
+        fixed_current_a: f64 = number(6.0, 80.0, "A");
+        /// Resolution of a simulated charger's set-point. Default: 1.
+        current_step_a: f64 = number(0.01, 2.0, "A").only(&["simulated"]);
+        /// Whether it may be switched between three phases and one: "auto" or "never".
+        phase_switching: bool = phase_switching().simulate();
+        /// Least current of mode "eco".
+        eco_min_a: f64 = number(6.0, 80.0, "A").simulate();
+        /// Surplus per phase at which mode "eco_plus" starts.
+        eco_plus_min_surplus_a: f64 = number(0.0, 80.0, "A").simulate();
+        /// Charge only at low tariff.
+        low_tariff_only: bool = flag().simulate();
+        /// At low tariff act as mode "fast".
+        low_tariff_fast: bool = flag().simulate();
+        /// Ceiling at low tariff.
+        low_tariff_max_a: f64 = number(6.0, 80.0, "A").simulate();
+        /// Mode after a session limit: "keep", or a mode.
+        mode_after_session: String = words(&["keep", "off", "fast", "fixed"], MODES_LATER, MODES_LATER).simulate();
+    } later {
+        /// Id of the circuit it is on.
+        circuit;
+        /// Model file of a Modbus charger.
+        model;
+        /// Topic of a charger that is reached by MQTT.
+        topic;
+    }
+}
+
+section! {
+    /// An input: low tariff, dimming, blocking.
+    Input = "input", list: true, key: "id", status: Simulate {
+        /// Name that is shown. Default: the id.
+        name: String = text(64);
+        /// Suggested area in Home Assistant.
+        area: String = text(64);
+        /// What it means when active. Required.
+        meaning: String = word(&["low-tariff", "grid-dim", "block"]);
+        /// How it is read. Required.
+        driver: String = words(&["simulated"], &["gpio", "shelly", "modbus", "p1-tariff", "mqtt", "schedule"], &[]);
+    } later {
+        /// Level or words that make it active.
+        active;
+        /// It is lost when its value is older.
+        max_age_s;
+        /// Line of a GPIO chip.
+        line;
+        /// Where it is.
+        connection;
+        /// Modbus unit.
+        unit;
+        /// Which of several channels.
+        channel;
+        /// Modbus register.
+        register;
+        /// Topic of an input that comes by MQTT.
+        topic;
+        /// Meter whose tariff word is meant.
+        meter;
+        /// Times of a schedule.
+        times;
+        /// How long a level must hold.
+        debounce_ms;
+    }
+}
+
+/// A table of a later version.
+const fn later(name: &'static str, list: bool, doc: &'static str) -> Section {
+    Section { name, doc, list, status: Status::Later, fields: &[] }
+}
+
+/// Every table, in the order of the documentation.
+pub(super) static SECTIONS: [&Section; 14] = [
+    &Site::SECTION,
+    &Grid::SECTION,
+    &Control::SECTION,
+    &Timing::SECTION,
+    &Mqtt::SECTION,
+    &Web::SECTION,
+    &Storage::SECTION,
+    &later("influx", false, "Direct writer to InfluxDB."),
+    &Meter::SECTION,
+    &later("circuit", true, "A circuit below the grid connection, with a fuse of its own."),
+    &Charger::SECTION,
+    &Input::SECTION,
+    &later("relay", true, "A relay."),
+    &later("serve", true, "Modbus server, virtual meters, P1 pass-through."),
+];

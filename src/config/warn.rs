@@ -1,0 +1,252 @@
+//! What is allowed but should be looked at, and how long a round on each bus takes.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::check_devices::Raw;
+use super::diagnostic::Severity;
+use super::later::Purpose;
+use super::layer::Merged;
+use super::model::{Charger, ChargerDriver, Config, Connection, MeterDriver, MqttEndpoint};
+use super::raw::{self, Slot};
+use super::source::{At, Inputs, Part, Place, Report};
+use crate::control::Timing;
+use crate::quantity::{Milliamp, Phase, Span};
+
+/// What one round of polls and set-points on a shared bus takes, estimated.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BusBudget {
+    /// The port, or host and port.
+    pub bus: String,
+    /// Devices on it.
+    pub devices: usize,
+    /// Seconds to ask all of them and to write to all of them.
+    pub round_s: f64,
+}
+
+/// A round should not take longer.
+const ROUND_MAX_S: f64 = 3.0;
+/// A watchdog should survive so many lost rounds.
+const ROUNDS_PER_WATCHDOG: f64 = 5.0;
+
+/// Every warning about a configuration without errors.
+pub(super) fn all(
+    config: &Config,
+    raw_grid: &raw::Grid,
+    merged: &Merged,
+    devices: &Raw,
+    inputs: &Inputs,
+    report: &mut Report,
+    purpose: Purpose,
+) -> Vec<BusBudget> {
+    grid(config, raw_grid, report);
+    timing(&config.timing, merged, report);
+    fail_safe_sum(config, devices, report);
+    passwords(config, merged, inputs, report);
+    if purpose != Purpose::Simulate {
+        simulated(config, devices, report);
+        no_watchdog(config, devices, report);
+    }
+    buses(config, devices, report)
+}
+
+/// A warning at the header of a charger or at one of its keys.
+fn at_charger<T>(devices: &Raw, index: usize, slot: impl Fn(&raw::Charger) -> &Slot<T>) -> Option<(At, Part, String)> {
+    let device = devices.chargers.get(index)?;
+    let at = slot(&device.raw).set().map_or(device.head.header, |it| it.1);
+    Some((at, Part::Value, device.head.path.clone()))
+}
+
+fn grid(config: &Config, raw: &raw::Grid, report: &mut Report) {
+    if let Some((lost, at)) = raw.meter_lost_s.set().filter(|it| *it.0 > 30.0) {
+        let message = format!("for {lost} s a dead grid meter would go unnoticed");
+        report.warn(at, "grid.meter_lost_s", message, "10 s is usual, more than 30 s is a risk for the fuse");
+    }
+    let Some((lost, at)) = raw.meter_lost_current_a.set() else { return };
+    if *lost > 0.0 && *lost < 6.0 {
+        let message = format!("`meter_lost_current_a` = {lost} lets no charger charge: the least is 6 A");
+        report.warn(at, "grid.meter_lost_current_a", message, "write 0, or 6 A and up");
+    }
+    if let Some(fuse) = config.grid.fuse
+        && Milliamp::from_f64(*lost) > fuse
+    {
+        let message = format!("`meter_lost_current_a` = {lost} is above the fuse and is capped by it ({fuse})");
+        report.warn(
+            at,
+            "grid.meter_lost_current_a",
+            message,
+            "leave room for the house: it draws as well while the meter is lost",
+        );
+    }
+}
+
+fn timing(timing: &Timing, merged: &Merged, report: &mut Report) {
+    if *timing == Timing::default() {
+        return;
+    }
+    let Some(table) = merged.tables.get("timing") else { return };
+    let defaults = [
+        ("charger_silent_s", timing.charger_silent, Timing::default().charger_silent),
+        ("quiet_extra_s", timing.quiet_extra, Timing::default().quiet_extra),
+        ("cut_response_s", timing.cut_response, Timing::default().cut_response),
+        ("cut_response_hard_s", timing.cut_response_hard, Timing::default().cut_response_hard),
+        ("raise_after_cut_s", timing.raise_after_cut, Timing::default().raise_after_cut),
+        ("not_obeying_s", timing.not_obeying, Timing::default().not_obeying),
+        ("obedience_s", timing.obedience, Timing::default().obedience),
+        ("second_master_s", timing.second_master, Timing::default().second_master),
+        ("second_master_quiet_s", timing.second_master_quiet, Timing::default().second_master_quiet),
+        ("second_master_rewrite_s", timing.second_master_rewrite, Timing::default().second_master_rewrite),
+        ("lease_s", timing.lease, Timing::default().lease),
+        ("poll_s", timing.poll, Timing::default().poll),
+    ];
+    for (key, value, default) in defaults.into_iter().filter(|it| it.1 != it.2) {
+        let Some(at) = table.get(key).and_then(|it| At::from_origin(it.origin())) else { continue };
+        let message = format!(
+            "`{key}` = {} differs from {}, on which the fail-safe times rest",
+            value.as_secs_f64(),
+            default.as_secs_f64()
+        );
+        report.warn(at, &format!("timing.{key}"), message, "for tests and commissioning: take it out before you leave");
+    }
+}
+
+/// What all chargers fall to together may pass the fuse while the appliance is gone.
+fn fail_safe_sum(config: &Config, devices: &Raw, report: &mut Report) {
+    let Some(fuse) = config.grid.fuse else { return };
+    for phase in Phase::ALL {
+        let sum: Milliamp = config.chargers.iter().filter(|it| it.phases.contains(&phase)).map(|it| it.fail_safe).sum();
+        if sum <= fuse {
+            continue;
+        }
+        let first = config.chargers.iter().position(|it| it.fail_safe > Milliamp::ZERO && it.phases.contains(&phase));
+        let Some((at, part, path)) = first.and_then(|it| at_charger(devices, it, |raw| &raw.fail_safe_current_a))
+        else {
+            continue;
+        };
+        let message =
+            format!("the fail-safe currents of all chargers on {phase} make {sum}, more than the fuse of {fuse}");
+        let help = "when the appliance is gone, all of them charge at once and nobody watches the fuse";
+        report.say(Severity::Warning, (at, part), &format!("{path}.fail_safe_current_a"), message, "", help);
+        return;
+    }
+}
+
+fn no_watchdog(config: &Config, devices: &Raw, report: &mut Report) {
+    for (index, charger) in config.chargers.iter().enumerate().filter(|it| it.1.watchdog.is_none()) {
+        let Some((at, part, path)) = at_charger(devices, index, |raw| &raw.driver) else { continue };
+        let message = format!(
+            "charger `{}` has no fail-safe timer: it keeps its last current when the appliance is gone",
+            charger.common.id
+        );
+        let help = match charger.driver {
+            ChargerDriver::EvseDin { .. } => {
+                "set its current after boot (register 2000) to the fail-safe current, and keep the sum of all such chargers below the fuse"
+            }
+            _ => "set watchdog_s if it has one",
+        };
+        report.say(Severity::Warning, (at, part), &path, message, "", help);
+    }
+}
+
+fn simulated(config: &Config, devices: &Raw, report: &mut Report) {
+    let chargers =
+        config.chargers.iter().zip(&devices.chargers).filter(|it| matches!(it.0.driver, ChargerDriver::Simulated));
+    let meters =
+        config.meters.iter().zip(&devices.meters).filter(|it| matches!(it.0.driver, MeterDriver::Simulated { .. }));
+    let places: Vec<_> = chargers
+        .filter_map(|it| Some((it.1.raw.driver.set()?.1, it.1.head.path.clone())))
+        .chain(meters.filter_map(|it| Some((it.1.raw.driver.set()?.1, it.1.head.path.clone()))))
+        .collect();
+    for (at, path) in places {
+        let message = "a simulated device answers only in `gridkeeper simulate`";
+        report.warn(at, &format!("{path}.driver"), message, "`run` never hears of it and treats it as lost");
+    }
+}
+
+fn passwords(config: &Config, merged: &Merged, inputs: &Inputs, report: &mut Report) {
+    let Some(mqtt) = merged.tables.get("mqtt") else { return };
+    let place = |key: &str| mqtt.get(key).and_then(|it| At::from_origin(it.origin()));
+    if let Some(at) = place("password")
+        && let Some(Place::File { file, .. }) = report.get(at)
+        && let Some(source) = inputs.files.get(*file).filter(|it| it.open_to_all)
+    {
+        let message = format!("{} holds a password and may be read by every user of this machine", source.name);
+        report.warn(at, "mqtt.password", message, "use password_file, or chmod o-r the file");
+    }
+    if let Some(it) = &config.mqtt
+        && let MqttEndpoint::Embedded(address) = &it.endpoint
+        && !address.ip().is_loopback()
+        && (it.username.is_none() || it.password.is_none())
+        && let Some(at) = place("url")
+    {
+        let message =
+            format!("the built-in broker at {address} can be reached from the network and asks for no password");
+        report.warn(at, "mqtt.url", message, "set username and password_file, or listen on 127.0.0.1");
+    }
+}
+
+/// Seconds to poll one charger and to write its set-point. The TeltoCharge figures are wire time at 9600 baud and
+/// shrink with the line; those of the EVSE-DIN are the pause that it needs between telegrams.
+fn costs(charger: &Charger, baud: u32) -> f64 {
+    match charger.driver {
+        ChargerDriver::TeltoCharge { .. } => (0.08 + 0.05) * 9600.0 / f64::from(baud),
+        ChargerDriver::EvseDin { .. } => 0.25 + 0.25,
+        ChargerDriver::Simulated => 0.0,
+    }
+}
+
+fn buses(config: &Config, devices: &Raw, report: &mut Report) -> Vec<BusBudget> {
+    let mut buses: BTreeMap<String, Vec<(usize, f64)>> = BTreeMap::new();
+    for (index, charger) in config.chargers.iter().enumerate() {
+        let (ChargerDriver::TeltoCharge { connection, .. } | ChargerDriver::EvseDin { connection, .. }) =
+            &charger.driver
+        else {
+            continue;
+        };
+        let (bus, baud) = match connection {
+            Connection::Serial(line) => (format!("serial://{}", line.path.display()), line.baud.unwrap_or(9600)),
+            Connection::RtuOverTcp { host, port } => (format!("rtu+tcp://{host}:{port}"), 9600),
+            Connection::Tcp { .. } => continue,
+        };
+        buses.entry(bus).or_default().push((index, costs(charger, baud)));
+    }
+    let mut budgets = Vec::new();
+    for (bus, members) in buses {
+        let wire: f64 = members.iter().map(|it| it.1).sum();
+        let round_s = (wire * 100.0).round() / 100.0;
+        if round_s > ROUND_MAX_S
+            && let Some((at, part, path)) =
+                members.first().and_then(|it| at_charger(devices, it.0, |raw| &raw.connection))
+        {
+            let message = format!("one round of {} devices on {bus} takes about {round_s} s", members.len());
+            let help = format!("more than {ROUND_MAX_S} s is slow for a fuse: raise the baud rate or use a second bus");
+            report.say(Severity::Warning, (at, part), &format!("{path}.connection"), message, "", help);
+        }
+        // A charger is not asked more often than the poll time, however fast its bus is.
+        let round = Span::from_secs_f64(wire).max(config.timing.poll);
+        for (index, _) in &members {
+            watchdog_rounds(config, devices, *index, round, report);
+        }
+        budgets.push(BusBudget { bus, devices: members.len(), round_s });
+    }
+    budgets
+}
+
+fn watchdog_rounds(config: &Config, devices: &Raw, index: usize, round: Span, report: &mut Report) {
+    let Some(charger) = config.chargers.get(index) else { return };
+    let Some(watchdog) = charger.watchdog else { return };
+    let needed = round.as_secs_f64() * ROUNDS_PER_WATCHDOG;
+    if watchdog.as_secs_f64() >= needed {
+        return;
+    }
+    let Some((at, part, path)) = at_charger(devices, index, |raw| &raw.watchdog_s) else { return };
+    let message = format!(
+        "the watchdog of charger `{}`, {} s, is under five rounds of its bus ({} s each)",
+        charger.common.id,
+        watchdog.as_secs_f64(),
+        round.as_secs_f64()
+    );
+    let help = format!("a few lost telegrams would stop the charger: write at least {}", needed.ceil());
+    report.say(Severity::Warning, (at, part), &format!("{path}.watchdog_s"), message, "", help);
+}
