@@ -1,13 +1,14 @@
 //! The P1 port: real telegrams at their period, to any number of TCP clients or to a pseudo-terminal.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
-use tokio_serial::{ClearBuffer, SerialPort, SerialStream};
+use tokio_serial::SerialStream;
 use tokio_util::sync::CancellationToken;
 
 use super::fault::{MeterFault, TelegramFault};
@@ -287,13 +288,8 @@ async fn serve_client(stream: TcpStream, mut telegrams: broadcast::Receiver<Arc<
     }
 }
 
-/// Serves the telegrams on a pseudo-terminal. `cable` is its far end, kept so that nobody's closing ends the line.
-pub(super) async fn serve_pty(
-    mut master: SerialStream,
-    mut cable: SerialStream,
-    out: broadcast::Sender<Arc<[u8]>>,
-    cancel: CancellationToken,
-) {
+/// Serves the telegrams on a pseudo-terminal.
+pub(super) async fn serve_pty(mut master: SerialStream, out: broadcast::Sender<Arc<[u8]>>, cancel: CancellationToken) {
     let mut telegrams = out.subscribe();
     loop {
         let bytes = tokio::select! {
@@ -304,18 +300,19 @@ pub(super) async fn serve_pty(
             },
             () = cancel.cancelled() => return,
         };
-        // A wire keeps nothing for a reader who comes later. The far end stays exclusive for whoever opens it only
-        // while that one lives.
-        let _ = cable.set_exclusive(false);
-        if cable.bytes_to_read().is_ok_and(|waiting| waiting as usize >= bytes.len().max(2048)) {
-            let _ = cable.clear(ClearBuffer::Input);
+        // Reading fails while nobody has the far end open; a wire keeps nothing for a reader who comes later.
+        let listened_to = match master.try_read(&mut [0; 64]) {
+            Ok(_) => true,
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        };
+        if !listened_to {
+            continue;
         }
-        let begun = Instant::now();
         tokio::select! {
+            // A reader who hangs costs a telegram, not the meter.
             _ = tokio::time::timeout(Duration::from_secs(5), master.write_all(&bytes)) => {}
             () = cancel.cancelled() => return,
         }
-        tracing::trace!(bytes = bytes.len(), took = ?begun.elapsed(), "telegram on the pseudo-terminal");
     }
 }
 

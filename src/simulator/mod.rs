@@ -117,8 +117,8 @@ impl Simulator {
                 connection
             }
             P1Link::Pty => {
-                let (master, cable, path) = open_pty()?;
-                self.tasks.spawn(meter::serve_pty(master, cable, out.clone(), self.cancel.clone()));
+                let (master, path) = open_pty()?;
+                self.tasks.spawn(meter::serve_pty(master, out.clone(), self.cancel.clone()));
                 format!("serial://{path}?baud=115200")
             }
         };
@@ -132,8 +132,8 @@ impl Simulator {
             BusLink::Tcp => ("tcp", Framing::Tcp),
             BusLink::RtuOverTcp => ("rtu+tcp", Framing::Rtu),
             BusLink::Rtu => {
-                let (master, cable, path) = open_pty()?;
-                self.tasks.spawn(modbus::serve_pty(live, bus, master, cable, cancel));
+                let (master, path) = open_pty()?;
+                self.tasks.spawn(modbus::serve_pty(live, bus, master, cancel));
                 return Ok(format!("serial://{path}?baud=9600"));
             }
         };
@@ -235,10 +235,10 @@ impl Simulator {
     }
 }
 
-/// Both ends of a pseudo-terminal and the path of the far one.
-fn open_pty() -> io::Result<(SerialStream, SerialStream, String)> {
-    let (master, mut cable) = SerialStream::pair()?;
-    cable.set_exclusive(false)?;
-    let path = cable.name().ok_or_else(|| io::Error::other("the pseudo-terminal has no name"))?;
-    Ok((master, cable, path))
+/// The near end of a pseudo-terminal and the path of its far end. Nobody holds the far end open: whoever opens it has
+/// it for himself, and its lock goes with him even when he is killed.
+fn open_pty() -> io::Result<(SerialStream, String)> {
+    let (master, far) = SerialStream::pair()?;
+    let path = far.name().ok_or_else(|| io::Error::other("the pseudo-terminal has no name"))?;
+    Ok((master, path))
 }

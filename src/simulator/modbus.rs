@@ -80,24 +80,17 @@ pub(super) async fn serve_tcp(
     }
 }
 
-/// Serves RTU on a pseudo-terminal. `cable` is its far end, kept so that nobody's closing ends the line.
-pub(super) async fn serve_pty(
-    live: Arc<Live>,
-    bus: usize,
-    mut master: SerialStream,
-    mut cable: SerialStream,
-    cancel: CancellationToken,
-) {
-    let releasing = async {
-        // The far end stays exclusive for whoever opens it only while that one lives.
+/// Serves RTU on a pseudo-terminal.
+pub(super) async fn serve_pty(live: Arc<Live>, bus: usize, mut master: SerialStream, cancel: CancellationToken) {
+    let serving = async {
         loop {
-            let _ = cable.set_exclusive(false);
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            // An error means that nobody has the far end open.
+            let _ = serve(&live, bus, &mut master, Framing::Rtu).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::select! {
-        _ = serve(&live, bus, &mut master, Framing::Rtu) => {}
-        () = releasing => {}
+        () = serving => {}
         () = cancel.cancelled() => {}
     }
 }
