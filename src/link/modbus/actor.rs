@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::error::BusError;
-use super::operation::{Operation, Priority};
+use super::operation::Operation;
 use super::queue::{Answer, Next, Queue, Waiting};
 use super::rest::Rests;
 use super::stale::{Before, Stale};
@@ -234,14 +234,14 @@ impl Actor {
 
     /// The exchange, with a read before it where its answer could be taken for a late one.
     async fn guarded(&mut self, link: &mut Link, request: &Waiting) -> (Answer, Option<Left>) {
-        let Waiting { unit, ref operation, limit, priority, .. } = *request;
+        let Waiting { unit, ref operation, limit, .. } = *request;
         self.stale.entry(unit).or_default().expire(Instant::now(), self.config.late_answers);
         match self.stale.entry(unit).or_default().before(operation) {
             Before::Send => {}
             Before::Wait => return (Err(BusError::Ambiguous { asked: operation.of(unit) }), None),
             Before::Ask(guard) => {
                 self.stats.lock().counters.guard_reads += 1;
-                let (answer, left) = self.single(link, unit, &guard, limit, Priority::Slow).await;
+                let (answer, left) = self.single(link, unit, &guard, limit).await;
                 match answer {
                     Ok(_) => {}
                     // A refusal is an answer as well, and `single` has doubted it where it had to.
@@ -249,11 +249,11 @@ impl Actor {
                     Err(error) => return (Err(error), left),
                 }
                 if !link.settle(self.pace.gap).await {
-                    return (Err(closed_before(operation, unit)), Some(Left::Closed));
+                    return (Err(closed_before(operation, unit)), Some(Left::Suspect));
                 }
             }
         }
-        self.single(link, unit, operation, limit, priority).await
+        self.single(link, unit, operation, limit).await
     }
 
     /// One request on the wire and what its answer says about those before it.
@@ -263,9 +263,8 @@ impl Actor {
         unit: u8,
         operation: &Operation,
         limit: Duration,
-        priority: Priority,
     ) -> (Answer, Option<Left>) {
-        let limit = self.limit(unit, operation, limit, priority);
+        let limit = self.limit(unit, operation, limit);
         let stale = self.stale.entry(unit).or_default();
         let (doubts_answer, doubts_exception) = (stale.doubts_answer(operation), stale.doubts_exception(operation));
         let transfer = self.pace.transfer(operation);
@@ -285,11 +284,7 @@ impl Actor {
             Err(BusError::Exception { .. }) => stale.clear(),
             Err(_) => {
                 stale.note(operation, Instant::now());
-                let left = match &answer {
-                    Err(BusError::Broken { .. }) => Left::Closed,
-                    _ => Left::Suspect,
-                };
-                return (answer, Some(left));
+                return (answer, Some(Left::Suspect));
             }
         }
         self.backoff.reset();
@@ -297,14 +292,14 @@ impl Actor {
         (answer, None)
     }
 
-    /// The time that an answer is given.
-    fn limit(&self, unit: u8, operation: &Operation, asked: Duration, priority: Priority) -> Duration {
-        if self.pace.character.is_zero() {
+    /// The time that an answer is given. A write is given what the caller says: boxes that store a value take longer.
+    fn limit(&self, unit: u8, operation: &Operation, asked: Duration) -> Duration {
+        if self.pace.character.is_zero() || operation.is_write() {
             return asked;
         }
         let turn = match self.stats.lock().slowest_if_well(unit) {
-            Some(slowest) if !priority.is_safety() => (slowest * 2).clamp(SERIAL_SHORTEST, SERIAL_LONGEST),
-            _ => SERIAL_LONGEST,
+            Some(slowest) => (slowest * 2).clamp(SERIAL_SHORTEST, SERIAL_LONGEST),
+            None => SERIAL_LONGEST,
         };
         asked.min(self.pace.transfer(operation) + turn)
     }
@@ -318,7 +313,6 @@ impl Actor {
         let worked = link.answers > 0;
         self.stats.lock().counters.discarded_bytes += link.leave(self.quiet()).await as u64;
         match left {
-            // One that closes without ever having answered would be opened in a tight loop.
             Left::Closed if !worked => {
                 self.is_down("the other side closes the connection without an answer".to_owned())
             }
@@ -381,7 +375,7 @@ impl Actor {
 /// Why a link is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
-    /// It is gone.
+    /// It was closed before anything was sent: nobody hears of it, so nobody's pace bounds how often that happens.
     Closed,
     /// Something wrong or nothing came over it.
     Suspect,

@@ -151,10 +151,10 @@ impl Bus {
 
     /// Asks a unit and waits for the checked answer.
     ///
-    /// `limit` is the time from the first byte sent to the last byte of the answer. On a serial line the bus shortens
-    /// it: to the time on the wire plus 300 ms, and for polls of a unit that answers to twice its slowest recent answer
-    /// between 100 and 300 ms. A request whose turn does not come within the bus's patience is not sent. Dropping the
-    /// future takes a request back that was not sent, and harms nothing when it was.
+    /// `limit` is the time from the first byte sent to the last byte of the answer. For reads on a serial line the bus
+    /// shortens it to the time on the wire and, on top, 300 ms, or for a unit that answers twice its slowest recent
+    /// answer between 100 and 300 ms. A request whose turn does not come within the bus's patience is not sent.
+    /// Dropping the future takes a request back that was not sent, and harms nothing when it was.
     pub async fn call(
         &self,
         unit: u8,

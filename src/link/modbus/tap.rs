@@ -29,6 +29,7 @@ struct Inner {
     received: Vec<u8>,
     received_total: usize,
     ended: bool,
+    failed: bool,
     active: Instant,
 }
 
@@ -55,7 +56,10 @@ pub(crate) struct Heard {
     pub(crate) sent: Vec<u8>,
     pub(crate) received: Vec<u8>,
     pub(crate) total: usize,
+    /// The stream has ended, or failed.
     pub(crate) ended: bool,
+    /// … with an error of the system.
+    pub(crate) failed: bool,
 }
 
 impl Tap {
@@ -66,6 +70,7 @@ impl Tap {
             received: Vec::new(),
             received_total: 0,
             ended: false,
+            failed: false,
             active: Instant::now(),
         };
         Self { inner: Arc::new(Mutex::new(inner)) }
@@ -93,6 +98,11 @@ impl Tap {
         inner.received_total = 0;
     }
 
+    /// Bytes since then.
+    pub(crate) fn received(&self) -> usize {
+        self.lock().received_total
+    }
+
     pub(crate) fn heard(&self) -> Heard {
         let inner = self.lock();
         Heard {
@@ -100,6 +110,7 @@ impl Tap {
             received: inner.received.clone(),
             total: inner.received_total,
             ended: inner.ended,
+            failed: inner.failed,
         }
     }
 
@@ -165,6 +176,7 @@ impl Inner {
         self.received_total += fresh.len();
         if result.is_err() || fresh.is_empty() {
             self.ended = true;
+            self.failed = result.is_err();
         } else {
             self.active = Instant::now();
         }

@@ -27,6 +27,16 @@ enum Framing {
     Tcp,
 }
 
+impl Framing {
+    /// Bytes around a PDU.
+    fn envelope(self) -> usize {
+        match self {
+            Self::Rtu => 3,
+            Self::Tcp => 7,
+        }
+    }
+}
+
 /// How long one character takes and how long a line must be silent between frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pace {
@@ -168,6 +178,18 @@ impl Link {
         operation: &Operation,
         limit: Duration,
     ) -> Result<Reply, BusError> {
+        let result = self.raw_exchange(unit, operation, limit).await;
+        let used = match &result {
+            Ok(_) => operation.pdu_sizes().1 + self.framing.envelope(),
+            Err(error) if error.is_exception() => 2 + self.framing.envelope(),
+            Err(_) => 0,
+        };
+        self.discarded += self.tap.received().saturating_sub(used);
+        self.answers += u64::from(used > 0);
+        result
+    }
+
+    async fn raw_exchange(&mut self, unit: u8, operation: &Operation, limit: Duration) -> Result<Reply, BusError> {
         self.tap.begin();
         self.context.set_slave(Slave(unit));
         let outcome = timeout(limit, self.context.call(operation.request())).await;
@@ -177,9 +199,12 @@ impl Link {
         let answer = match outcome {
             Err(_) => return Err(BusError::Timeout { asked: asked(), after: limit, received: received() }),
             Ok(Ok(answer)) => answer,
+            // tokio-modbus reports an orderly end as whatever the last system error was, and bytes that are too few for
+            // their function as an unexpected end: only the ear on the wire can tell.
             Ok(Err(Error::Transport(error))) => {
-                return Err(if heard.ended || error.kind() != io::ErrorKind::InvalidData {
-                    let why = if heard.ended { "closed by the other side".to_owned() } else { error.to_string() };
+                return Err(if heard.ended || error.raw_os_error().is_some() {
+                    let orderly = heard.ended && !heard.failed;
+                    let why = if orderly { "closed by the other side".to_owned() } else { error.to_string() };
                     BusError::Broken { asked: asked(), why, received: received() }
                 } else {
                     BusError::Garbled { asked: asked(), why: error.to_string(), received: received() }
@@ -202,30 +227,13 @@ impl Link {
                 return Err(BusError::WrongFunction { asked: asked(), expected: operation.function(), got });
             }
         };
-        let (used, result) = match answer {
-            Ok(response) => {
-                let (_, answer) = operation.pdu_sizes();
-                (answer, operation.check(response).map_err(|mismatch| mismatch.into_error(asked()))?)
-            }
+        match answer {
+            Ok(response) => operation.check(response).map_err(|mismatch| mismatch.into_error(asked())),
             Err(exception) => {
-                self.count_surplus(heard.total, 2);
-                self.answers += 1;
                 let code = u8::from(exception);
-                return Err(BusError::Exception { asked: asked(), code, name: exception_name(code) });
+                Err(BusError::Exception { asked: asked(), code, name: exception_name(code) })
             }
-        };
-        self.count_surplus(heard.total, used);
-        self.answers += 1;
-        Ok(result)
-    }
-
-    /// Bytes before or behind the frame that was taken.
-    fn count_surplus(&mut self, total: usize, pdu: usize) {
-        let envelope = match self.framing {
-            Framing::Rtu => 3,
-            Framing::Tcp => 7,
-        };
-        self.discarded += total.saturating_sub(pdu + envelope);
+        }
     }
 
     /// Leaves the link: waits until nothing comes any more, empties the buffers and closes. Returns the bytes thrown
