@@ -1,10 +1,13 @@
 //! The only place where real time becomes `Mono`.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
 
 use crate::quantity::Mono;
 
-/// The process's monotonic clock. Copies agree with each other.
+/// The process's monotonic clock. Copies agree with each other, and with the runtime's timers also where a test stops
+/// and moves the runtime's time.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
@@ -25,8 +28,8 @@ impl Clock {
 
     /// The instant at which this clock reads `at`.
     #[must_use]
-    pub fn instant(self, at: Mono) -> Instant {
-        self.start + Duration::from_millis(u64::try_from(at.0).unwrap_or(0))
+    pub fn instant(self, at: Mono) -> std::time::Instant {
+        (self.start + Duration::from_millis(u64::try_from(at.0).unwrap_or(0))).into_std()
     }
 }
 

@@ -1,5 +1,82 @@
-//! Chargers: one task each.
+//! Chargers: one task each, which keeps the charger at its newest order and lowers it by itself when the order's lease
+//! ends.
+//!
+//! `machine` decides what is sent next (pure), `task` sends it and tells what came of it, a driver knows the registers
+//! of one kind of charger. To add a Modbus charger, add a driver.
 
+mod driver;
 pub mod evse_din;
+mod machine;
 mod register;
+mod task;
 pub mod teltocharge;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::config::model::{Charger, ChargerDriver as Kind};
+use crate::control::Timing;
+use crate::device::ChargerChannels;
+use crate::link::modbus::Bus;
+use crate::quantity::{Milliamp, Span};
+use driver::BusLine;
+use machine::Settings;
+
+pub use register::RegisterError;
+
+/// How long after the write of a set-point the pilot of this kind of charger shows it, where the charger itself does
+/// not say so.
+#[must_use]
+pub fn write_latency(kind: &Kind) -> Span {
+    match kind {
+        // Its set-point register and its pilot are told apart by nothing; the box takes about a second.
+        Kind::TeltoCharge { .. } => Span::from_secs(1),
+        Kind::EvseDin { .. } | Kind::Simulated => Span::ZERO,
+    }
+}
+
+/// Whether this kind of charger measures what the car draws.
+#[must_use]
+pub fn measures(kind: &Kind) -> bool {
+    matches!(kind, Kind::TeltoCharge { .. })
+}
+
+/// Runs the charger's task until it is cancelled, or until `last_offer` was left behind. A simulated charger has no
+/// wire and ends at once.
+pub async fn run(
+    charger: &Charger,
+    channels: ChargerChannels,
+    bus: Bus,
+    timing: Timing,
+    clock: Clock,
+    cancel: CancellationToken,
+) {
+    let id = charger.common.id.as_str();
+    let settings = |highest: Milliamp, fed_by_any_telegram: bool| Settings {
+        max: charger.max_current.min(highest),
+        fail_safe: charger.fail_safe,
+        watchdog: charger.watchdog,
+        auto_authorize: charger.auto_authorize,
+        phase_switching: charger.phase_switching && charger.phases.len() > 1,
+        fed_by_any_telegram,
+    };
+    match charger.driver {
+        Kind::TeltoCharge { unit, .. } => {
+            let driver = teltocharge::TeltoCharge::new(BusLine { bus, unit }, timing.poll);
+            let settings = settings(teltocharge::HIGHEST, true);
+            task::run(driver, id, settings, channels, timing, clock, cancel).await;
+        }
+        Kind::EvseDin { unit, .. } => {
+            let installation = evse_din::Installation {
+                unit,
+                several_phases: charger.phases.len() > 1,
+                fine: charger.step < evse_din::COARSE_STEP,
+                fail_safe: charger.fail_safe,
+            };
+            let driver = evse_din::EvseDin::new(BusLine { bus, unit }, installation);
+            let settings = Settings { watchdog: None, ..settings(evse_din::HIGHEST, false) };
+            task::run(driver, id, settings, channels, timing, clock, cancel).await;
+        }
+        Kind::Simulated => {}
+    }
+}

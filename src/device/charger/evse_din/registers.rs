@@ -162,13 +162,13 @@ pub fn cable_limit(word: u16, several_phases: bool) -> Result<Option<Milliamp>, 
 /// The standing risk of a charger that would offer more after a restart than it may when we are gone; `None` when the
 /// current after boot is not above `fail_safe`.
 #[must_use]
-pub fn boot_risk(id: &str, unit: u8, boot: Current, fail_safe: Milliamp) -> Option<String> {
+pub fn boot_risk(unit: u8, boot: Current, fail_safe: Milliamp) -> Option<String> {
     if boot.amps <= fail_safe {
         return None;
     }
     let unit_of_value = if boot.fine == Some(true) { 10 } else { 1000 };
     Some(format!(
-        "charger {id}: after a power cut it offers {} by itself (register {BOOT_CURRENT}), more than its fail-safe \
+        "after a power cut it offers {} by itself (register {BOOT_CURRENT}), more than its fail-safe \
          current of {fail_safe}, and it has no watchdog. Write {} to register {BOOT_CURRENT} of unit {unit} once, with \
          an installer's Modbus tool.",
         boot.amps,
@@ -253,12 +253,12 @@ mod tests {
     #[test]
     fn a_boot_current_above_the_fail_safe_current_is_a_risk_that_says_what_to_write() {
         let boot = |word| Current::decode(BOOT_CURRENT, "current after boot", word).unwrap();
-        let risk = boot_risk("left", 3, boot(32), amps(6)).unwrap();
+        let risk = boot_risk(3, boot(32), amps(6)).unwrap();
         assert!(risk.contains("offers 32 A") && risk.contains("Write 6 to register 2000 of unit 3"), "{risk}");
-        let risk = boot_risk("left", 3, boot(3200), amps(6)).unwrap();
+        let risk = boot_risk(3, boot(3200), amps(6)).unwrap();
         assert!(risk.contains("offers 32 A") && risk.contains("Write 600 to register 2000"), "{risk}");
-        assert_eq!(boot_risk("left", 3, boot(6), amps(6)), None);
-        assert_eq!(boot_risk("left", 3, boot(0), Milliamp::ZERO), None);
+        assert_eq!(boot_risk(3, boot(6), amps(6)), None);
+        assert_eq!(boot_risk(3, boot(0), Milliamp::ZERO), None);
     }
 
     proptest! {

@@ -1,0 +1,395 @@
+//! The task of one charger: does what `machine` plans and tells the control thread what came of it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::command::ChargerAction;
+use crate::control::Timing;
+use crate::device::charger::driver::{ChargerDriver, Chore, DriverError, Notice, Seen};
+use crate::device::charger::machine::{Job, Machine, Plan, Settings, WriteEnd};
+use crate::device::charger::register::{RegisterError, settable};
+use crate::device::{ChargerChannels, ControlLink, DeviceRef, ToControl};
+use crate::event::{Event, EventType};
+use crate::link::modbus::Priority;
+use crate::quantity::{Milliamp, Mono, Span};
+use crate::reading::ChargerObservation;
+use crate::status::{Health, Identity};
+
+/// An orderly stop takes no longer, whatever the charger does.
+const STOP_LIMIT: Duration = Duration::from_secs(8);
+/// Between two attempts of an orderly stop.
+const STOP_RETRY: Duration = Duration::from_millis(250);
+/// Attempts of an orderly stop with a charger that was silent before.
+const STOP_ATTEMPTS_SILENT: u32 = 3;
+/// Health, identity and risks are told at most this often.
+const HEALTH_PERIOD: Span = Span::from_secs(1);
+/// Events kept while the control thread cannot take them.
+const EVENTS: usize = 8;
+
+type Running<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+enum Done {
+    Poll(Result<Seen, DriverError>),
+    Chore(Chore),
+    Act(ChargerAction, Result<(), DriverError>),
+}
+
+struct Write<'a> {
+    offer: Milliamp,
+    sent_at: Mono,
+    running: Running<'a, Result<(), DriverError>>,
+}
+
+struct Work<'a> {
+    begun: Mono,
+    running: Running<'a, Done>,
+}
+
+/// Keeps one charger at its newest order until it is cancelled or told to stop. `id` is the configuration's.
+pub(super) async fn run<D: ChargerDriver>(
+    driver: D,
+    id: &str,
+    settings: Settings,
+    channels: ChargerChannels,
+    timing: Timing,
+    clock: Clock,
+    cancel: CancellationToken,
+) {
+    let max = settings.max;
+    let machine = Machine::new(settings, timing, clock.now());
+    let voice = Voice::new(id, &channels);
+    let mut task = Task { driver: &driver, machine, voice, timing, clock, max };
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => {}
+        () = task.serve(channels) => {}
+    }
+}
+
+struct Task<'a, D> {
+    driver: &'a D,
+    machine: Machine,
+    voice: Voice,
+    timing: Timing,
+    clock: Clock,
+    max: Milliamp,
+}
+
+impl<'a, D: ChargerDriver> Task<'a, D> {
+    async fn serve(&mut self, mut channels: ChargerChannels) {
+        let mut write: Option<Write<'a>> = None;
+        let mut work: Option<Work<'a>> = None;
+        let (mut orders_open, mut actions_open, mut last_offer_open) = (true, true, true);
+        let order = *channels.orders.borrow_and_update();
+        self.machine.order(order, self.clock.now());
+        loop {
+            let last_offer = *channels.last_offer.borrow_and_update();
+            if let Some(offer) = last_offer {
+                drop((write, work));
+                return self.stop(offer).await;
+            }
+            let now = self.clock.now();
+            let plan = self.machine.plan(now, self.driver.step());
+            let wake = self.begin(plan, now, &mut write, &mut work).min(self.voice.tell(now, self.driver.link()));
+            let wake = Instant::from_std(self.clock.instant(wake.min(now + Span::from_secs(3600))));
+            let takes_actions = actions_open && (self.machine.may_act(now) || self.machine.must_refuse(now));
+            tokio::select! {
+                biased;
+                changed = channels.last_offer.changed(), if last_offer_open => last_offer_open = changed.is_ok(),
+                end = finished(write.as_mut().map(|write| &mut write.running)) => {
+                    if let Some(write) = write.take() {
+                        self.wrote(&write, end);
+                    }
+                }
+                changed = channels.orders.changed(), if orders_open => {
+                    orders_open = changed.is_ok();
+                    let order = *channels.orders.borrow_and_update();
+                    self.machine.order(order, self.clock.now());
+                }
+                done = finished(work.as_mut().map(|work| &mut work.running)) => {
+                    if let Some(work) = work.take() {
+                        self.done(work.begun, done);
+                    }
+                }
+                action = channels.actions.recv(), if takes_actions => match action {
+                    Some(action) if self.machine.may_act(self.clock.now()) => {
+                        self.machine.acting();
+                        let driver = self.driver;
+                        let running = Box::pin(async move { Done::Act(action, driver.act(action).await) });
+                        work = Some(Work { begun: self.clock.now(), running });
+                    }
+                    Some(action) => self.voice.note(format!("{action:?} was not done: the charger cannot be reached")),
+                    None => actions_open = false,
+                },
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    /// Starts and drops what the plan says; returns when to plan again.
+    fn begin(&self, plan: Plan, now: Mono, write: &mut Option<Write<'a>>, work: &mut Option<Work<'a>>) -> Mono {
+        let driver = self.driver;
+        if plan.drop_write {
+            *write = None;
+        }
+        if plan.drop_job {
+            *work = None;
+        }
+        if plan.forget {
+            driver.forget();
+        }
+        if let Some((offer, priority)) = plan.write {
+            let running = Box::pin(async move { driver.write_set_point(offer, priority).await });
+            *write = Some(Write { offer, sent_at: now, running });
+        }
+        let running: Option<Running<'a, Done>> = match plan.job {
+            None => None,
+            Some(Job::Poll { first }) => Some(Box::pin(async move { Done::Poll(driver.poll(first).await) })),
+            Some(Job::Chore) => {
+                let wishes = self.machine.wishes();
+                Some(Box::pin(async move { Done::Chore(driver.chore(wishes).await) }))
+            }
+            Some(Job::Act) => None,
+        };
+        if let Some(running) = running {
+            *work = Some(Work { begun: now, running });
+        }
+        plan.wake
+    }
+
+    fn wrote(&mut self, write: &Write<'a>, result: Result<(), DriverError>) {
+        let at = self.clock.now();
+        let end = match &result {
+            Ok(()) => WriteEnd::Confirmed,
+            Err(error) if error.is_refusal() => WriteEnd::Refused { maybe: error.may_have_been_obeyed() },
+            Err(error) => WriteEnd::Failed { maybe: error.may_have_been_obeyed() },
+        };
+        let unconfirmed = self.machine.wrote(write.offer, end, at);
+        match result {
+            Ok(()) => {
+                self.voice.good();
+                self.voice.observe(ChargerObservation::Written { offer: write.offer, sent_at: write.sent_at, at });
+            }
+            Err(error) => self.failed(&format!("set-point of {}: {error}", write.offer), &error, unconfirmed, at),
+        }
+    }
+
+    fn done(&mut self, begun: Mono, done: Done) {
+        let at = self.clock.now();
+        match done {
+            Done::Poll(Ok(mut seen)) => {
+                seen.report.read_begun = begun;
+                seen.report.received_at = at;
+                self.machine.polled(seen.report.set_point);
+                self.voice.good();
+                self.voice.complain(seen.complaints);
+                self.voice.observe(ChargerObservation::Report(seen.report));
+            }
+            Done::Poll(Err(error)) => {
+                self.machine.poll_failed(at);
+                self.failed(&error.to_string(), &error, None, at);
+            }
+            Done::Chore(Chore { notices, result }) => {
+                self.machine.job_done(notices.contains(&Notice::RewriteSetPoint));
+                notices.into_iter().for_each(|notice| self.voice.notice(notice));
+                if let Err(error) = result {
+                    self.failed(&error.to_string(), &error, None, at);
+                }
+            }
+            Done::Act(action, result) => {
+                self.machine.job_done(false);
+                match result {
+                    Ok(()) => self.voice.good(),
+                    Err(error @ DriverError::Impossible(_)) => self.voice.note(format!("{action:?}: {error}")),
+                    Err(error) => self.failed(&format!("{action:?}: {error}"), &error, None, at),
+                }
+            }
+        }
+    }
+
+    fn failed(&mut self, text: &str, error: &DriverError, unconfirmed: Option<Milliamp>, at: Mono) {
+        self.voice.bad(text, error.is_timeout());
+        let round = Span(i64::try_from(self.driver.round().as_millis()).unwrap_or(i64::MAX));
+        self.voice.observe(ChargerObservation::Failed { at, unconfirmed, round, period: self.timing.poll });
+    }
+
+    /// Leaves `offer` behind: writes it until it is confirmed, reads once what stands there, and ends.
+    async fn stop(&mut self, offer: Milliamp) {
+        let silent = self.machine.is_silent();
+        let stopped = timeout(STOP_LIMIT, async {
+            for attempt in 1.. {
+                let offer = settable(offer, self.driver.step(), self.max);
+                let sent_at = self.clock.now();
+                let running = Box::pin(self.driver.write_set_point(offer, Priority::Reduction));
+                let mut write = Write { offer, sent_at, running };
+                let result = (&mut write.running).await;
+                let confirmed = result.is_ok();
+                self.wrote(&write, result);
+                if confirmed {
+                    break;
+                }
+                if silent && attempt >= STOP_ATTEMPTS_SILENT {
+                    return;
+                }
+                tokio::time::sleep(STOP_RETRY).await;
+            }
+            let begun = self.clock.now();
+            let seen = self.driver.poll(true).await;
+            self.done(begun, Done::Poll(seen));
+        });
+        if stopped.await.is_err() {
+            self.voice.note(format!("{offer} could not be left behind within {} s", STOP_LIMIT.as_secs()));
+        }
+        self.voice.tell(Mono(i64::MAX), self.driver.link());
+    }
+}
+
+async fn finished<F: Future + Unpin>(running: Option<F>) -> F::Output {
+    match running {
+        Some(running) => running.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What is told to the control thread and to the log.
+struct Voice {
+    name: String,
+    id: String,
+    index: usize,
+    control: ControlLink,
+    health: Health,
+    told: Health,
+    told_at: Option<Mono>,
+    complaints: Vec<RegisterError>,
+    identity: Told<Option<Identity>>,
+    risk: Told<Option<String>>,
+    events: Vec<Event>,
+}
+
+/// Something that the control thread must hear of in the end, even when it could not take it at first.
+#[derive(Default)]
+struct Told<T> {
+    now: T,
+    told: T,
+}
+
+impl Voice {
+    fn new(id: &str, channels: &ChargerChannels) -> Self {
+        Self {
+            name: format!("charger {id}"),
+            id: id.to_owned(),
+            index: channels.index,
+            control: channels.control.clone(),
+            health: Health::default(),
+            told: Health::default(),
+            told_at: None,
+            complaints: Vec::new(),
+            identity: Told::default(),
+            risk: Told::default(),
+            events: Vec::new(),
+        }
+    }
+
+    fn observe(&self, observation: ChargerObservation) {
+        self.control.tell(ToControl::Charger(self.index, observation));
+    }
+
+    fn good(&mut self) {
+        if !self.health.online {
+            tracing::info!(charger = %self.id, "answers");
+        }
+        self.health.online = true;
+        self.health.good += 1;
+    }
+
+    fn bad(&mut self, text: &str, timed_out: bool) {
+        if timed_out {
+            self.health.timeouts += 1;
+        } else {
+            self.health.bad += 1;
+        }
+        if std::mem::take(&mut self.health.online) || self.health.good == 0 && self.health.last_error.is_none() {
+            tracing::warn!(charger = %self.id, "{text}");
+        } else {
+            tracing::debug!(charger = %self.id, "{text}");
+        }
+        self.health.last_error = Some(format!("{}: {text}", self.name).into());
+    }
+
+    fn note(&mut self, text: String) {
+        tracing::warn!(charger = %self.id, "{text}");
+        self.health.last_error = Some(format!("{}: {text}", self.name).into());
+    }
+
+    /// Registers that are not as documented: said once per change.
+    fn complain(&mut self, complaints: Vec<RegisterError>) {
+        if complaints == self.complaints {
+            return;
+        }
+        if !complaints.is_empty() {
+            let texts: Vec<String> = complaints.iter().map(RegisterError::to_string).collect();
+            self.note(texts.join("; "));
+        }
+        self.complaints = complaints;
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Identity(identity) => self.identity.now = Some(identity),
+            Notice::Risk(risk) => self.risk.now = risk.map(|risk| format!("{}: {risk}", self.name)),
+            Notice::WatchdogFailed(why) => {
+                let detail = format!("{}: {why}", self.name);
+                self.note(why);
+                if self.events.len() < EVENTS {
+                    self.events.push(Event { event_type: EventType::WatchdogFailed, subject: self.id.clone(), detail });
+                }
+            }
+            Notice::RewriteSetPoint => {}
+        }
+    }
+
+    /// Says what was not said yet, and how the link does when that has changed and was not said just now; returns
+    /// when to ask again.
+    fn tell(&mut self, now: Mono, (reconnects, discarded_bytes): (u64, u64)) -> Mono {
+        self.health.reconnects = reconnects;
+        self.health.discarded_bytes = discarded_bytes;
+        let due = self.told_at.map_or(now, |told| told + HEALTH_PERIOD);
+        let device = DeviceRef::Charger(self.index);
+        let pending = self.health != self.told
+            || self.identity.now != self.identity.told
+            || self.risk.now != self.risk.told
+            || !self.events.is_empty();
+        if !pending {
+            return Mono(i64::MAX);
+        }
+        if now < due {
+            return due;
+        }
+        self.told_at = Some(now);
+        if self.identity.now != self.identity.told
+            && let Some(identity) = &self.identity.now
+            && self.control.tell(ToControl::ChargerIdentity(self.index, Arc::new(identity.clone())))
+        {
+            self.identity.told = Some(identity.clone());
+        }
+        if self.risk.now != self.risk.told && self.control.tell(ToControl::Risk(device, self.risk.now.clone())) {
+            self.risk.told = self.risk.now.clone();
+        }
+        while let Some(event) = self.events.first() {
+            if !self.control.tell(ToControl::Event(event.clone())) {
+                break;
+            }
+            self.events.remove(0);
+        }
+        if self.health != self.told && self.control.tell(ToControl::Health(device, self.health.clone())) {
+            self.told = self.health.clone();
+        }
+        now + HEALTH_PERIOD
+    }
+}
