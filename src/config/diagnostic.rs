@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 use serde::Serialize;
 
 use super::model::{Mqtt, Site, Storage, Web};
@@ -114,10 +114,10 @@ impl Diagnostic {
         let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
         GraphicalReportHandler::new_themed(theme)
             .with_width(120)
-            .with_context_lines(0)
+            .with_context_lines(1)
             .with_links(false)
             .without_syntax_highlighting()
-            .render_report(&mut ForTerminal(to), &Shown(self))
+            .render_report(&mut Writer(to), &Shown(self))
     }
 }
 
@@ -137,10 +137,10 @@ impl fmt::Debug for Diagnostic {
     }
 }
 
-/// Drops the blanks that a report line may end with, so that its text can be compared and kept.
-struct ForTerminal<'a>(&'a mut dyn fmt::Write);
+/// The report wants a writer of known size.
+struct Writer<'a>(&'a mut dyn fmt::Write);
 
-impl fmt::Write for ForTerminal<'_> {
+impl fmt::Write for Writer<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.0.write_str(text)
     }
@@ -179,7 +179,7 @@ impl miette::Diagnostic for Shown<'_> {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.0.picture.as_ref().map(|it| it.source.shown() as &dyn SourceCode)
+        self.0.picture.as_ref().map(|it| &*it.source as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
@@ -189,9 +189,6 @@ impl miette::Diagnostic for Shown<'_> {
         Some(Box::new(std::iter::once(span)))
     }
 }
-
-/// A source as the report draws it: with everything that looks like a secret painted over.
-pub(super) type ShownSource = NamedSource<String>;
 
 /// Why a configuration is not accepted: errors first in the order of the files, warnings among them.
 #[derive(Clone, Debug)]

@@ -198,7 +198,7 @@ impl Field {
             (Kind::PhaseSwitching, NodeKind::Text(text)) => match text.as_str() {
                 "auto" => ValueKind::Boolean(true),
                 "never" => ValueKind::Boolean(false),
-                _ => return Err(self.complain(format!("= {text:?} is not one of its words"), purpose)),
+                _ => return Err(self.complain(format!("= \"{}\" is not one of its words", short(text)), purpose)),
             },
             (Kind::Word { now, later, simulate }, NodeKind::Text(text)) => {
                 let text = text.as_str();
@@ -211,7 +211,8 @@ impl Field {
                         purpose,
                     ));
                 } else {
-                    let mut complaint = self.complain(format!("= {text:?} is not one of its words"), purpose);
+                    let mut complaint =
+                        self.complain(format!("= \"{}\" is not one of its words", short(text)), purpose);
                     if let Some(close) = closest(text, now.iter().chain(later.iter()).copied()) {
                         complaint.help = format!("did you mean {close:?}? {}", complaint.help);
                     }
@@ -225,7 +226,7 @@ impl Field {
                         return Err(self.complain(format!("holds {}", item.is()), purpose));
                     };
                     if phase(text).is_none() {
-                        return Err(self.complain(format!("holds {text:?}, which is no phase"), purpose));
+                        return Err(self.complain(format!("holds \"{}\", which is no phase", short(text)), purpose));
                     }
                     if seen.iter().any(|it| matches!(&it.kind, ValueKind::String(other) if other == text)) {
                         return Err(self.complain(format!("names {text} twice"), purpose));
@@ -312,6 +313,15 @@ impl Field {
             Kind::Any => "nothing yet".to_owned(),
         }
     }
+}
+
+/// A foreign text for a message: escaped and not too long.
+pub(super) fn short(text: &str) -> String {
+    let mut out: String = text.chars().take(60).collect::<String>().escape_debug().to_string();
+    if text.chars().nth(60).is_some() {
+        out.push('…');
+    }
+    out
 }
 
 fn as_number(node: &Node) -> f64 {

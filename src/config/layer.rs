@@ -8,7 +8,7 @@ use config::{Config as Layers, ConfigError, Map, Source, Value, ValueKind};
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Severity};
-use super::key::{Field, Node, NodeKind, closest};
+use super::key::{Field, Node, NodeKind, closest, short};
 use super::later::{Purpose, REMOVE, not_yet};
 use super::raw::{SECTIONS, Section};
 use super::source::{At, Inputs, Part, Place, Report, SourceFile};
@@ -275,6 +275,7 @@ impl Reader<'_> {
     }
 
     fn unknown_table(&mut self, name: &str, node: &Node) {
+        let name = &short(name);
         let home = home_of(name);
         let help = match (closest(name, SECTIONS.iter().map(|it| it.name)), home.first()) {
             (_, Some(_)) => format!("`{name}` belongs in {}", home.join(" or ")),
@@ -388,7 +389,7 @@ impl Reader<'_> {
     fn read_keys(&mut self, section: &Section, path: &str, entries: Vec<(String, Node)>) -> Map<String, Value> {
         let mut keys = Map::new();
         for (name, node) in entries {
-            let path = format!("{path}.{name}");
+            let path = format!("{path}.{}", short(&name));
             match section.fields.iter().find(|it| it.name == name) {
                 Some(field) => {
                     let value = self.read_key(field, &path, &node);
@@ -426,7 +427,7 @@ impl Reader<'_> {
             (None, false) => format!("`{name}` belongs in {}", home.join(" or ")),
             (None, true) => format!("allowed: {}", accepted().collect::<Vec<_>>().join(", ")),
         };
-        let message = format!("unknown key `{name}` in {}", header_of(section));
+        let message = format!("unknown key `{}` in {}", short(name), header_of(section));
         self.report.say(Severity::Error, (node.at, Part::Key), path, message, "", help);
     }
 
@@ -476,7 +477,7 @@ impl Reader<'_> {
                 Some(close) => format!("did you mean {PREFIX}{}…?", variable_form(close)),
                 None => format!("allowed: {PREFIX}<TABLE>__<KEY> with a table of the file"),
             };
-            return fail(format!("there is no table `{}`", table.to_lowercase()), help);
+            return fail(format!("there is no table `{}`", short(&table.to_lowercase())), help);
         };
         if !section.status.accepts(self.purpose) {
             return fail(not_yet(&format!("`{}`", section.name)), REMOVE.to_owned());
@@ -499,7 +500,7 @@ impl Reader<'_> {
                         ids.join(", ")
                     )
                 };
-                return fail(format!("there is no {} `{}`", section.name, id.to_lowercase()), help);
+                return fail(format!("there is no {} `{}`", section.name, short(&id.to_lowercase())), help);
             };
             (Some(id.clone()), key)
         } else {
@@ -512,7 +513,7 @@ impl Reader<'_> {
                 Some(close) => format!("did you mean …{}?", variable_form(close)),
                 None => format!("allowed: {}", names().map(variable_form).collect::<Vec<_>>().join(", ")),
             };
-            return fail(format!("{} has no key `{}`", header_of(section), key.to_lowercase()), help);
+            return fail(format!("{} has no key `{}`", header_of(section), short(&key.to_lowercase())), help);
         };
         Some((section, device, field))
     }
@@ -539,9 +540,9 @@ fn wrong_id(id: &str) -> Option<String> {
     if id.is_empty() {
         Some("the id is empty".to_owned())
     } else if let Some(bad) = id.chars().find(|it| !letter(*it)) {
-        Some(format!("the id {id:?} holds {bad:?}"))
+        Some(format!("the id \"{}\" holds {bad:?}", short(id)))
     } else if id.len() > 32 {
-        Some(format!("the id `{id}` is longer than 32 characters"))
+        Some(format!("the id `{}` is longer than 32 characters", short(id)))
     } else if RESERVED.contains(&id) {
         Some(format!("the id `{id}` is reserved"))
     } else {

@@ -12,20 +12,29 @@ use std::path::{Path, PathBuf};
 mod check;
 mod check_devices;
 mod check_mqtt;
+pub mod command;
 mod connection;
 mod diagnostic;
+mod durable;
 mod key;
+mod last_good;
 mod later;
 mod layer;
 pub mod model;
 mod raw;
+mod schema;
 mod secret;
+pub mod settings_store;
+mod setup;
 mod source;
 mod warn;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Usable};
+pub use last_good::{load_last_good, save_last_good};
 pub use later::Purpose;
 pub use model::Config;
+pub use schema::schema;
+pub use settings_store::SettingsStore;
 pub use source::{DEFAULT_FILES, Inputs, SourceFile};
 pub use warn::BusBudget;
 
@@ -62,7 +71,7 @@ pub fn load(
     let mut read = |path: &Path| match SourceFile::read(path) {
         Ok(file) => Some(file),
         Err(diagnostic) => {
-            failed.push(diagnostic);
+            failed.push(*diagnostic);
             None
         }
     };
@@ -94,6 +103,7 @@ pub fn load(
 pub(crate) fn load_inputs(inputs: Inputs, purpose: Purpose, failed: Vec<Diagnostic>) -> Result<Loaded, Diagnostics> {
     let mut report = Report::default();
     let merged = layer::read(&inputs, purpose, &mut report);
+    let incomplete = !failed.is_empty();
     for it in failed {
         report.push(it);
     }
@@ -102,7 +112,13 @@ pub(crate) fn load_inputs(inputs: Inputs, purpose: Purpose, failed: Vec<Diagnost
         let usable = Usable { site: None, mqtt: None, web: None, storage };
         return Err(Diagnostics { list: report.finish(), usable: Box::new(usable) });
     };
-    match check::build(&merged, &inputs, purpose, &mut report) {
+    let found = report.found();
+    let built = check::build(&merged, &inputs, purpose, &mut report);
+    if incomplete {
+        // With a file missing, what the others lack says nothing.
+        report.forget_since(found);
+    }
+    match built {
         (Some(config), _, buses) => Ok(Loaded { config, warnings: report.finish(), buses, inputs }),
         (None, usable, _) => Err(Diagnostics { list: report.finish(), usable: Box::new(usable) }),
     }

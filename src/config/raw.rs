@@ -144,6 +144,16 @@ macro_rules! section {
                 Self { $( $key: slot(table, stringify!($key)), )* }
             }
         }
+
+        impl schemars::JsonSchema for $raw {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                super::schema::table(&Self::SECTION)
+            }
+        }
     };
 }
 

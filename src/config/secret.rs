@@ -92,7 +92,9 @@ pub(super) fn paint_over(text: &str) -> String {
             None => hide_in_address(line, &mut out),
         }
     }
-    out
+    // A terminal must not obey what stands in a file.
+    let tame = |it: char| if it.is_ascii_control() && !matches!(it, '\n' | '\r' | '\t') { '?' } else { it };
+    out.chars().map(tame).collect()
 }
 
 /// Whether the last word before the equals sign says that the value is a secret.

@@ -6,7 +6,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::diagnostic::{Diagnostic, Severity, ShownSource};
+use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
+use serde::{Deserialize, Serialize};
+
+use super::diagnostic::{Diagnostic, Severity};
 use super::secret;
 
 /// A configuration file is refused above this size.
@@ -16,7 +19,7 @@ pub(super) const MAX_BYTES: u64 = 1024 * 1024;
 pub const DEFAULT_FILES: [&str; 2] = ["/etc/gridkeeper/gridkeeper.toml", "gridkeeper.toml"];
 
 /// One file, read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFile {
     /// As it was named.
     pub name: String,
@@ -30,11 +33,11 @@ pub struct SourceFile {
 
 impl SourceFile {
     /// Reads a file, bounded.
-    pub(super) fn read(path: &Path) -> Result<Self, Diagnostic> {
+    pub(super) fn read(path: &Path) -> Result<Self, Box<Diagnostic>> {
         let name = path.display().to_string();
         let fail = |text: String| {
-            Diagnostic::bare(Severity::Error, name.clone(), text)
-                .help("name a readable TOML file, for example -c /etc/gridkeeper/gridkeeper.toml")
+            let help = "name a readable file, for example -c /etc/gridkeeper/gridkeeper.toml";
+            Box::new(Diagnostic::bare(Severity::Error, name.clone(), text).help(help))
         };
         let bytes = read_bounded(path, MAX_BYTES).map_err(|error| fail(format!("cannot be read: {error}")))?;
         let text = match String::from_utf8(bytes) {
@@ -42,14 +45,9 @@ impl SourceFile {
             Err(error) => {
                 let good = error.utf8_error().valid_up_to();
                 let lossy = SourceText::new(name, String::from_utf8_lossy(error.as_bytes()).into_owned());
-                return Err(Diagnostic::at(
-                    Severity::Error,
-                    &Arc::new(lossy),
-                    good..good + 1,
-                    "the file is not UTF-8 text",
-                    "this byte",
-                )
-                .help("save the file as UTF-8"));
+                let byte =
+                    Diagnostic::at(Severity::Error, &Arc::new(lossy), good..good + 1, "the file is not UTF-8 text", "");
+                return Err(Box::new(byte.help("save the file as UTF-8")));
             }
         };
         let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
@@ -57,8 +55,14 @@ impl SourceFile {
     }
 }
 
+impl std::fmt::Debug for SourceFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SourceFile").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 /// Everything a configuration was made from; kept so that the last good one can be loaded again.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inputs {
     /// In order, a later one lies on top.
     pub files: Vec<SourceFile>,
@@ -68,6 +72,12 @@ pub struct Inputs {
     pub options: Option<SourceFile>,
     /// Default of `storage.data_dir`.
     pub default_data_dir: PathBuf,
+}
+
+impl std::fmt::Debug for Inputs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inputs").field("files", &self.files).finish_non_exhaustive()
+    }
 }
 
 /// Reads at most `limit` bytes; a longer file is an error.
@@ -97,26 +107,26 @@ pub(super) fn open_to_all(_path: &Path) -> bool {
     false
 }
 
-/// A text with its line starts, and the version of it that may be shown.
+/// A longer line is shown in part.
+const LINE_SHOWN: usize = 400;
+
+/// A text, and the version of it that may be shown.
 #[derive(Debug)]
 pub(super) struct SourceText {
+    name: String,
     text: String,
-    shown: ShownSource,
+    shown: String,
 }
 
 impl SourceText {
     /// Finds what looks like a secret and paints it over in the shown version.
     pub(super) fn new(name: String, text: String) -> Self {
-        let shown = ShownSource::new(name, secret::paint_over(&text));
-        Self { text, shown }
+        let shown = secret::paint_over(&text);
+        Self { name, text, shown }
     }
 
     pub(super) fn name(&self) -> &str {
-        self.shown.name()
-    }
-
-    pub(super) fn shown(&self) -> &ShownSource {
-        &self.shown
+        &self.name
     }
 
     /// Line and column in characters, both from 1.
@@ -138,6 +148,38 @@ impl SourceText {
         let start = down(span.start);
         let line_end = self.text[start..].find(['\n', '\r']).map_or(self.text.len(), |it| start + it);
         start..down(span.end).clamp(start, line_end)
+    }
+}
+
+/// The report is drawn from the shown version: always the whole line, never its neighbours.
+impl SourceCode for SourceText {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        _after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let marked = self.clip(span.offset()..span.offset() + span.len());
+        let (line, column) = self.position(marked.start);
+        let line_start = self.text[..marked.start].rfind('\n').map_or(0, |it| it + 1);
+        let rest = &self.text[marked.end..];
+        let line_end = marked.end + rest.find(['\n', '\r']).unwrap_or(rest.len());
+        // Without context lines the caller asks where the mark itself stands.
+        let whole = before > 0 && line_end - line_start <= LINE_SHOWN;
+        let part = if whole {
+            line_start..line_end
+        } else {
+            self.clip(marked.start..marked.end.min(marked.start + LINE_SHOWN))
+        };
+        let column = if whole { 0 } else { column - 1 };
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.name.clone(),
+            &self.shown.as_bytes()[part.clone()],
+            SourceSpan::from(part),
+            line - 1,
+            column,
+            1,
+        )))
     }
 }
 
@@ -288,6 +330,16 @@ impl Report {
     /// Shorthand for a warning at the value.
     pub(super) fn warn(&mut self, at: At, path: &str, message: impl Into<String>, help: impl Into<String>) {
         self.say(Severity::Warning, (at, Part::Value), path, message, "", help);
+    }
+
+    /// How much was found so far, for [`Report::forget_since`].
+    pub(super) fn found(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Takes back what was found later: it follows from something that was said already.
+    pub(super) fn forget_since(&mut self, found: usize) {
+        self.found.truncate(found);
     }
 
     /// Number of errors so far.

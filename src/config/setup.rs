@@ -1,0 +1,124 @@
+//! What the controller is told of a configuration.
+
+use super::model::{Charger, ChargerDriver, Config, MeterDriver};
+use crate::control::{ChargerSetup, CircuitSetup, InputSetup, MeterSetup, Mode, Setup};
+use crate::quantity::{Milliamp, Span, Watt};
+
+/// A P1 meter is lost after this time unless the file says otherwise.
+const P1_LOST: Span = Span::from_secs(10);
+
+impl Config {
+    /// The controller's view of this configuration.
+    #[must_use]
+    pub fn setup(&self) -> Setup {
+        let grid = CircuitSetup {
+            id: "grid".to_owned(),
+            parent: None,
+            fuse: self.grid.fuse,
+            max_import: self.control.site.max_import,
+            max_power: self.control.site.max_import_power,
+            margin: self.grid.margin,
+            meter: self.grid.meter,
+            static_current: self.grid.static_current,
+            reserve: Milliamp::ZERO,
+            meter_lost_current: self.grid.meter_lost_current,
+        };
+        let meters = self.meters.iter().enumerate().map(|(index, it)| {
+            let is_grid = self.grid.meter == Some(index);
+            MeterSetup {
+                id: it.common.id.clone(),
+                phases: it.phases,
+                late: self.grid.meter_late.filter(|_| is_grid),
+                lost: self.grid.meter_lost.filter(|_| is_grid),
+                lost_default: matches!(it.driver, MeterDriver::P1 { .. }).then_some(P1_LOST),
+                period: match it.driver {
+                    MeterDriver::Simulated { period } => period,
+                    MeterDriver::P1 { .. } => None,
+                },
+            }
+        });
+        Setup {
+            grid_phases: self.grid.phases,
+            circuits: vec![grid],
+            meters: meters.collect(),
+            chargers: self.chargers.iter().map(charger).collect(),
+            inputs: self.inputs.iter().map(|it| InputSetup { id: it.common.id.clone(), meaning: it.meaning }).collect(),
+            min_on: self.control.min_on,
+            min_off: self.control.min_off,
+            timing: self.timing,
+            site: self.control.site,
+            dim: self.grid.dim,
+        }
+    }
+
+    /// What the configuration holds of a run-time setting, in the words in which the setting is given: `none` where it
+    /// holds nothing. `None` for a key that does not exist. Keys are `site/<setting>` and `charger/<id>/<setting>`.
+    #[must_use]
+    pub fn setting(&self, key: &str) -> Option<String> {
+        let site = &self.control.site;
+        if let Some(setting) = key.strip_prefix("site/") {
+            return Some(match setting {
+                "charging_enabled" => flag(site.charging_enabled),
+                "max_import_a" => amps(site.max_import),
+                "max_import_kw" => kilowatts(site.max_import_power),
+                "peak_15min_kw" => kilowatts(site.peak_15min),
+                "max_charging_kw" => kilowatts(site.max_charging),
+                "sharing" => site.sharing.word().to_owned(),
+                "dim" => flag(site.dim),
+                _ => return None,
+            });
+        }
+        let (id, setting) = key.strip_prefix("charger/")?.split_once('/')?;
+        let it = &self.chargers.iter().find(|it| it.common.id == id)?.settings;
+        Some(match setting {
+            "mode" => it.mode.word().to_owned(),
+            "max_current_a" => amps(Some(it.max_current)),
+            "fixed_current_a" => amps(Some(it.fixed_current)),
+            "eco_min_a" => amps(Some(it.eco_min)),
+            "eco_plus_min_surplus_a" => amps(Some(it.eco_plus_min_surplus)),
+            "low_tariff_only" => flag(it.low_tariff_only),
+            "low_tariff_fast" => flag(it.low_tariff_fast),
+            "low_tariff_max_a" => amps(Some(it.low_tariff_max)),
+            "priority" => it.priority.to_string(),
+            "phases" => it.phases.map_or_else(|| "auto".to_owned(), |it| it.to_string()),
+            "session_limit_kwh" => it.session_limit.map_or_else(none, |it| (it.as_f64() / 1000.0).to_string()),
+            "mode_after_session" => it.mode_after_session.map_or("keep", Mode::word).to_owned(),
+            _ => return None,
+        })
+    }
+}
+
+fn charger(it: &Charger) -> ChargerSetup {
+    ChargerSetup {
+        id: it.common.id.clone(),
+        circuit: 0,
+        phases: it.phases.clone(),
+        max_current: it.max_current,
+        step: it.step,
+        can_switch_phases: it.phase_switching,
+        measures: !matches!(it.driver, ChargerDriver::EvseDin { .. }),
+        meter: it.meter,
+        watchdog: it.watchdog,
+        fail_safe: it.fail_safe,
+        // Both kinds of wired charger show the pilot that they give.
+        write_latency: Span::ZERO,
+        auto_authorize: it.auto_authorize,
+        settings: it.settings,
+    }
+}
+
+fn flag(value: bool) -> String {
+    if value { "ON" } else { "OFF" }.to_owned()
+}
+
+fn none() -> String {
+    "none".to_owned()
+}
+
+fn amps(value: Option<Milliamp>) -> String {
+    value.map_or_else(none, |it| it.as_f64().to_string())
+}
+
+fn kilowatts(value: Option<Watt>) -> String {
+    value.map_or_else(none, |it| (it.as_f64() / 1000.0).to_string())
+}
