@@ -29,3 +29,4 @@ pub mod quantity;
 pub mod reading;
 pub mod simulator;
 pub mod status;
+pub mod web;

@@ -1,5 +1,7 @@
 //! The simulator's servers over real sockets and pseudo-terminals, asked by the library's own Modbus client.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::time::{Duration, Instant};
 
 use gridkeeper::codec::crc;
