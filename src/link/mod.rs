@@ -2,5 +2,6 @@
 
 pub mod backoff;
 pub mod modbus;
+pub mod stream;
 
 pub use backoff::Backoff;

@@ -8,50 +8,65 @@ use crate::codec::obis::Obis;
 pub struct Register {
     /// Key without the phase; `#` stands for `l1`, `l2`, `l3`.
     pub key: &'static str,
-    /// Unit of the published value; `None` for texts, words and counts.
-    pub unit: Option<Unit>,
+    /// What its value is.
+    pub form: Form,
     /// The meter's own phase 0 to 2.
     pub phase: Option<usize>,
     /// For people.
     pub name: &'static str,
 }
 
-const W: Option<Unit> = Some(Unit::Watt(0));
-const KW: Option<Unit> = Some(Unit::Watt(3));
-const KWH: Option<Unit> = Some(Unit::WattHour(3));
-const VAR: Option<Unit> = Some(Unit::Var(0));
-const KVARH: Option<Unit> = Some(Unit::VarHour(3));
-const VA: Option<Unit> = Some(Unit::VoltAmpere(0));
-const V: Option<Unit> = Some(Unit::Volt);
-const A: Option<Unit> = Some(Unit::Ampere);
-const HZ: Option<Unit> = Some(Unit::Hertz);
+/// What the value of a register is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A number published in this unit.
+    In(Unit),
+    /// A number without a unit.
+    Number,
+    /// A word, a time or a code, as sent.
+    Word,
+    /// A text, often as pairs of hexadecimal digits.
+    Text,
+}
+
+const W: Form = Form::In(Unit::Watt(0));
+const KW: Form = Form::In(Unit::Watt(3));
+const KWH: Form = Form::In(Unit::WattHour(3));
+const VAR: Form = Form::In(Unit::Var(0));
+const KVARH: Form = Form::In(Unit::VarHour(3));
+const VA: Form = Form::In(Unit::VoltAmpere(0));
+const V: Form = Form::In(Unit::Volt);
+const A: Form = Form::In(Unit::Ampere);
+const HZ: Form = Form::In(Unit::Hertz);
 
 /// The register of this code; `None` where it is published under its code.
 #[must_use]
 pub fn lookup(code: Obis) -> Option<Register> {
-    let known = |key, unit, name| Some(Register { key, unit, phase: None, name });
+    let known = |key, form, name| Some(Register { key, form, phase: None, name });
     match (code.a, code.b, code.c, code.d, code.e) {
-        (1, 0 | 1, c, d, e) => electricity(c, d, e),
-        (0, 0, 96, 14, 0) => known("tariff", None, "active tariff"),
-        (0, 0, 1, 0, 0) => known("meter_time", None, "time of the telegram"),
-        (0, 0, 96, 1, 0 | 1) => known("serial_number", None, "serial number"),
-        (0, 0, 96, 1, 4) => known("p1_version", None, "version of the Belgian P1 port"),
-        (1, 3, 0, 2, 8) => known("p1_version", None, "version of the P1 port"),
-        (0, 0, 96, 3, 10) => known("breaker_state", None, "breaker state"),
-        (0, 0, 96, 13, 0) => known("message", None, "message"),
-        (0, 0, 96, 13, 1) => known("message_code", None, "numeric message"),
-        (0, 0, 96, 7, 21) => known("power_failures", None, "power failures"),
-        (0, 0, 96, 7, 9) => known("long_power_failures", None, "long power failures"),
+        (1, 0, c, d, e) => electricity(c, d, e),
+        // Sagemcom XT211 counts under channel 1; Luxembourg has other things there.
+        (1, 1, c @ (1 | 2), d @ (6 | 8), e) => electricity(c, d, e),
+        (0, 0, 96, 14, 0) => known("tariff", Form::Word, "active tariff"),
+        (0, 0, 1, 0, 0) => known("meter_time", Form::Word, "time of the telegram"),
+        (0, 0, 96, 1, 0 | 1) => known("serial_number", Form::Text, "serial number"),
+        (0, 0, 96, 1, 4) => known("p1_version", Form::Word, "version of the Belgian P1 port"),
+        (1, 3, 0, 2, 8) => known("p1_version", Form::Word, "version of the P1 port"),
+        (0, 0, 96, 3, 10) => known("breaker_state", Form::Word, "breaker state"),
+        (0, 0, 96, 13, 0) => known("message", Form::Text, "message"),
+        (0, 0, 96, 13, 1) => known("message_code", Form::Text, "numeric message"),
+        (0, 0, 96, 7, 21) => known("power_failures", Form::Number, "power failures"),
+        (0, 0, 96, 7, 9) => known("long_power_failures", Form::Number, "long power failures"),
         _ => None,
     }
 }
 
 fn electricity(c: u8, d: u8, e: u8) -> Option<Register> {
-    let known = |key, unit, name| Some(Register { key, unit, phase: None, name });
+    let known = |key, form, name| Some(Register { key, form, phase: None, name });
     // Registers of L2 and L3 lie 20 and 40 above those of L1.
     if (21..81).contains(&c) {
         let phase = usize::from((c - 21) / 20);
-        let (key, unit, name) = match (c - 20 * phase as u8, d, e) {
+        let (key, form, name) = match (c - 20 * phase as u8, d, e) {
             (21, 7, 0) => ("power_import_#_w", W, "active power, import"),
             (22, 7, 0) => ("power_export_#_w", W, "active power, export"),
             (23, 7, 0) => ("reactive_power_import_#_var", VAR, "reactive power, import"),
@@ -61,13 +76,13 @@ fn electricity(c: u8, d: u8, e: u8) -> Option<Register> {
             (31, 7, 0) => ("current_#_a", A, "current"),
             (31, 4, 0) => ("fuse_threshold_#_a", A, "threshold of the fuse supervision"),
             (32, 7, 0) => ("voltage_#_v", V, "voltage"),
-            (32, 32, 0) => ("voltage_sags_#", None, "voltage sags"),
-            (32, 36, 0) => ("voltage_swells_#", None, "voltage swells"),
-            (33, 7, 0) => ("power_factor_#", None, "power factor"),
+            (32, 32, 0) => ("voltage_sags_#", Form::Number, "voltage sags"),
+            (32, 36, 0) => ("voltage_swells_#", Form::Number, "voltage swells"),
+            (33, 7, 0) => ("power_factor_#", Form::Number, "power factor"),
             (36, 7, 0) => ("net_power_#_w", W, "active power, import minus export"),
             _ => return None,
         };
-        return Some(Register { key, unit, phase: Some(phase), name });
+        return Some(Register { key, form, phase: Some(phase), name });
     }
     match (c, d, e) {
         (1, 7, 0) => known("power_import_w", W, "active power, import"),
@@ -81,8 +96,8 @@ fn electricity(c: u8, d: u8, e: u8) -> Option<Register> {
         (8, 7, 0) => known("reactive_power_q4_var", VAR, "reactive power, quadrant 4"),
         (9, 7, 0) => known("apparent_power_import_va", VA, "apparent power, import"),
         (10, 7, 0) => known("apparent_power_export_va", VA, "apparent power, export"),
-        (13, 7, 0) => known("power_factor", None, "power factor"),
-        (13, 3, 0) => known("power_factor_minimum", None, "lowest power factor"),
+        (13, 7, 0) => known("power_factor", Form::Number, "power factor"),
+        (13, 3, 0) => known("power_factor_minimum", Form::Number, "lowest power factor"),
         (14, 7, 0) => known("frequency_hz", HZ, "frequency"),
         (1, 8, 0) => known("energy_import_kwh", KWH, "energy, import"),
         (1, 8, 1) => known("energy_import_t1_kwh", KWH, "energy, import, tariff 1"),

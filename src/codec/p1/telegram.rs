@@ -126,7 +126,7 @@ fn with_carriage_returns(bytes: &[u8]) -> u16 {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     /// The check does not fit.
-    #[error("wrong CRC (given {given}, computed {computed:04X})")]
+    #[error("telegram with wrong CRC (given {given}, computed {computed:04X})")]
     WrongCrc {
         /// As sent.
         given: String,
@@ -134,25 +134,25 @@ pub enum Rejection {
         computed: u16,
     },
     /// The line fell silent before the end mark.
-    #[error("no end mark `!`")]
+    #[error("telegram without end mark `!`")]
     NoEndMark,
     /// A telegram of DSMR 4 or newer (or a sealed one) must carry a CRC.
-    #[error("no CRC behind the `!` although meters that send `{because}` send one")]
+    #[error("telegram without CRC, although meters that send {because} send one")]
     CrcMissing {
         /// The register that gives the version away.
         because: Obis,
     },
     /// Without a CRC every line must be whole.
-    #[error("line `{line}` cannot be read, and the telegram has no CRC that would prove the others")]
+    #[error("telegram with the unreadable line `{line}` and no CRC that proves the others")]
     UnreadableLine {
         /// Its beginning.
         line: String,
     },
     /// The tag of an encrypted telegram does not fit the configured authentication key.
-    #[error("the authentication tag does not fit the authentication key")]
+    #[error("telegram whose authentication tag does not fit the authentication key")]
     WrongTag,
     /// An encrypted telegram whose tag does not fit the published authentication key must have a CRC that fits.
-    #[error("neither authentication tag nor CRC proves the decrypted text")]
+    #[error("decrypted telegram that neither its authentication tag nor its CRC proves")]
     Unproven,
 }
 

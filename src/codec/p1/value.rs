@@ -136,6 +136,28 @@ impl Unit {
         })
     }
 
+    /// The unit without its power of ten, and the power.
+    #[must_use]
+    pub fn split(self) -> (Self, i8) {
+        match self {
+            Self::WattHour(power) => (Self::WattHour(0), power),
+            Self::Watt(power) => (Self::Watt(0), power),
+            Self::VarHour(power) => (Self::VarHour(0), power),
+            Self::Var(power) => (Self::Var(0), power),
+            Self::VoltAmpere(power) => (Self::VoltAmpere(0), power),
+            Self::Joule(power) => (Self::Joule(0), power),
+            Self::Volt | Self::Ampere | Self::Hertz | Self::CubicMetre | Self::Second => (self, 0),
+        }
+    }
+
+    /// Power of ten by which a value in this unit is multiplied to be in `other`; `None` where they measure different
+    /// things.
+    #[must_use]
+    pub fn to(self, other: Self) -> Option<i8> {
+        let ((base, power), (other_base, other_power)) = (self.split(), other.split());
+        (base == other_base).then_some(power - other_power)
+    }
+
     /// As Home Assistant writes it.
     #[must_use]
     pub fn symbol(self) -> &'static str {
