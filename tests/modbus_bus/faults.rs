@@ -7,7 +7,7 @@ use std::time::Duration;
 use gridkeeper::link::modbus::{BusError, LinkState, Operation, Priority, Reply};
 use tokio::net::TcpListener;
 
-use super::peer::{ALL, Ask, Medium, Peer, Reaction, frame, registers};
+use super::peer::{ALL, Ask, Medium, Peer, Reaction, frame, moods, registers};
 use super::{AMPLE, SHORT, bus, config, read, run, set};
 
 /// Misbehaves once, then is honest.
@@ -82,6 +82,47 @@ async fn a_byte_count_that_does_not_fit_the_bytes() {
             };
             poisons(medium, fault, |_| true).await;
         }
+    }
+}
+
+/// Frames with bytes turned, cut, added and doubled: the bus lives, and every answer has the length that was asked for.
+#[tokio::test]
+async fn no_bytes_stop_the_bus() {
+    let mut all = tokio::task::JoinSet::new();
+    for medium in ALL {
+        all.spawn(async move {
+            let mut random = moods(0xA5A5_5A5A_1234_5678);
+            let peer = Peer::start(medium, move |ask| {
+                let mut bytes = ask.frame(&ask.honest());
+                for _ in 0..random(4) {
+                    let at = random(bytes.len() as u64) as usize;
+                    match random(4) {
+                        0 => bytes[at] = random(256) as u8,
+                        1 => bytes.truncate(at.max(1)),
+                        2 => bytes.insert(at, random(256) as u8),
+                        _ => bytes.extend_from_within(at..),
+                    }
+                }
+                if random(16) == 0 { Reaction::Cut(bytes) } else { Reaction::Raw(bytes) }
+            })
+            .await;
+            let bus = bus(&peer.connection);
+            let mut right = 0;
+            for round in 0..60 {
+                match read(&bus, 1, 40, 1 + round % 5, Duration::from_millis(20)).await {
+                    Ok(values) => {
+                        assert_eq!(values.len(), usize::from(1 + round % 5), "{medium:?}");
+                        right += 1;
+                    }
+                    Err(BusError::Closed) => panic!("{medium:?}: the bus task is gone"),
+                    Err(_) => {}
+                }
+            }
+            assert!(right > 0, "{medium:?}: not one answer came through");
+        });
+    }
+    while let Some(done) = all.join_next().await {
+        done.unwrap();
     }
 }
 

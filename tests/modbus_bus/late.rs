@@ -1,7 +1,7 @@
 //! The answer that comes when nobody waits for it any more. Every register of these devices holds its own address, so
 //! that a value tells where it came from.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use tokio_modbus::Slave;
 use tokio_modbus::client::{Reader as _, rtu};
 use tokio_serial::SerialStream;
 
-use super::peer::{ALL, Ask, Medium, Peer, Reaction, frame};
-use super::{AMPLE, SHORT, bus, holding, read, set};
+use super::peer::{ALL, Ask, Medium, Peer, Reaction, frame, moods};
+use super::{AMPLE, SHORT, bus, read, set};
 
 /// Answers nothing at first; with the next request that comes its answer goes out, and then that request's own.
 fn one_late(mixed_up: bool) -> impl FnMut(&Ask) -> Reaction + Send + 'static {
@@ -207,7 +207,7 @@ async fn a_gateways_time_out_keeps_the_link_and_is_not_trusted() {
 }
 
 /// Devices that answer in order, but when it suits them, lose requests, and speak up late: whatever they do, no value
-/// comes from another register than the one that was asked.
+/// comes from another register than the one that was asked, and what was confirmed stands.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_late_no_value_is_another_registers() {
     let mut all = tokio::task::JoinSet::new();
@@ -220,21 +220,18 @@ async fn whatever_is_late_no_value_is_another_registers() {
     while let Some(done) = all.join_next().await {
         right += done.unwrap();
     }
-    assert!(right > 100, "only {right} answers of all came through");
+    assert!(right > 50, "only {right} answers of all came through");
 }
 
+/// Unit and register to value.
+type Written = Arc<Mutex<HashMap<(u8, u16), u16>>>;
+
 async fn moody(medium: Medium, seed: u64) -> usize {
-    let mut state = seed | 1;
-    let mut random = move |below: u64| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 33) % below
-    };
-    let owed: Arc<Mutex<VecDeque<Ask>>> = Arc::default();
-    let mut mood = random;
+    let mut mood = moods(seed);
+    let mut owed: VecDeque<Ask> = VecDeque::new();
+    let written = Written::default();
+    let device = Arc::clone(&written);
     let peer = Peer::start(medium, move |ask| {
-        let mut owed = owed.lock().unwrap();
         if mood(8) == 0 {
             return Reaction::Silence;
         }
@@ -246,6 +243,9 @@ async fn moody(medium: Medium, seed: u64) -> usize {
         };
         let mut bytes = Vec::new();
         for late in owed.drain(..now) {
+            if late.function() == 6 {
+                device.lock().unwrap().insert((late.unit, late.address()), late.second());
+            }
             let number = if mood(2) == 0 { ask.transaction } else { late.transaction };
             bytes.extend(frame(medium, number, late.unit, &late.honest()));
         }
@@ -253,12 +253,21 @@ async fn moody(medium: Medium, seed: u64) -> usize {
     })
     .await;
     let bus = bus(&peer.connection);
+    let mut random = moods(seed.rotate_left(17));
+    let limit = Duration::from_millis(40);
     let mut right = 0;
-    for _ in 0..40 {
-        let (address, count) = (random(50) as u16 * 10, 1 + random(3) as u16);
+    for _ in 0..50 {
         let unit = 1 + random(2) as u8;
-        let limit = Duration::from_millis(50);
-        if let Ok(values) = bus.registers(unit, holding(address, count), limit, Priority::Poll).await {
+        if random(3) == 0 {
+            let value = [0, 6, 16][random(3) as usize];
+            if set(&bus, unit, 15, value, limit).await.is_ok() {
+                assert_eq!(written.lock().unwrap().get(&(unit, 15)), Some(&value), "{medium:?}, seed {seed}");
+                right += 1;
+            }
+            continue;
+        }
+        let (address, count) = (random(50) as u16 * 10, 1 + random(3) as u16);
+        if let Ok(values) = read(&bus, unit, address, count, limit).await {
             let expected: Vec<u16> = (address..address + count).collect();
             assert_eq!(values, expected, "{medium:?}, seed {seed}");
             right += 1;

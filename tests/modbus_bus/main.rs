@@ -35,6 +35,7 @@ impl std::ops::Deref for Running {
 
 fn config(connection: &Connection) -> BusConfig {
     BusConfig {
+        gap: Duration::from_millis(1),
         patience: AMPLE,
         backoff_max: Duration::from_millis(200),
         hurry: Duration::from_millis(50),

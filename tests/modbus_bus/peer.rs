@@ -100,6 +100,17 @@ fn crc(bytes: &[u8]) -> u16 {
     })
 }
 
+/// The same numbers below a bound for the same seed (xorshift).
+pub(crate) fn moods(seed: u64) -> impl FnMut(u64) -> u64 + Send + 'static {
+    let mut state = seed | 1;
+    move |below| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 33) % below
+    }
+}
+
 /// What the device does about a request.
 pub(crate) enum Reaction {
     /// Sends this PDU in the right frame.

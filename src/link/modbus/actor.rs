@@ -217,8 +217,12 @@ impl Actor {
         self.rests.asked(unit);
         if timed_out {
             // What it costs to leave and to open again is not known yet; on a serial line it is about the quiet time.
-            let others = self.stats.lock().others_within(unit, ROUND, now).collect();
-            self.rests.timed_out(unit, now.duration_since(begun) + self.quiet(), others, now);
+            let cost = now.duration_since(begun) + self.quiet();
+            let (others, round) = {
+                let stats = self.stats.lock();
+                (stats.others_within(unit, ROUND, now).collect(), stats.round(now))
+            };
+            self.rests.timed_out(unit, cost, others, round, now);
         } else if answer.as_ref().err().is_none_or(BusError::is_exception) {
             self.rests.answered(unit);
         }

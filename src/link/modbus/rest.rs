@@ -1,4 +1,4 @@
-//! Units that do not answer are asked once per round, and never for more than a fifth of the wire's time.
+//! Units that do not answer are asked once per round, and for no more than about a fifth of the wire's time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,10 +7,12 @@ use tokio::time::Instant;
 
 use super::operation::Priority;
 
-/// A rest lasts this many times what the silence has cost …
+/// From the second silence on, a rest lasts this many times what it has cost …
 const SHARE: u32 = 4;
 /// … but never longer than this.
-const LONGEST: Duration = Duration::from_secs(2);
+const LONGEST_SHARE: Duration = Duration::from_millis(1500);
+/// The others' turns are waited for no longer than one round, and never longer than this.
+const LONGEST_ROUND: Duration = Duration::from_millis(2500);
 
 #[derive(Debug)]
 struct Rest {
@@ -27,13 +29,19 @@ pub(crate) struct Rests {
 }
 
 impl Rests {
-    /// A unit did not answer; it cost the wire so much. `others` are the units that are asked at present.
-    pub(crate) fn timed_out(&mut self, unit: u8, cost: Duration, others: BTreeSet<u8>, now: Instant) {
+    /// A unit did not answer; it cost the wire so much. `others` are the units that are asked at present, and `round` is
+    /// how long that takes.
+    pub(crate) fn timed_out(&mut self, unit: u8, cost: Duration, others: BTreeSet<u8>, round: Duration, now: Instant) {
         let failures = self.units.get(&unit).map_or(0, |rest| rest.failures).saturating_add(1);
         // Units that do not answer themselves are no reason to wait.
         let others: BTreeSet<u8> = others.into_iter().filter(|other| !self.units.contains_key(other)).collect();
-        let (not_before, at_last) =
-            if others.is_empty() { (now, now) } else { (now + (cost * SHARE).min(LONGEST), now + LONGEST) };
+        let share = (cost * SHARE).min(LONGEST_SHARE);
+        let (not_before, at_last) = if others.is_empty() {
+            (now, now)
+        } else {
+            let not_before = if failures > 1 { now + share } else { now };
+            (not_before, now + share.max(round.min(LONGEST_ROUND)))
+        };
         self.units.insert(unit, Rest { failures, not_before, others, at_last });
     }
 
