@@ -11,23 +11,23 @@ use crate::status::{ChargerView, Health, MeterView, Snapshot};
 
 /// Everything that the page shows, as data.
 pub(super) fn status(state: &WebState, snapshot: Option<&Snapshot>, mqtt: &MqttStatus, now: Mono) -> Value {
+    let info = &state.info;
     json!({
-        "name": state.config.site.name,
+        "name": info.site_name,
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": now.as_secs_f64(),
         "age_s": snapshot.map(|it| now.since(it.at).as_secs_f64()),
-        "errors": state.errors.as_slice(),
-        "warnings": state.warnings.as_slice(),
+        "diagnostics": state.diagnostics.as_slice(),
         "mqtt": mqtt,
         "risks": snapshot.map(|it| it.risks.as_slice()).unwrap_or_default(),
         "site": snapshot.map(|it| site(state, it)),
         "meters": snapshot.map(|it| {
-            let own = it.meters.iter().enumerate().map(|(at, meter)| (state.meter_name(at, meter), meter));
+            let own = it.meters.iter().enumerate().map(|(at, meter)| (info.meter_name(at, meter), meter));
             let behind = it.sub_meters.iter().map(|meter| (meter.id.as_ref(), meter));
             own.chain(behind).map(|(name, view)| meter(name, view, now)).collect::<Vec<_>>()
         }),
         "chargers": snapshot.map(|it| {
-            it.chargers.iter().enumerate().map(|(at, view)| charger(state.charger_name(at, view), view, now)).collect::<Vec<_>>()
+            it.chargers.iter().enumerate().map(|(at, view)| charger(info.charger_name(at, view), view, now)).collect::<Vec<_>>()
         }),
     })
 }
@@ -35,10 +35,10 @@ pub(super) fn status(state: &WebState, snapshot: Option<&Snapshot>, mqtt: &MqttS
 fn site(state: &WebState, snapshot: &Snapshot) -> Value {
     let site = &snapshot.site;
     let mut json = Map::new();
-    json.insert("fuse_a".into(), amps(state.config.grid.fuse));
+    json.insert("fuse_a".into(), amps(state.info.fuse));
     phases(&mut json, "limit", "a", site.limit.map(amps));
     phases(&mut json, "available", "a", site.available.map(amps));
-    let grid = state.grid(snapshot);
+    let grid = state.info.grid_meter.and_then(|at| snapshot.meters.get(at)).and_then(|it| it.status);
     let current = grid.map_or(Phases([None; 3]), |it| it.current);
     phases(&mut json, "current", "a", current.map(amps));
     json.extend([

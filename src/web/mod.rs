@@ -32,10 +32,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::control::MeterStatus;
+use crate::config::Diagnostic;
+use crate::config::model::{Config, Secret};
 use crate::mqtt::MqttStatus;
-use crate::quantity::Span;
+use crate::quantity::{Milliamp, Span};
 use crate::status::{ChargerView, MeterView, Snapshot};
 
 /// Connections at a time; further ones are closed at once.
@@ -53,36 +53,58 @@ const REFUSAL_DELAY: Duration = Duration::from_millis(300);
 /// Older snapshots mean that the control loop hangs.
 const STALE: Span = Span::from_secs(5);
 
-/// What the page is made of.
-#[derive(Clone, Debug)]
-pub struct WebState {
-    /// The newest picture; `None` before the first.
-    pub snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
-    /// The link to the broker.
-    pub mqtt: watch::Receiver<MqttStatus>,
-    /// The configuration in force: names, main fuse, password.
-    pub config: Arc<Config>,
-    /// What is wrong with the configuration that was to be in force instead; reports with a picture of the line.
-    pub errors: Arc<Vec<String>>,
-    /// What should be looked at.
-    pub warnings: Arc<Vec<String>>,
-    /// The process's clock.
-    pub clock: Clock,
+/// What the page knows beside the snapshots: names, and how the installation is made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WebInfo {
+    /// Shown name of the site.
+    pub site_name: String,
+    /// Main fuse per phase.
+    pub fuse: Option<Milliamp>,
+    /// Which of the snapshot's meters is at the main fuse.
+    pub grid_meter: Option<usize>,
+    /// Shown names, in the order of the configuration.
+    pub meters: Vec<String>,
+    /// Shown names, in the order of the configuration.
+    pub chargers: Vec<String>,
 }
 
-impl WebState {
+impl WebInfo {
+    /// Of a checked configuration.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self {
+            site_name: config.site.name.clone(),
+            fuse: config.grid.fuse,
+            grid_meter: config.grid.meter,
+            meters: config.meters.iter().map(|it| it.common.name.clone()).collect(),
+            chargers: config.chargers.iter().map(|it| it.common.name.clone()).collect(),
+        }
+    }
+
     fn meter_name<'a>(&'a self, at: usize, view: &'a MeterView) -> &'a str {
-        self.config.meters.get(at).map_or(view.id.as_ref(), |it| it.common.name.as_str())
+        self.meters.get(at).map_or(view.id.as_ref(), String::as_str)
     }
 
     fn charger_name<'a>(&'a self, at: usize, view: &'a ChargerView) -> &'a str {
-        self.config.chargers.get(at).map_or(view.id.as_ref(), |it| it.common.name.as_str())
+        self.chargers.get(at).map_or(view.id.as_ref(), String::as_str)
     }
+}
 
-    /// The meter at the main fuse.
-    fn grid(&self, snapshot: &Snapshot) -> Option<MeterStatus> {
-        snapshot.meters.get(self.config.grid.meter?)?.status
-    }
+/// What the page is made of.
+#[derive(Clone, Debug)]
+pub struct WebState {
+    /// The newest picture; `None` before the first, and for good where the configuration was refused.
+    pub snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    /// The link to the broker.
+    pub mqtt: watch::Receiver<MqttStatus>,
+    /// Names and the like.
+    pub info: Arc<WebInfo>,
+    /// Errors and warnings of the configuration.
+    pub diagnostics: Arc<Vec<Diagnostic>>,
+    /// Asked for with any user name. `None`: the listener is on loopback.
+    pub password: Option<Secret>,
+    /// The process's clock.
+    pub clock: Clock,
 }
 
 /// Serves until `cancel`, then lets requests under way end and returns within two seconds.
@@ -161,7 +183,7 @@ fn router(state: WebState) -> Router {
 }
 
 async fn guard(State(state): State<WebState>, request: Request, next: Next) -> Response {
-    if let Some(password) = &state.config.web.password {
+    if let Some(password) = &state.password {
         let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
         if !auth::admits(password, given) {
             if given.is_some() {

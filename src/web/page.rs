@@ -2,6 +2,7 @@
 
 use super::html::Html;
 use super::{STALE, WebState};
+use crate::config::Severity;
 use crate::control::{Problem, Quality};
 use crate::mqtt::{LinkState, MqttStatus};
 use crate::quantity::{Milliamp, Mono, Phase, Phases, Span};
@@ -12,12 +13,12 @@ use crate::status::{ChargerView, Health, MeterView, Snapshot};
 pub(super) fn page(state: &WebState, snapshot: Option<&Snapshot>, mqtt: &MqttStatus, now: Mono) -> String {
     let mut html = Html::default();
     html.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>")
-        .text(&state.config.site.name)
+        .text(&state.info.site_name)
         .raw(" – Gridkeeper</title>\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n")
         .raw("<noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript>\n")
         .raw("<link rel=\"stylesheet\" href=\"status.css\">\n<link rel=\"icon\" href=\"data:,\">\n")
         .raw("<script src=\"status.js\" defer></script>\n</head>\n<body>\n<h1>")
-        .text(&state.config.site.name)
+        .text(&state.info.site_name)
         .raw("</h1>\n<p id=\"lost\" class=\"bad\" role=\"alert\" hidden>")
         .raw("No connection to Gridkeeper. What stands below is old.</p>\n<main>\n");
     body(&mut html, state, snapshot, mqtt, now);
@@ -55,21 +56,23 @@ fn body(html: &mut Html, state: &WebState, snapshot: Option<&Snapshot>, mqtt: &M
 fn problems(html: &mut Html, state: &WebState, snapshot: Option<&Snapshot>, now: Mono) {
     html.raw("<h2>State</h2>");
     let mut fine = true;
-    if !state.errors.is_empty() {
+    let errors = state.diagnostics.iter().any(|it| it.severity == Severity::Error);
+    if errors {
         fine = false;
         html.raw(
             "<p class=\"bad\">The configuration is not accepted. Chargers of the last accepted one are held at their ",
         )
         .raw("fail-safe current. Correct what stands below, then restart.</p>");
-        reports(html, &state.errors);
     } else if snapshot.is_none() {
         fine = false;
         html.raw("<p>Starting.</p>");
     }
-    if !state.warnings.is_empty() {
-        html.raw("<details><summary>Warnings of the configuration: ").text(state.warnings.len()).raw("</summary>");
-        reports(html, &state.warnings);
-        html.raw("</details>");
+    if !state.diagnostics.is_empty() {
+        html.raw("<pre>");
+        for diagnostic in state.diagnostics.iter() {
+            html.text(diagnostic).raw("\n");
+        }
+        html.raw("</pre>");
     }
     let Some(snapshot) = snapshot else { return };
     if now.since(snapshot.at) > STALE {
@@ -101,12 +104,6 @@ fn problems(html: &mut Html, state: &WebState, snapshot: Option<&Snapshot>, now:
     }
 }
 
-fn reports(html: &mut Html, reports: &[String]) {
-    for report in reports {
-        html.raw("<pre>").text(report.trim_end()).raw("</pre>");
-    }
-}
-
 fn problem(problem: Problem) -> &'static str {
     match problem {
         Problem::None => "None.",
@@ -120,7 +117,7 @@ fn problem(problem: Problem) -> &'static str {
 }
 
 fn phases(html: &mut Html, state: &WebState, snapshot: &Snapshot) {
-    let grid = state.grid(snapshot);
+    let grid = state.info.grid_meter.and_then(|at| snapshot.meters.get(at)).and_then(|it| it.status);
     html.raw("<h2>Phases</h2><div class=\"wide\"><table><thead><tr><th scope=\"col\">Phase</th><th scope=\"col\">Load")
         .raw("</th><th scope=\"col\" class=\"number\">Now</th><th scope=\"col\" class=\"number\">Limit</th>")
         .raw("<th scope=\"col\" class=\"number\">Room</th></tr></thead><tbody>");
@@ -128,7 +125,7 @@ fn phases(html: &mut Html, state: &WebState, snapshot: &Snapshot) {
         let current = grid.and_then(|it| it.current[phase]);
         let limit = snapshot.site.limit[phase];
         html.raw("<tr><th scope=\"row\">").text(phase).raw("</th><td>");
-        if let (Some(current), Some(top)) = (current, state.config.grid.fuse.or(limit)) {
+        if let (Some(current), Some(top)) = (current, state.info.fuse.or(limit)) {
             let limit = limit.unwrap_or(top);
             html.raw("<meter min=\"0\" max=\"")
                 .text(top.as_f64())
@@ -151,7 +148,7 @@ fn phases(html: &mut Html, state: &WebState, snapshot: &Snapshot) {
         html.raw("</td></tr>");
     }
     html.raw("</tbody></table></div>");
-    if let Some(fuse) = state.config.grid.fuse {
+    if let Some(fuse) = state.info.fuse {
         html.raw("<p>Main fuse ").text(fuse).raw(" per phase");
         if let Some(power) = grid.and_then(|it| it.power_total) {
             html.raw(", ").text(power).raw(" from the grid");
@@ -166,7 +163,7 @@ fn chargers(html: &mut Html, state: &WebState, snapshot: &Snapshot, now: Mono) {
         html.raw("<p>None configured.</p>");
     }
     for (at, view) in snapshot.chargers.iter().enumerate() {
-        html.raw("<article><h3>").text(state.charger_name(at, view)).raw("</h3>");
+        html.raw("<article><h3>").text(state.info.charger_name(at, view)).raw("</h3>");
         charger(html, view, now);
         html.raw("</article>");
     }
@@ -217,7 +214,7 @@ fn meters(html: &mut Html, state: &WebState, snapshot: &Snapshot, now: Mono) {
         html.raw("<p>None configured.</p>");
     }
     for (at, view) in snapshot.meters.iter().enumerate() {
-        html.raw("<article><h3>").text(state.meter_name(at, view)).raw("</h3>");
+        html.raw("<article><h3>").text(state.info.meter_name(at, view)).raw("</h3>");
         meter(html, view, now);
         html.raw("</article>");
     }

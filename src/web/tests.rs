@@ -3,13 +3,12 @@ use std::collections::BTreeMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::config::model::Secret;
 use crate::control::{
     ChargerSettings, ChargerStatus, ChargerStatusWord, LimitReason, MeterStatus, Mode, Problem, Quality, Reason,
     Sharing, SiteSettings, SiteStatus,
 };
 use crate::mqtt::LinkState;
-use crate::quantity::{Milliamp, Mono, Phases, Watt, WattHour};
+use crate::quantity::{Mono, Phases, Watt, WattHour};
 use crate::reading::Flags;
 use crate::status::{Health, Identity, MeterValues, Value};
 
@@ -116,40 +115,7 @@ struct Served {
     task: tokio::task::JoinHandle<()>,
 }
 
-const FILE: &str = r#"
-[site]
-name = "O'Brien & <Sons>"
-time_zone = "Europe/Vienna"
-[grid]
-fuse_a = 25
-meter = "main"
-[[meter]]
-id = "main"
-name = "House meter"
-driver = "p1"
-connection = "tcp://127.0.0.1:1"
-[[charger]]
-id = "left"
-name = "Left <b>box</b>"
-driver = "teltocharge"
-connection = "tcp://127.0.0.1:2"
-unit = 1
-max_current_a = 16
-"#;
-
-fn load(text: &str) -> Result<Config, Vec<String>> {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("gridkeeper.toml");
-    std::fs::write(&file, text).unwrap();
-    match crate::config::load(&[file], std::iter::empty(), None, crate::config::Purpose::Run) {
-        Ok(loaded) => Ok(loaded.config),
-        Err(refused) => Err(refused.list.iter().map(ToString::to_string).collect()),
-    }
-}
-
-async fn serve_with(password: Option<&str>, first: Option<Snapshot>, errors: Vec<String>) -> Served {
-    let mut config = load(FILE).unwrap();
-    config.web.password = password.map(|it| Secret::new(it.into()));
+async fn serve_with(password: Option<&str>, first: Option<Snapshot>, diagnostics: Vec<Diagnostic>) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let snapshots = watch::Sender::new(first.map(Arc::new));
@@ -162,9 +128,15 @@ async fn serve_with(password: Option<&str>, first: Option<Snapshot>, errors: Vec
     let state = WebState {
         snapshots: snapshots.subscribe(),
         mqtt: watch::Sender::new(mqtt).subscribe(),
-        config: Arc::new(config),
-        errors: Arc::new(errors),
-        warnings: Arc::new(Vec::new()),
+        info: Arc::new(WebInfo {
+            site_name: "O'Brien & <Sons>".into(),
+            fuse: Some(Milliamp::from_amps(25)),
+            grid_meter: Some(0),
+            meters: vec!["House meter".into()],
+            chargers: vec!["Left <b>box</b>".into()],
+        }),
+        diagnostics: Arc::new(diagnostics),
+        password: password.map(|it| Secret::new(it.into())),
         clock: Clock::start(),
     };
     let cancel = CancellationToken::new();
@@ -285,13 +257,16 @@ async fn a_password_guards_everything_but_health() {
 
 #[tokio::test]
 async fn a_refused_configuration_is_shown_with_its_errors() {
-    let errors = load("[grid]\nfuse_a = \"<25>\"\n").unwrap_err();
-    let served = serve_with(None, None, errors).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gridkeeper.toml");
+    std::fs::write(&file, "[grid]\nfuse_a = \"<25>\"\n").unwrap();
+    let refused = crate::config::load(&[file], std::iter::empty(), None, crate::config::Purpose::Run).unwrap_err();
+    let served = serve_with(None, None, refused.list).await;
     let (_, page) = served.get("/", "").await;
     assert!(page.contains("The configuration is not accepted."), "{page}");
     assert!(page.contains("gridkeeper.toml:2:") && page.contains("&lt;25&gt;"), "{page}");
     let (_, json) = served.get("/api/status", "").await;
-    assert!(json.contains("\"errors\":[\"") && json.contains("gridkeeper.toml:2:"), "{json}");
+    assert!(json.contains("\"severity\":\"error\"") && json.contains("\"line\":2"), "{json}");
 }
 
 #[tokio::test]
