@@ -3,20 +3,43 @@
 //! Nothing here is part of the safety path. The broker may be absent, slow, hung or hostile: this module then waits,
 //! counts and says so, and the controller does not notice.
 
+mod bucket;
+mod client;
+mod command;
+mod discovery;
+mod embedded;
+mod guard;
+mod inbox;
+mod json;
+mod leftover;
+mod link;
 mod options;
+mod outbox;
+mod peers;
+mod publisher;
+mod service;
+mod stamp;
 mod status;
+mod topics;
+mod track;
 
 pub use options::{ChargerInfo, MeterInfo, MqttOptions, Requests, SetLogLevel, SiteInfo, Tuning};
 pub use status::{LinkState, MqttStatus};
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::client::{Address, Material};
+use self::embedded::Embedded;
+use self::service::Service;
 use crate::clock::Clock;
+use crate::config::model::{MqttEndpoint, Secret};
 use crate::device::ControlLink;
 use crate::event::Event;
+use crate::link::backoff::Backoff;
 use crate::status::Snapshot;
 
 /// What the module is given to look at and to speak to.
@@ -35,10 +58,75 @@ pub struct Views {
     pub status: watch::Sender<MqttStatus>,
 }
 
-/// Speaks MQTT until `cancel`, then says `offline`, disconnects and returns within [`Tuning::goodbye`].
+/// Speaks MQTT until `cancel`, then says `offline`, disconnects and returns within about [`Tuning::goodbye`].
 ///
-/// Never ends by itself: whatever is wrong with the broker is shown in [`MqttStatus`] and tried again.
+/// Never ends by itself: whatever is wrong with the broker is shown in [`MqttStatus`] and tried again. With
+/// `embedded://` the built-in broker runs as long as this does; where it listens stands in [`MqttStatus::embedded`].
 pub async fn run(options: MqttOptions, views: Views, cancel: CancellationToken) {
-    let _ = (options, views);
-    cancel.cancelled().await;
+    let login = options.config.username.clone().map(|user| (user, options.config.password.clone()));
+    let mut status = MqttStatus { base_topic: options.config.base_topic.clone(), ..MqttStatus::default() };
+    let (broker, host, port, tls) = match &options.config.endpoint {
+        MqttEndpoint::Plain { host, port } => (None, host.clone(), *port, None),
+        MqttEndpoint::Tls { host, port } => (None, host.clone(), *port, Some(material(&options.config))),
+        MqttEndpoint::Embedded(address) => {
+            status.broker = format!("embedded://{address}");
+            let Some(broker) = embedded(*address, login.clone(), &options.tuning, &views, &mut status, &cancel).await
+            else {
+                return;
+            };
+            let address = broker.address;
+            (Some(broker), address.ip().to_string(), address.port(), None)
+        }
+    };
+    if broker.is_none() {
+        let scheme = if tls.is_some() { "mqtts" } else { "mqtt" };
+        status.broker = format!("{scheme}://{host}:{port}");
+    }
+    let address = Address { host, port, tls, login, client_id: options.client_id.clone(), tuning: options.tuning };
+    let (service, link) = Service::new(Arc::new(options), views, address, status);
+    let link = tokio::spawn(link);
+    service.run(cancel).await;
+    link.abort();
+    if let Some(broker) = broker {
+        broker.stop().await;
+    }
+}
+
+fn material(config: &crate::config::model::Mqtt) -> Material {
+    Material {
+        ca_pem: config.ca_pem.clone(),
+        client: config.client_cert_pem.clone().zip(config.client_key_pem.clone()),
+    }
+}
+
+/// Starts the built-in broker, again and again until it runs; `None`: cancelled before.
+async fn embedded(
+    address: SocketAddr,
+    login: Option<(String, Option<Secret>)>,
+    tuning: &Tuning,
+    views: &Views,
+    status: &mut MqttStatus,
+    cancel: &CancellationToken,
+) -> Option<Embedded> {
+    let mut backoff = Backoff::new(tuning.retry_first, tuning.retry_max);
+    loop {
+        match Embedded::start(address, login.clone()).await {
+            Ok(broker) => {
+                status.embedded = Some(broker.address);
+                status.problem = None;
+                return Some(broker);
+            }
+            Err(problem) => {
+                tracing::error!("MQTT: {problem}");
+                status.state = LinkState::Retrying;
+                status.problem = Some(problem);
+                status.since = views.clock.now();
+                views.status.send_replace(status.clone());
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(backoff.next()) => {}
+            () = cancel.cancelled() => return None,
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::config::model::{self, ChargerDriver, Common, Config};
-use crate::quantity::{Milliamp, Watt};
+use crate::quantity::{Milliamp, Phase, Watt};
 
 /// Built from the checked configuration by [`MqttOptions::from_config`].
 #[derive(Clone, Debug)]
@@ -65,8 +65,10 @@ pub struct ChargerInfo {
     pub common: Common,
     /// Wired maximum, the ceiling of every current setting.
     pub max_current: Milliamp,
-    /// Number of phases it is wired to.
-    pub phases: u8,
+    /// Resolution of its set-point.
+    pub step: Milliamp,
+    /// Grid phases it is wired to.
+    pub phases: Vec<Phase>,
     /// It measures current, power and energy.
     pub measures: bool,
     /// It has a fail-safe timer.
@@ -83,6 +85,8 @@ pub type SetLogLevel = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 pub struct Requests {
     /// `bridge/request/log_level`
     pub log_level: Option<SetLogLevel>,
+    /// The level at start, shown in `bridge/info`.
+    pub level: String,
 }
 
 impl fmt::Debug for Requests {
@@ -171,7 +175,8 @@ impl ChargerInfo {
         Self {
             common: charger.common.clone(),
             max_current: charger.max_current,
-            phases: u8::try_from(charger.phases.len()).unwrap_or(3),
+            step: charger.step,
+            phases: charger.phases.clone(),
             measures,
             watchdog: charger.watchdog.is_some(),
             actions,

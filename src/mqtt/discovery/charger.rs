@@ -1,0 +1,193 @@
+//! A charger: what it does, why, and what may be set.
+
+use super::{Component, Key, hidden};
+use crate::control::{ChargerStatusWord, LimitReason, Mode};
+use crate::mqtt::json::Out;
+use crate::mqtt::options::ChargerInfo;
+use crate::quantity::{Milliamp, Phase};
+use crate::reading::Flags;
+use crate::status::ChargerView;
+
+/// Modes that this version accepts.
+pub(crate) const MODES_NOW: [Mode; 3] = [Mode::Off, Mode::Fast, Mode::Fixed];
+
+/// Lowest current that a car can be offered.
+const MIN_A: f64 = 6.0;
+
+/// Every key of `<base>/charger/<id>/state`, without `time` and `age_s`.
+pub(crate) static KEYS: [Key<ChargerView, ChargerInfo>; 39] = [
+    Key::told(
+        "status",
+        |it, _| Out::Word(it.status.word.word()),
+        |_| {
+            let words = ChargerStatusWord::ALL.iter().map(|it| it.word());
+            Some(Component::words(words).name("Status").icon("ev-station").bridge_only())
+        },
+    ),
+    Key::told(
+        "mode",
+        |it, _| Out::Word(it.status.settings.mode.word()),
+        |_| Some(Component::select(MODES_NOW.map(Mode::word)).name("Charge mode").icon("car-electric")),
+    ),
+    Key::told(
+        "offered_current_a",
+        |it, _| Out::amps(it.heard().then_some(it.status.offered)),
+        |_| Some(current("Offered current")),
+    ),
+    Key::measured("current_l1_a", |it, _| drawn(it, Phase::L1), |it| on_phase(it, Phase::L1, "current")),
+    Key::measured("current_l2_a", |it, _| drawn(it, Phase::L2), |it| on_phase(it, Phase::L2, "current")),
+    Key::measured("current_l3_a", |it, _| drawn(it, Phase::L3), |it| on_phase(it, Phase::L3, "current")),
+    Key::measured(
+        "voltage_l1_v",
+        |it, _| Out::volts(it.status.voltage[Phase::L1]),
+        |it| on_phase(it, Phase::L1, "voltage"),
+    ),
+    Key::measured(
+        "voltage_l2_v",
+        |it, _| Out::volts(it.status.voltage[Phase::L2]),
+        |it| on_phase(it, Phase::L2, "voltage"),
+    ),
+    Key::measured(
+        "voltage_l3_v",
+        |it, _| Out::volts(it.status.voltage[Phase::L3]),
+        |it| on_phase(it, Phase::L3, "voltage"),
+    ),
+    Key::measured(
+        "power_w",
+        |it, _| Out::watts(it.status.power),
+        |it| it.measures.then(|| Component::sensor().class("power").unit("W").measured().digits(0)),
+    ),
+    Key::counted(
+        "energy_kwh",
+        |it, _| Out::kilowatt_hours(it.status.energy),
+        |it| it.measures.then(|| energy().counter()),
+    ),
+    Key::measured(
+        "session_energy_kwh",
+        |it, _| Out::kilowatt_hours(it.status.session_energy),
+        |it| it.measures.then(|| energy().counter().name("Session energy")),
+    ),
+    Key::measured(
+        "session_duration_s",
+        |it, at| Out::or_null(it.status.session_start, |begin| Out::Int(at.now.since(begin).0 / 1000)),
+        |_| Some(Component::sensor().class("duration").unit("s").name("Session duration")),
+    ),
+    // Told together with `plugged`.
+    Key::measured(
+        "session_start",
+        |it, at| Out::or_null(it.status.session_start, |begin| at.stamp(at.steady.wall(begin))),
+        |_| Some(Component::sensor().class("timestamp").name("Session start")),
+    ),
+    Key::told(
+        "phases_active",
+        |it, _| Out::or_null(it.status.phases_active, |it| Out::Int(i64::from(it))),
+        |_| Some(Component::sensor().name("Active phases").icon("sine-wave").diagnostic()),
+    ),
+    Key::told(
+        "limit_reason",
+        |it, _| Out::Word(it.status.reason.word.word()),
+        |_| Some(Component::words(LimitReason::ALL.iter().map(|it| it.word())).name("Limit reason").bridge_only()),
+    ),
+    // Its word and its current are told at once by the keys beside it; a count-down in the sentence is a reading.
+    Key::measured(
+        "reason",
+        |it, _| Out::text(it.status.reason.to_string()),
+        |_| Some(Component::sensor().name("Reason").icon("comment-text-outline").bridge_only()),
+    ),
+    Key::told(
+        "fault",
+        |it, _| flags(it.status.fault),
+        |_| Some(Component::sensor().name("Fault").icon("alert-circle-outline").or_none().diagnostic()),
+    ),
+    Key::told(
+        "warning",
+        |it, _| flags(it.status.warning),
+        |_| Some(Component::sensor().name("Warning").icon("alert-outline").or_none().diagnostic()),
+    ),
+    Key::told(
+        "fail_safe_current_a",
+        |it, _| Out::amps(Some(it.status.fail_safe)),
+        |it| it.watchdog.then(|| current("Fail-safe current").diagnostic()),
+    ),
+    Key::told(
+        "watchdog_verified",
+        |it, _| Out::or_null(it.status.watchdog_verified, Out::Flag),
+        |it| it.watchdog.then(|| Component::binary().name("Fail-safe timer verified").icon("timer-check").diagnostic()),
+    ),
+    Key::told(
+        "plugged",
+        |it, _| Out::or_null(it.heard().then_some(it.status.plugged), Out::Flag),
+        |_| Some(Component::binary().class("plug")),
+    ),
+    Key::told(
+        "charging",
+        |it, _| Out::or_null(it.heard().then_some(it.status.charging), Out::Flag),
+        |_| Some(Component::binary().class("battery_charging")),
+    ),
+    Key::told(
+        "interruptions",
+        |it, _| Out::Int(i64::from(it.status.interruptions)),
+        |_| Some(Component::sensor().name("Interruptions").icon("pause-octagon-outline").diagnostic()),
+    ),
+    Key::told(
+        "max_current_a",
+        |it, _| Out::amps(Some(it.status.settings.max_current)),
+        |it| Some(setting(it, "Maximum current")),
+    ),
+    Key::told(
+        "fixed_current_a",
+        |it, _| Out::amps(Some(it.status.settings.fixed_current)),
+        |it| Some(setting(it, "Fixed current")),
+    ),
+    Key::told("priority", |it, _| Out::Int(i64::from(it.status.settings.priority)), hidden),
+    Key::null("eco_min_a", hidden),
+    Key::null("eco_plus_min_surplus_a", hidden),
+    Key::null("low_tariff_only", hidden),
+    Key::null("low_tariff_fast", hidden),
+    Key::null("low_tariff_max_a", hidden),
+    Key::null("phases", hidden),
+    Key::null("session_limit_kwh", hidden),
+    Key::null("mode_after_session", hidden),
+    Key::null("lock", |it| {
+        it.actions.then(|| Component::select(["auto", "locked", "unlock"]).name("Socket lock").icon("lock").config())
+    }),
+    // Commands, which leave no state.
+    Key::null("authorize", |it| it.actions.then(|| Component::button("ON").name("Authorize").icon("account-check"))),
+    Key::null("wake", hidden),
+    Key::null("reboot", |it| it.actions.then(|| Component::button("ON").class("restart").config())),
+];
+
+impl ChargerView {
+    /// It has answered at least once: before, what it does is not known.
+    fn heard(&self) -> bool {
+        self.status.heard_at.is_some()
+    }
+}
+
+fn drawn(view: &ChargerView, phase: Phase) -> Out {
+    Out::amps(view.status.current[phase])
+}
+
+fn flags(flags: Flags) -> Out {
+    Out::text(flags.to_string())
+}
+
+fn current(name: &str) -> Component {
+    Component::sensor().class("current").unit("A").measured().digits(1).name(name)
+}
+
+fn energy() -> Component {
+    Component::sensor().class("energy").unit("kWh").digits(3)
+}
+
+/// Only on the grid phases that the charger is wired to.
+fn on_phase(info: &ChargerInfo, phase: Phase, class: &'static str) -> Option<Component> {
+    let (unit, name) = if class == "current" { ("A", "Current") } else { ("V", "Voltage") };
+    let there = info.measures && info.phases.contains(&phase);
+    there.then(|| Component::sensor().class(class).unit(unit).measured().digits(1).name(format!("{name} {phase}")))
+}
+
+fn setting(info: &ChargerInfo, name: &str) -> Component {
+    let step = info.step.max(Milliamp(100)).as_f64();
+    Component::number("A", MIN_A, info.max_current.as_f64(), step).class("current").name(name)
+}

@@ -1,0 +1,231 @@
+//! A meter: a fixed list of keys that every electricity meter has, and one for each further object that it sends.
+
+use super::Component;
+use crate::control::Quality;
+use crate::mqtt::json::Out;
+use crate::status::{MeterValues, MeterView, Value};
+
+/// What a meter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Medium {
+    /// A configured meter.
+    Electricity,
+    /// Behind another meter.
+    Gas,
+    /// Behind another meter.
+    Water,
+    /// Heat, cold, and whatever else is behind another meter.
+    Other,
+}
+
+impl Medium {
+    /// From the suffix of a sub-meter's id: `gas`, `gas-2`, `water`, …
+    pub(crate) fn of_suffix(suffix: &str) -> Self {
+        match suffix.split('-').next() {
+            Some("gas") => Self::Gas,
+            Some("water") => Self::Water,
+            _ => Self::Other,
+        }
+    }
+
+    /// Every key that its state always has, without `quality`, `time` and `age_s`.
+    pub(crate) fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Electricity => &ELECTRICITY,
+            _ => &SUB_METER,
+        }
+    }
+}
+
+static ELECTRICITY: [&str; 25] = [
+    "power_w",
+    "power_l1_w",
+    "power_l2_w",
+    "power_l3_w",
+    "current_l1_a",
+    "current_l2_a",
+    "current_l3_a",
+    "voltage_l1_v",
+    "voltage_l2_v",
+    "voltage_l3_v",
+    "reactive_power_var",
+    "apparent_power_va",
+    "power_factor",
+    "frequency_hz",
+    "energy_import_kwh",
+    "energy_export_kwh",
+    "energy_import_t1_kwh",
+    "energy_import_t2_kwh",
+    "energy_export_t1_kwh",
+    "energy_export_t2_kwh",
+    "reactive_energy_import_kvarh",
+    "reactive_energy_export_kvarh",
+    "peak_month_kw",
+    "tariff",
+    QUALITY,
+];
+
+static SUB_METER: [&str; 3] = ["volume_m3", "energy_gj", QUALITY];
+
+/// The controller's judgement, which every meter has.
+pub(crate) const QUALITY: &str = "quality";
+
+/// The controller's judgement; a meter that it does not use is good while it sends.
+pub(crate) fn quality(view: &MeterView) -> Quality {
+    match &view.status {
+        Some(status) => status.quality,
+        None if view.health.online => Quality::Good,
+        None => Quality::Lost,
+    }
+}
+
+/// The value of a key, null where the last frame did not have it.
+pub(crate) fn value(values: &MeterValues, key: &str) -> Out {
+    match values.values.get(key) {
+        None => Out::Null,
+        Some(Value::Number { value, decimals, .. }) => Out::Decimal(*value, *decimals),
+        Some(Value::Text(text)) => Out::text(text.as_str()),
+    }
+}
+
+/// A key whose value only ever rises.
+pub(crate) fn is_counter(key: &str) -> bool {
+    ["_kwh", "_kvarh", "_kvah", "_gj", "_m3"].iter().any(|unit| key.ends_with(unit))
+        && (key.contains("energy") || key.starts_with("volume"))
+        && !key.contains("power")
+}
+
+/// The entity of a key, as far as it is one of the contract's.
+fn known(key: &str, medium: Medium) -> Option<Component> {
+    let sensor = |class: &str, unit: &str| Component::sensor().class(class).unit(unit);
+    let measured = |class: &str, unit: &str, digits| sensor(class, unit).measured().digits(digits);
+    if let Some((stem, phase, unit)) = split_phase(key) {
+        let (class, name, digits) = match (stem, unit) {
+            ("power", "w") => ("power", "Power", 0),
+            ("current", "a") => ("current", "Current", 1),
+            ("voltage", "v") => ("voltage", "Voltage", 1),
+            _ => return None,
+        };
+        return Some(measured(class, &unit.to_uppercase(), digits).name(format!("{name} {phase}")));
+    }
+    if let Some(rest) = key.strip_prefix("energy_") {
+        if rest == "gj" {
+            return Some(sensor("energy", "GJ").counter().digits(3));
+        }
+        let (direction, tariff) = rest.strip_suffix("_kwh")?.split_once('_').map_or_else(
+            || (rest.strip_suffix("_kwh").unwrap_or(rest), None),
+            |(direction, tariff)| (direction, Some(tariff)),
+        );
+        let direction = match direction {
+            "import" => "Energy import",
+            "export" => "Energy export",
+            _ => return None,
+        };
+        let name = match tariff {
+            None => direction.to_owned(),
+            Some(tariff) if is_tariff(tariff) => format!("{direction} tariff {}", &tariff[1..]),
+            Some(_) => return None,
+        };
+        return Some(sensor("energy", "kWh").counter().digits(3).name(name));
+    }
+    Some(match key {
+        // Home Assistant names these after their class.
+        "power_w" => measured("power", "W", 0),
+        "reactive_power_var" => measured("reactive_power", "var", 0),
+        "apparent_power_va" => measured("apparent_power", "VA", 0),
+        "power_factor" => Component::sensor().class("power_factor").measured().digits(2),
+        "frequency_hz" => measured("frequency", "Hz", 2),
+        "reactive_energy_import_kvarh" => {
+            sensor("reactive_energy", "kvarh").counter().digits(3).name("Reactive energy import")
+        }
+        "reactive_energy_export_kvarh" => {
+            sensor("reactive_energy", "kvarh").counter().digits(3).name("Reactive energy export")
+        }
+        "peak_month_kw" => measured("power", "kW", 2).name("Peak of the month"),
+        "tariff" => Component::sensor().name("Tariff").icon("cash-clock"),
+        QUALITY => Component::words(Quality::ALL.iter().map(|it| it.word())).name("Quality").diagnostic().bridge_only(),
+        "volume_m3" => match medium {
+            Medium::Gas => sensor("gas", "m³").counter().digits(3),
+            Medium::Water => sensor("water", "m³").counter().digits(3),
+            Medium::Electricity | Medium::Other => sensor("volume", "m³").counter().digits(3),
+        },
+        _ => return None,
+    })
+}
+
+/// A key of the contract.
+pub(crate) fn is_known(key: &str) -> bool {
+    known(key, Medium::Electricity).is_some()
+}
+
+/// `power_l1_w` is power, L1, w.
+fn split_phase(key: &str) -> Option<(&str, String, &str)> {
+    let (rest, unit) = key.rsplit_once('_')?;
+    let (stem, phase) = rest.rsplit_once('_')?;
+    matches!(phase, "l1" | "l2" | "l3").then(|| (stem, phase.to_uppercase(), unit))
+}
+
+fn is_tariff(text: &str) -> bool {
+    text.strip_prefix('t').is_some_and(|number| !number.is_empty() && number.bytes().all(|it| it.is_ascii_digit()))
+}
+
+/// The entity of a key. One that the contract does not name is described by its unit and disabled at first.
+pub(crate) fn entity(key: &str, value: Option<&Value>, medium: Medium) -> Component {
+    known(key, medium).unwrap_or_else(|| other(key, value))
+}
+
+fn other(key: &str, value: Option<&Value>) -> Component {
+    let name: String = key.replace('_', " ");
+    let component = match value {
+        Some(Value::Number { unit, decimals, .. }) => {
+            let sensor = Component::sensor().digits(*decimals);
+            match *unit {
+                "" => sensor,
+                "Wh" | "kWh" | "MWh" | "MJ" | "GJ" => sensor.class("energy").unit(unit).counter(),
+                "varh" | "kvarh" => sensor.class("reactive_energy").unit(unit).counter(),
+                "W" | "kW" => sensor.class("power").unit(unit).measured(),
+                "var" | "kvar" => sensor.class("reactive_power").unit(unit).measured(),
+                "VA" | "kVA" => sensor.class("apparent_power").unit(unit).measured(),
+                "V" => sensor.class("voltage").unit(unit).measured(),
+                "A" => sensor.class("current").unit(unit).measured(),
+                "Hz" => sensor.class("frequency").unit(unit).measured(),
+                "°C" => sensor.class("temperature").unit(unit).measured(),
+                "s" => sensor.class("duration").unit(unit),
+                unit => sensor.unit(unit),
+            }
+        }
+        Some(Value::Text(_)) | None => Component::sensor(),
+    };
+    component.name(name).diagnostic().disabled()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_of_the_contract_has_an_entity_of_its_own_kind() {
+        for key in ELECTRICITY {
+            assert!(known(key, Medium::Electricity).is_some(), "{key}");
+        }
+        for key in SUB_METER {
+            assert!(known(key, Medium::Gas).is_some(), "{key}");
+        }
+        assert!(known("energy_import_t4_kwh", Medium::Electricity).is_some());
+        for key in ["energy_import_tx_kwh", "energy_kwh", "power_l4_w", "obis_0_0_96_13_0", "energy_"] {
+            assert!(known(key, Medium::Electricity).is_none(), "{key}");
+        }
+    }
+
+    #[test]
+    fn counters_are_known_by_their_names() {
+        for key in
+            ["energy_import_kwh", "energy_export_t2_kwh", "volume_m3", "energy_gj", "reactive_energy_import_kvarh"]
+        {
+            assert!(is_counter(key), "{key}");
+        }
+        for key in ["power_w", "peak_month_kw", "tariff", "current_l1_a", "voltage_l1_v"] {
+            assert!(!is_counter(key), "{key}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The site: limits, what all chargers do together, and the bridge itself.
+
+use super::{Component, Key, hidden};
+use crate::control::{Problem, Sharing};
+use crate::mqtt::json::Out;
+use crate::mqtt::options::{MqttOptions, SiteInfo};
+use crate::mqtt::topics::Topics;
+use crate::quantity::{Milliamp, Phase, Watt};
+use crate::status::Snapshot;
+
+/// Ceiling of a power setting for which the file has no figure, in kW.
+const MAX_KW: f64 = 1000.0;
+
+/// Every key of `<base>/site/state`, without `time`.
+pub(crate) static KEYS: [Key<Snapshot, SiteInfo>; 21] = [
+    Key::measured("available_l1_a", |it, _| Out::amps(it.site.available[Phase::L1]), |_| available(Phase::L1)),
+    Key::measured("available_l2_a", |it, _| Out::amps(it.site.available[Phase::L2]), |_| available(Phase::L2)),
+    Key::measured("available_l3_a", |it, _| Out::amps(it.site.available[Phase::L3]), |_| available(Phase::L3)),
+    Key::told("limit_l1_a", |it, _| Out::amps(it.site.limit[Phase::L1]), |_| limit(Phase::L1)),
+    Key::told("limit_l2_a", |it, _| Out::amps(it.site.limit[Phase::L2]), |_| limit(Phase::L2)),
+    Key::told("limit_l3_a", |it, _| Out::amps(it.site.limit[Phase::L3]), |_| limit(Phase::L3)),
+    Key::measured("surplus_w", |it, _| Out::watts(it.site.surplus), |_| Some(power("Surplus"))),
+    Key::measured("charging_w", |it, _| Out::watts(Some(it.site.charging)), |_| Some(power("Charging power"))),
+    Key::told(
+        "charging_enabled",
+        |it, _| Out::Flag(it.site.settings.charging_enabled),
+        |_| Some(Component::switch().name("Charging").icon("ev-station")),
+    ),
+    Key::told(
+        "fail_safe",
+        |it, _| Out::Flag(it.site.fail_safe),
+        |_| Some(Component::binary().class("problem").name("Fail-safe").diagnostic()),
+    ),
+    Key::told(
+        "problem",
+        |it, _| Out::Word(it.site.problem.word()),
+        |_| Some(Component::words(Problem::ALL.iter().map(|it| it.word())).name("Problem").diagnostic()),
+    ),
+    Key::told(
+        "risks",
+        |it, _| Out::Int(i64::try_from(it.risks.len()).unwrap_or(i64::MAX)),
+        |_| Some(Component::sensor().name("Risks").icon("alert-outline").diagnostic()),
+    ),
+    Key::told(
+        "dim",
+        |it, _| Out::Flag(it.site.dim),
+        |_| Some(Component::binary().name("Dimmed by the grid operator").icon("transmission-tower")),
+    ),
+    Key::told(
+        "low_tariff",
+        |it, _| Out::or_null(it.site.low_tariff, Out::Flag),
+        |_| Some(Component::binary().name("Low tariff").icon("cash-clock")),
+    ),
+    Key::told(
+        "block",
+        |it, _| Out::Flag(it.site.block),
+        |_| Some(Component::binary().name("Charging blocked").icon("cancel")),
+    ),
+    Key::told(
+        "max_import_a",
+        |it, _| Out::amps(it.site.settings.max_import),
+        |it| {
+            let max = it.max_import.map(Milliamp::as_f64)?;
+            Some(Component::number("A", 0.0, max, 0.1).class("current").name("Maximum import current"))
+        },
+    ),
+    Key::told(
+        "max_import_kw",
+        |it, _| Out::kilowatts(it.site.settings.max_import_power),
+        |it| Some(kilowatts(it.max_import_power, "Maximum import power")),
+    ),
+    Key::told("peak_15min_kw", |it, _| Out::kilowatts(it.site.settings.peak_15min), hidden),
+    Key::told(
+        "max_charging_kw",
+        |it, _| Out::kilowatts(it.site.settings.max_charging),
+        |it| Some(kilowatts(it.max_charging, "Maximum charging power")),
+    ),
+    Key::told("sharing", |it, _| Out::Word(it.site.settings.sharing.word()), |_| sharing()),
+    // A command, which leaves no state.
+    Key::null("reset_settings", |_| {
+        Some(Component::button("ON").name("Drop run-time settings").icon("restore").config().disabled())
+    }),
+];
+
+fn available(phase: Phase) -> Option<Component> {
+    Some(amps(format!("Available current {phase}")))
+}
+
+fn limit(phase: Phase) -> Option<Component> {
+    Some(amps(format!("Current limit {phase}")).diagnostic())
+}
+
+fn amps(name: String) -> Component {
+    Component::sensor().class("current").unit("A").measured().digits(1).name(name)
+}
+
+fn power(name: &str) -> Component {
+    Component::sensor().class("power").unit("W").measured().digits(0).name(name)
+}
+
+fn kilowatts(ceiling: Option<Watt>, name: &str) -> Component {
+    let max = ceiling.map_or(MAX_KW, |it| it.as_f64() / 1000.0);
+    Component::number("kW", 0.0, max, 0.1).class("power").name(name)
+}
+
+/// A choice only where there is something to choose between.
+fn sharing() -> Option<Component> {
+    let words = || SHARING_NOW.iter().map(|it| it.word());
+    (SHARING_NOW.len() > 1).then(|| Component::select(words()).name("Sharing").config())
+}
+
+/// Sharing rules of this version.
+const SHARING_NOW: &[Sharing] = &[Sharing::Equal];
+
+/// Entities of the bridge itself; they stand on the site's device and read `bridge/info`.
+pub(crate) fn bridge(options: &MqttOptions, topics: &Topics) -> Vec<(String, Component)> {
+    let mut entities = vec![
+        ("version".to_owned(), Component::sensor().name("Version").icon("tag-outline").diagnostic()),
+        ("uptime_s".to_owned(), duration().name("Uptime").diagnostic().disabled()),
+    ];
+    if options.requests.log_level.is_some() {
+        let select = Component::select(LOG_LEVELS)
+            .name("Log level")
+            .icon("text-box-outline")
+            .config()
+            .disabled()
+            .with("command_topic", topics.request("log_level"));
+        entities.push(("log_level".to_owned(), select));
+    }
+    entities.into_iter().map(|(key, entity)| (key, entity.with("state_topic", topics.info()))).collect()
+}
+
+fn duration() -> Component {
+    Component::sensor().class("duration").unit("s")
+}
+
+/// Words of `bridge/request/log_level`.
+pub(crate) const LOG_LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];

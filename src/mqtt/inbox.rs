@@ -1,0 +1,190 @@
+//! Commands and requests: read, bounded, handed to the controller, answered.
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::bucket::Admission;
+use super::command::{self, Command, CommandResult, shorten};
+use super::discovery::site::LOG_LEVELS;
+use super::service::Service;
+use super::topics::{Kind, Place};
+use crate::device::{Answer, ToControl, Wish};
+use crate::event::EventType;
+
+/// Commands that wait for the controller's answer at one time.
+const MAX_WAITING: usize = 64;
+
+/// An answered command.
+pub(super) struct Answered {
+    result: CommandResult,
+    place: Place,
+    answer: Result<Answer, String>,
+}
+
+impl Service {
+    pub(super) fn command(
+        &mut self,
+        place: Option<Place>,
+        path: String,
+        topic: String,
+        payload: Result<Vec<u8>, usize>,
+        retained: bool,
+    ) {
+        if payload.as_ref().is_ok_and(Vec::is_empty) || !self.admit() {
+            return;
+        }
+        let mut result = self.result(topic);
+        let command = match self.read(&mut result, payload, retained) {
+            Ok(Some(command)) => command,
+            Ok(None) => return,
+            Err(told) => return self.refuse(result, place.as_ref(), told),
+        };
+        let refusal = match &place {
+            Some(Place::Device(kind @ (Kind::Relay | Kind::Input), _)) => {
+                format!("{kind}s are not available in this version")
+            }
+            Some(Place::Device(Kind::Meter, _)) => "a meter takes no commands".to_owned(),
+            None => format!("`{}` is not a setting: allowed are site/set/… and charger/<id>/set/…", shorten(&path)),
+            Some(Place::Site | Place::Device(Kind::Charger, _)) => String::new(),
+        };
+        let (Some(place), true) = (place.clone(), refusal.is_empty()) else {
+            result.error = Some(refusal);
+            return self.refuse(result, place.as_ref(), true);
+        };
+        if self.waiting.len() >= MAX_WAITING {
+            result.error = Some(format!("{MAX_WAITING} commands wait for the controller already"));
+            return self.refuse(result, Some(&place), true);
+        }
+        let (reply, answer) = oneshot::channel();
+        let wish = Wish { path, value: command.value, origin: "mqtt", reply };
+        if !self.views.control.tell(ToControl::Wish(wish)) {
+            result.error = Some("the controller takes no commands at present".to_owned());
+            return self.refuse(result, Some(&place), true);
+        }
+        let patience = self.options.tuning.answer_timeout;
+        self.waiting.spawn(async move {
+            let answer = match timeout(patience, answer).await {
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(_)) => Err("the controller dropped the command".to_owned()),
+                Err(_) => Err(format!("the controller did not answer within {} s", patience.as_secs_f64())),
+            };
+            Answered { result, place, answer }
+        });
+    }
+
+    /// Reads a payload into `result`. `Err(told)`: refused; `told`: an event is due as well.
+    fn read(
+        &mut self,
+        result: &mut CommandResult,
+        payload: Result<Vec<u8>, usize>,
+        retained: bool,
+    ) -> Result<Option<Command>, bool> {
+        let payload = payload.map_err(|size| {
+            result.error = Some(format!("the payload has {size} bytes, allowed are 1024"));
+            true
+        })?;
+        let command = command::read(&payload).map_err(|error| {
+            result.error = Some(error);
+            true
+        })?;
+        let Some(command) = command else { return Ok(None) };
+        result.value = Some(command.value.clone());
+        result.id.clone_from(&command.id);
+        if retained {
+            result.error = Some(
+                "a replayed (retained) command is not obeyed: send commands without retain, and delete this one with \
+                 an empty retained payload"
+                    .to_owned(),
+            );
+            return Err(!std::mem::replace(&mut self.replay_told, true));
+        }
+        Ok(Some(command))
+    }
+
+    pub(super) fn answered(&mut self, answered: Answered) {
+        let Answered { mut result, place, answer } = answered;
+        match answer {
+            Ok(Answer { outcome: Ok(_), stored }) => {
+                result.stored = stored;
+                result.time = self.stamp();
+                self.publish_result(&self.topics.result(), &result);
+                self.show(Some(&place));
+            }
+            Ok(Answer { outcome: Err(error), .. }) | Err(error) => {
+                result.error = Some(error);
+                self.refuse(result, Some(&place), true);
+            }
+        }
+    }
+
+    fn refuse(&mut self, mut result: CommandResult, place: Option<&Place>, told: bool) {
+        result.time = self.stamp();
+        self.publish_result(&self.topics.result(), &result);
+        self.show(place);
+        if told {
+            let subject = place.map_or("bridge", Place::subject);
+            let value = result.value.as_deref().map(|it| format!(" `{}`", shorten(it))).unwrap_or_default();
+            let error = result.error.as_deref().unwrap_or("refused");
+            self.raise(EventType::CommandRefused, subject, format!("{}{value}: {error}", shorten(&result.topic)));
+        }
+    }
+
+    /// The accepted state goes out again, whatever became of the command: a switch that was refused must snap back.
+    fn show(&mut self, place: Option<&Place>) {
+        if let Some(place) = place {
+            self.publisher.force(place);
+            self.look(false);
+        }
+    }
+
+    pub(super) fn request(&mut self, name: &str, topic: String, payload: Result<Vec<u8>, usize>, retained: bool) {
+        if payload.as_ref().is_ok_and(Vec::is_empty) || !self.admit() {
+            return;
+        }
+        let mut result = self.result(topic);
+        if let Ok(Some(command)) = self.read(&mut result, payload, retained) {
+            result.error = self.carry_out(name, &command.value).err();
+        } else if result.error.is_none() {
+            return;
+        }
+        result.time = self.stamp();
+        self.publish_result(&self.topics.response(name), &result);
+        self.renew();
+    }
+
+    fn carry_out(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match (name, &self.options.requests.log_level) {
+            ("log_level", Some(set)) => {
+                if !LOG_LEVELS.contains(&value) {
+                    return Err(format!("`{}` is no log level: allowed are {}", shorten(value), LOG_LEVELS.join(", ")));
+                }
+                set(value)?;
+                value.clone_into(&mut self.log_level);
+                Ok(())
+            }
+            ("log_level" | "restart" | "backup", _) => Err(format!("{name} is not available in this version")),
+            _ => Err(format!("`{}` is no request: allowed are restart, log_level, backup", shorten(name))),
+        }
+    }
+
+    fn admit(&mut self) -> bool {
+        match self.bucket.admit(self.now()) {
+            Admission::Taken => true,
+            Admission::Dropped => false,
+            Admission::Flooded => {
+                let rate = self.options.tuning.commands_per_second;
+                let detail = format!("more than {rate} commands a second: the rest is dropped without an answer");
+                self.raise(EventType::CommandRefused, "bridge", detail);
+                false
+            }
+        }
+    }
+
+    fn result(&self, topic: String) -> CommandResult {
+        CommandResult { topic, value: None, error: None, id: None, stored: None, time: None }
+    }
+
+    fn publish_result(&self, topic: &str, result: &CommandResult) {
+        self.link.send(|outbox| outbox.push(topic.to_owned(), result.to_json()));
+    }
+}

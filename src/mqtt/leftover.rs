@@ -1,0 +1,150 @@
+//! What an earlier configuration or version left behind on the broker.
+//!
+//! Devices that are gone get an empty retained payload. Components that are gone from a device that stays are removed
+//! in Home Assistant's two steps: the device message with the old key reduced to its platform, then without it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::discovery::{ORIGIN, meter};
+use super::outbox::Outbox;
+use super::publisher::Publisher;
+use super::topics::{Kind, Place, Topics};
+use crate::quantity::Mono;
+
+/// Things to look at that are kept; a broker may hold any amount of rubbish.
+const MAX_FOUND: usize = 256;
+
+/// What was found and not yet settled.
+#[derive(Debug, Default)]
+pub(crate) struct Leftovers {
+    /// Platforms by key of a device message.
+    devices: BTreeMap<Place, BTreeMap<String, String>>,
+    /// Seen by their availability.
+    places: BTreeSet<Place>,
+}
+
+impl Leftovers {
+    /// A retained device message. Others' are ignored: ours carry our name and the status topic of our base.
+    pub(crate) fn device(&mut self, topic: &str, payload: &[u8], topics: &Topics) {
+        let Some(place) = topics.place_of_discovery(topic) else { return };
+        let Ok(message) = serde_json::from_slice::<Value>(payload) else { return };
+        let ours = message["origin"]["name"] == ORIGIN
+            && message["availability"].as_array().is_some_and(|it| it.iter().any(|it| it["topic"] == topics.status()));
+        if ours && self.devices.len() < MAX_FOUND {
+            self.devices.insert(place, platforms(&message));
+        }
+    }
+
+    /// A retained availability below our base.
+    pub(crate) fn availability(&mut self, place: Place) {
+        if self.places.len() < MAX_FOUND {
+            self.places.insert(place);
+        }
+    }
+
+    /// Clears what is known to be left over; keeps what cannot be told yet.
+    pub(crate) fn settle(&mut self, publisher: &Publisher, topics: &Topics, now: Mono, outbox: &mut Outbox) {
+        self.places.retain(|place| {
+            let gone = !publisher.may_exist(place, now);
+            if gone {
+                tracing::info!("clearing the retained states of {}, which is not configured", place.subject());
+                clear_states(place, topics, outbox);
+            }
+            !gone && !publisher.is_present(place)
+        });
+        self.devices.retain(|place, old| {
+            let topic = topics.discovery(place);
+            if !publisher.may_exist(place, now) {
+                tracing::info!("removing {} from Home Assistant: it is not configured", place.subject());
+                outbox.once(topic, String::new());
+                clear_states(place, topics, outbox);
+                return false;
+            }
+            let Some(message) = publisher.announced(&topic) else { return true };
+            if let Some(step) = first_step(place, old, message) {
+                outbox.once(topic.clone(), step.to_string());
+                outbox.again(&topic);
+            }
+            false
+        });
+    }
+}
+
+fn clear_states(place: &Place, topics: &Topics, outbox: &mut Outbox) {
+    outbox.once(topics.state(place), String::new());
+    outbox.once(topics.availability(place), String::new());
+}
+
+fn platforms(message: &Value) -> BTreeMap<String, String> {
+    let components = message["components"].as_object().map(|it| it.iter());
+    components
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, it)| Some((key.clone(), it["platform"].as_str()?.to_owned())))
+        .collect()
+}
+
+/// The device message with every component that is gone reduced to its platform; `None` when none is.
+fn first_step(place: &Place, old: &BTreeMap<String, String>, message: &Value) -> Option<Value> {
+    let present = platforms(message);
+    let gone: Map<String, Value> = old
+        .iter()
+        .filter(|(key, platform)| present.get(*key) != Some(platform))
+        // A meter's key that was not seen yet in this run may still come.
+        .filter(|(key, _)| present.contains_key(*key) || !may_come(place, key))
+        .map(|(key, platform)| (key.clone(), json!({ "platform": platform })))
+        .collect();
+    if gone.is_empty() {
+        return None;
+    }
+    let mut step = message.clone();
+    if let Some(components) = step["components"].as_object_mut() {
+        components.extend(gone);
+    }
+    Some(step)
+}
+
+fn may_come(place: &Place, key: &str) -> bool {
+    matches!(place, Place::Device(Kind::Meter, _)) && meter::is_known(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(keys: &[(&str, &str)]) -> Value {
+        let components: Map<String, Value> =
+            keys.iter().map(|(key, platform)| ((*key).to_owned(), json!({"platform": platform, "x": 1}))).collect();
+        json!({"device": {"name": "n"}, "components": components})
+    }
+
+    fn step(place: &Place, old: &[(&str, &str)], new: &[(&str, &str)]) -> Option<Value> {
+        let old = old.iter().map(|(key, platform)| ((*key).to_owned(), (*platform).to_owned())).collect();
+        first_step(place, &old, &message(new))
+    }
+
+    #[test]
+    fn a_renamed_component_is_reduced_to_its_platform_first() {
+        let place = Place::charger("left");
+        assert_eq!(step(&place, &[("mode", "select")], &[("mode", "select")]), None);
+        let step = step(&place, &[("mode", "select"), ("old", "number")], &[("mode", "select")]).unwrap();
+        assert_eq!(step["components"]["old"], json!({"platform": "number"}));
+        assert_eq!(step["components"]["mode"]["x"], 1);
+        assert_eq!(step["device"]["name"], "n");
+    }
+
+    #[test]
+    fn a_changed_platform_is_a_removal_too() {
+        let step = step(&Place::Site, &[("dim", "switch")], &[("dim", "binary_sensor")]).unwrap();
+        assert_eq!(step["components"]["dim"], json!({"platform": "switch"}));
+    }
+
+    #[test]
+    fn a_meters_key_that_may_still_come_is_left_alone() {
+        let meter = Place::meter("main");
+        assert_eq!(step(&meter, &[("energy_import_t3_kwh", "sensor")], &[]), None);
+        assert!(step(&meter, &[("gone_for_good", "sensor")], &[]).is_some());
+    }
+}

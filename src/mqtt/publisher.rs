@@ -1,0 +1,348 @@
+//! When which state is written.
+//!
+//! Readings go out each interval, everything that a person or a rule changes at once. Each snapshot is only looked at
+//! until something in it asks to be written: the whole process may use 0.3 % of a core.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use super::discovery::meter::{self, QUALITY};
+use super::discovery::{self, Component, Device, Key, Moment, ORIGIN, charger, site};
+use super::guard::Guard;
+use super::json::{Object, Out};
+use super::options::{ChargerInfo, MeterInfo, MqttOptions};
+use super::outbox::{Outbox, Rank};
+use super::stamp::{Clocks, rfc3339};
+use super::topics::{Kind, Place, Topics};
+use super::track::{MeterTrack, Track};
+use crate::control::{ChargerStatusWord, Quality};
+use crate::quantity::{Mono, Span};
+use crate::status::{ChargerView, Identity, MeterView, Snapshot};
+
+/// A gas or water meter may come back this long after the meter before it: its radio is slow after a power cut.
+const SUB_METER_GRACE: Span = Span::from_secs(3600);
+/// Meters behind meters; a P1 port knows four of them.
+const MAX_SUB_METERS: usize = 32;
+/// The two clocks may drift by this much before the begin of a session is computed anew.
+const STEADY_MS: i64 = 2000;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    options: Arc<MqttOptions>,
+    topics: Topics,
+    site: Track,
+    meters: HashMap<Arc<str>, MeterTrack>,
+    chargers: Vec<Track>,
+    guard: Guard,
+    steady: Option<Clocks>,
+    started: Option<String>,
+    /// The device messages in force, by topic.
+    announced: HashMap<String, serde_json::Value>,
+}
+
+impl Publisher {
+    /// Announces what is known beforehand: the site and the chargers. Meters follow with their first frame, which
+    /// tells what they measure.
+    pub(crate) fn new(options: Arc<MqttOptions>, topics: Topics, outbox: &mut Outbox) -> Self {
+        let mut it = Self {
+            site: Track::new(Place::Site, &topics),
+            chargers: options.chargers.iter().map(|it| Track::new(Place::charger(&it.common.id), &topics)).collect(),
+            meters: HashMap::new(),
+            guard: Guard::default(),
+            steady: None,
+            started: None,
+            announced: HashMap::new(),
+            topics,
+            options,
+        };
+        it.announce_site(outbox);
+        for place in 0..it.chargers.len() {
+            it.announce_charger(place, outbox);
+        }
+        it
+    }
+
+    /// Looks at a snapshot. `tick`: the interval is over, readings are due.
+    pub(crate) fn look(&mut self, snapshot: &Snapshot, now: Mono, tick: bool, outbox: &mut Outbox) {
+        let clocks = Clocks { at: snapshot.at, wall_ms: snapshot.wall_ms };
+        let drift = |steady: Clocks| (clocks.wall(Mono(0)) - steady.wall(Mono(0))).abs() > STEADY_MS;
+        if self.steady.is_none_or(drift) {
+            self.steady = Some(clocks);
+        }
+        let options = Arc::clone(&self.options);
+        let moment = Moment { now, clocks, steady: self.steady.unwrap_or(clocks), zone: &options.site.time_zone };
+        self.look_at_site(snapshot, &moment, tick, outbox);
+        for view in &snapshot.meters {
+            self.look_at_meter(view, &moment, tick, outbox);
+        }
+        for view in snapshot.sub_meters.iter().take(MAX_SUB_METERS) {
+            self.look_at_meter(view, &moment, tick, outbox);
+        }
+        for (place, (view, info)) in snapshot.chargers.iter().zip(&options.chargers).enumerate() {
+            self.look_at_charger(place, view, info, &moment, tick, outbox);
+        }
+    }
+
+    /// The state of `place` goes out with the next look, whatever it is.
+    pub(crate) fn force(&mut self, place: &Place) {
+        match place {
+            Place::Site => self.site.forced = true,
+            Place::Device(..) => {
+                let tracks = self.chargers.iter_mut().chain(self.meters.values_mut().map(|it| &mut it.track));
+                for track in tracks.filter(|it| it.place.as_ref() == Some(place)) {
+                    track.forced = true;
+                }
+            }
+        }
+    }
+
+    /// The device stands in the configuration, was seen behind a meter that does, or may still appear there.
+    pub(crate) fn may_exist(&self, place: &Place, now: Mono) -> bool {
+        let Place::Device(kind, id) = place else { return true };
+        match kind {
+            Kind::Charger => self.options.chargers.iter().any(|it| it.common.id == *id),
+            Kind::Meter if self.options.meters.iter().any(|it| it.common.id == *id) => true,
+            Kind::Meter if self.meters.contains_key(id.as_str()) => true,
+            Kind::Meter => self.parent_of(id).is_some_and(|(parent, _)| {
+                let first_frame = self.meters.get(parent.common.id.as_str()).and_then(|it| it.first_frame);
+                first_frame.is_none_or(|it| now.since(it) < SUB_METER_GRACE)
+            }),
+            Kind::Relay | Kind::Input => false,
+        }
+    }
+
+    /// It stands in the configuration or was seen in this run.
+    pub(crate) fn is_present(&self, place: &Place) -> bool {
+        match place {
+            Place::Device(Kind::Meter, id) => {
+                self.meters.contains_key(id.as_str()) || self.options.meters.iter().any(|it| it.common.id == *id)
+            }
+            _ => true,
+        }
+    }
+
+    /// Where the subject of an event stands.
+    pub(crate) fn place_of(&self, subject: &str) -> Option<Place> {
+        let charger = self.options.chargers.iter().find(|it| it.common.id == subject);
+        let meter =
+            || self.options.meters.iter().any(|it| it.common.id == subject) || self.meters.contains_key(subject);
+        match charger {
+            Some(_) => Some(Place::charger(subject)),
+            None if meter() => Some(Place::meter(subject)),
+            None if subject == "site" => Some(Place::Site),
+            None => None,
+        }
+    }
+
+    /// The device message in force on `topic`.
+    pub(crate) fn announced(&self, topic: &str) -> Option<&serde_json::Value> {
+        self.announced.get(topic)
+    }
+
+    /// `bridge/info`: who we are. Renewed every interval, which is how other instances see that we live.
+    pub(crate) fn info(
+        &mut self,
+        snapshot: Option<&Snapshot>,
+        wall_ms: i64,
+        now: Mono,
+        log_level: &str,
+        outbox: &mut Outbox,
+    ) {
+        let zone = &self.options.site.time_zone;
+        let started = self.started.get_or_insert_with(|| {
+            // The clock counts from the start of the process.
+            rfc3339(wall_ms.saturating_sub(now.0), zone).unwrap_or_default()
+        });
+        let lines = |lines: &[String]| Out::text(lines.join("\n"));
+        let mut object = Object::new();
+        object
+            .put("version", &Out::Text(self.options.version.to_owned()))
+            .put("instance", &Out::Text(self.options.instance.clone()))
+            .put("started", &Out::text(started.as_str()))
+            .put("uptime_s", &Out::Int(now.0 / 1000))
+            .put("interval_s", &Out::Milli(self.options.config.interval.0))
+            .put("log_level", &Out::text(log_level))
+            .put("config_errors", &lines(&self.options.config_errors))
+            .put("config_warnings", &lines(&self.options.config_warnings))
+            .put("risks", &Out::or_null(snapshot, |it| lines(&it.risks)))
+            .put("time", &Out::or_null(rfc3339(wall_ms, zone), Out::Text));
+        outbox.set(Rank::State, &self.topics.info(), object.finish());
+    }
+
+    fn look_at_site(&mut self, snapshot: &Snapshot, at: &Moment<'_>, tick: bool, outbox: &mut Outbox) {
+        let fingerprint = fingerprint(&site::KEYS, snapshot, at);
+        // Each snapshot is a reading of the site.
+        let reading = Some(snapshot.at.0);
+        if !self.site.due(fingerprint, reading, at.now, tick) {
+            return;
+        }
+        let mut object = Object::new();
+        for key in &site::KEYS {
+            object.put(key.name, &(key.value)(snapshot, at));
+        }
+        object.put("time", &at.stamp(snapshot.wall_ms));
+        self.site.written(object.finish(), fingerprint, reading, at.now, outbox);
+    }
+
+    fn look_at_charger(
+        &mut self,
+        place: usize,
+        view: &ChargerView,
+        info: &ChargerInfo,
+        at: &Moment<'_>,
+        tick: bool,
+        outbox: &mut Outbox,
+    ) {
+        let track = &mut self.chargers[place];
+        track.availability(view.status.word != ChargerStatusWord::Offline && view.status.heard_at.is_some(), outbox);
+        if track.identity != *view.identity {
+            track.identity = Identity::clone(&view.identity);
+            track.announced = false;
+        }
+        let fingerprint = fingerprint(&charger::KEYS, view, at);
+        let heard = view.status.heard_at;
+        let reading = heard.map(|it| it.0);
+        if track.due(fingerprint, reading, at.now, tick) {
+            let mut object = Object::new();
+            for key in &charger::KEYS {
+                let value = (key.value)(view, at);
+                let value =
+                    if key.counter { self.guard.pass(&track.state_topic, key.name, value, heard) } else { value };
+                object.put(key.name, &value);
+            }
+            object.put("time", &Out::or_null(heard, |it| at.stamp(at.clocks.wall(it)))).put("age_s", &at.age(heard));
+            track.written(object.finish(), fingerprint, reading, at.now, outbox);
+        }
+        if !track.announced {
+            debug_assert_eq!(info.common.id.as_str(), &*view.id);
+            self.announce_charger(place, outbox);
+        }
+    }
+
+    fn look_at_meter(&mut self, view: &MeterView, at: &Moment<'_>, tick: bool, outbox: &mut Outbox) {
+        if !self.meters.contains_key(&view.id) {
+            let Some(track) = self.meter_track(&view.id) else { return };
+            self.meters.insert(Arc::clone(&view.id), track);
+        }
+        let Some(it) = self.meters.get_mut(&view.id) else { return };
+        let values = &view.values;
+        let quality = meter::quality(view);
+        it.track.availability(view.health.online && quality != Quality::Lost, outbox);
+        let fresh = it.learn(values);
+        if it.track.identity != values.identity {
+            if it.track.identity.serial.is_some() {
+                // Another meter: its counters are its own.
+                self.guard.forget(&it.track.state_topic);
+            }
+            it.track.identity = values.identity.clone();
+            it.track.announced = false;
+        }
+        let mut fingerprint = DefaultHasher::new();
+        (quality, it.words).hash(&mut fingerprint);
+        let fingerprint = fingerprint.finish();
+        let reading = values.wall_ms.or(values.received_at.map(|it| it.0));
+        // With an interval of a second each telegram goes out as it comes.
+        let tick = tick || (fresh && self.options.config.interval <= Span::from_secs(1));
+        if it.track.due(fingerprint, reading, at.now, tick) {
+            let mut object = Object::new();
+            for key in it.keys() {
+                let value = if key == QUALITY { Out::Word(quality.word()) } else { meter::value(values, key) };
+                let value = if meter::is_counter(key) {
+                    self.guard.pass(&it.track.state_topic, key, value, values.received_at)
+                } else {
+                    value
+                };
+                object.put(key, &value);
+            }
+            let wall = values.wall_ms.or(values.received_at.map(|it| at.clocks.wall(it)));
+            object.put("time", &Out::or_null(wall, |it| at.stamp(it))).put("age_s", &at.age(values.received_at));
+            it.track.written(object.finish(), fingerprint, reading, at.now, outbox);
+        }
+        if !it.track.announced && it.first_frame.is_some() {
+            self.announce_meter(&view.id, outbox);
+        }
+    }
+
+    /// A meter that appears for the first time; `None` for one that belongs to nobody.
+    fn meter_track(&self, id: &str) -> Option<MeterTrack> {
+        let track = Track::new(Place::meter(id), &self.topics);
+        if let Some(info) = self.options.meters.iter().find(|it| it.common.id == id) {
+            return Some(MeterTrack::new(track, info.common.name.clone(), info.common.area.clone(), None));
+        }
+        let (parent, suffix) = self.parent_of(id)?;
+        let name = format!("{} {}", parent.common.name, suffix.replace('-', " "));
+        Some(MeterTrack::new(track, name, parent.common.area.clone(), Some(suffix)))
+    }
+
+    /// The configured meter that `id` is behind, and what follows its id.
+    fn parent_of<'a>(&self, id: &'a str) -> Option<(&MeterInfo, &'a str)> {
+        self.options
+            .meters
+            .iter()
+            .filter_map(|it| Some((it, id.strip_prefix(it.common.id.as_str())?.strip_prefix('-')?)))
+            .max_by_key(|(it, _)| it.common.id.len())
+    }
+}
+
+fn fingerprint<C, I>(keys: &[Key<C, I>], from: &C, at: &Moment<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for key in keys.iter().filter(|key| key.at_once) {
+        (key.value)(from, at).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// Announcements to Home Assistant.
+impl Publisher {
+    fn announce_site(&mut self, outbox: &mut Outbox) {
+        let options = Arc::clone(&self.options);
+        let device = Device {
+            place: Place::Site,
+            name: options.site.name.clone(),
+            area: None,
+            identity: Identity {
+                manufacturer: Some(ORIGIN.to_owned()),
+                firmware: Some(options.version.to_owned()),
+                ..Identity::default()
+            },
+        };
+        let mut entities = discovery::entities(&site::KEYS, &options.site);
+        entities.extend(site::bridge(&options, &self.topics));
+        self.announce(&device, entities, outbox);
+    }
+
+    fn announce_charger(&mut self, place: usize, outbox: &mut Outbox) {
+        let options = Arc::clone(&self.options);
+        let info = &options.chargers[place];
+        let device = Device {
+            place: Place::charger(&info.common.id),
+            name: info.common.name.clone(),
+            area: info.common.area.as_deref(),
+            identity: self.chargers[place].identity.clone(),
+        };
+        self.announce(&device, discovery::entities(&charger::KEYS, info), outbox);
+        self.chargers[place].announced = true;
+    }
+
+    fn announce_meter(&mut self, id: &str, outbox: &mut Outbox) {
+        let Some(it) = self.meters.get_mut(id) else { return };
+        it.track.announced = true;
+        let mut entities: Vec<_> = it.entities.iter().map(|(key, entity)| (key.to_string(), entity.clone())).collect();
+        entities.push((QUALITY.to_owned(), meter::entity(QUALITY, None, it.medium)));
+        let (name, area, identity) = (it.name.clone(), it.area.clone(), it.track.identity.clone());
+        let device = Device { place: Place::meter(id), name, area: area.as_deref(), identity };
+        self.announce(&device, entities, outbox);
+    }
+
+    fn announce(&mut self, device: &Device<'_>, entities: Vec<(String, Component)>, outbox: &mut Outbox) {
+        if !self.topics.discovery_on() {
+            return;
+        }
+        let topic = self.topics.discovery(&device.place);
+        let message = discovery::message(device, entities, &self.options, &self.topics);
+        outbox.set(Rank::Discovery, &topic, message.to_string());
+        self.announced.insert(topic, message);
+    }
+}

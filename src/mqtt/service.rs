@@ -1,0 +1,460 @@
+//! The conversation: who may speak, what is said when, what comes in.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::Views;
+use super::bucket::Bucket;
+use super::client::Address;
+use super::command::shorten;
+use super::inbox::Answered;
+use super::json::{Object, Out};
+use super::leftover::Leftovers;
+use super::link::{Incoming, Link, LinkEvent, Role};
+use super::options::MqttOptions;
+use super::outbox::Rank;
+use super::peers::{Peers, Verdict};
+use super::publisher::Publisher;
+use super::stamp::rfc3339;
+use super::status::{LinkState, MqttStatus};
+use super::topics::{Inbound, Place, Topics};
+use crate::clock::wall_ms;
+use crate::device::ToControl;
+use crate::event::{Event, EventType};
+use crate::quantity::{Mono, Span};
+
+/// Home Assistant is told everything anew at most this often, however often it says that it was born.
+const BIRTH_PAUSE: Span = Span::from_secs(5);
+/// Retained messages that keep coming are not waited for any longer than this many settling times.
+const MAX_SETTLE: u32 = 20;
+/// Where an answer to a subscription that never comes is no longer waited for.
+const SUBSCRIBE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where the conversation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Not connected.
+    Down,
+    /// Connected; what the broker remembers of this base is coming in.
+    Settling {
+        /// It ends then, unless more comes.
+        until: Instant,
+        /// It ends then in any case.
+        latest: Instant,
+    },
+    /// Somebody's traces were found: whether he lives will be known at the time given.
+    Doubting(Instant),
+    /// Publishing and obeying.
+    Serving,
+    /// Another instance lives; its next sign of life is due by then.
+    Standby(Instant),
+}
+
+pub(super) struct Service {
+    pub(super) options: Arc<MqttOptions>,
+    pub(super) topics: Topics,
+    pub(super) views: Views,
+    pub(super) link: Link,
+    pub(super) publisher: Publisher,
+    peers: Peers,
+    leftovers: Leftovers,
+    pub(super) bucket: Bucket,
+    pub(super) waiting: JoinSet<Answered>,
+    phase: Phase,
+    status: MqttStatus,
+    pub(super) log_level: String,
+    /// The loss of the broker has been told.
+    lost_told: bool,
+    /// Topics that the broker refuses to let us read, in a sentence.
+    unreadable: Option<String>,
+    /// A replayed command has been told on this connection.
+    pub(super) replay_told: bool,
+    born_at: Option<Mono>,
+    overrun_told: u64,
+    events_missed: u64,
+}
+
+impl Service {
+    pub(super) fn new(
+        options: Arc<MqttOptions>,
+        views: Views,
+        address: Address,
+        status: MqttStatus,
+    ) -> (Self, impl Future<Output = ()> + Send + use<>) {
+        let config = &options.config;
+        let topics = Topics::new(&config.base_topic, &config.discovery_prefix, &config.birth_topic);
+        let (link, task) = Link::new(address, topics.clone());
+        let publisher = link.send(|outbox| Publisher::new(Arc::clone(&options), topics.clone(), outbox));
+        let now = views.clock.now();
+        let service = Self {
+            peers: Peers::new(&options.instance, config.interval),
+            bucket: Bucket::new(options.tuning.commands_per_second, now),
+            log_level: options.requests.level.clone(),
+            publisher,
+            link,
+            topics,
+            views,
+            options,
+            status,
+            leftovers: Leftovers::default(),
+            waiting: JoinSet::new(),
+            phase: Phase::Down,
+            lost_told: false,
+            unreadable: None,
+            replay_told: false,
+            born_at: None,
+            overrun_told: 0,
+            events_missed: 0,
+        };
+        (service, task)
+    }
+
+    /// Speaks until `cancel`, then says good-bye.
+    pub(super) async fn run(mut self, cancel: CancellationToken) {
+        let mut ticks = interval(self.options.config.interval.to_std().max(Duration::from_millis(50)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut snapshots_end, mut events_end) = (false, false);
+        self.report(LinkState::Connecting, None);
+        loop {
+            let deadline = match self.phase {
+                Phase::Settling { until, .. } => Some(until),
+                Phase::Doubting(until) | Phase::Standby(until) => Some(until),
+                Phase::Down | Phase::Serving => None,
+            };
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                event = self.link.next() => match event {
+                    Some(event) => self.hear(event),
+                    // Only a panic ends the link's task; without it there is nothing left to do but wait for the end.
+                    None => {
+                        self.report(LinkState::Retrying, Some("the MQTT link ended: restart the program".to_owned()));
+                        cancel.cancelled().await;
+                        break;
+                    }
+                },
+                changed = self.views.snapshots.changed(), if !snapshots_end => {
+                    snapshots_end = changed.is_err();
+                    self.look(false);
+                }
+                event = self.views.events.recv(), if !events_end => match event {
+                    Ok(event) => self.tell(&event),
+                    Err(broadcast::error::RecvError::Lagged(missed)) => self.events_missed += missed,
+                    Err(broadcast::error::RecvError::Closed) => events_end = true,
+                },
+                Some(answered) = self.waiting.join_next() => {
+                    if let Ok(answered) = answered {
+                        self.answered(answered);
+                    }
+                }
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => self.decide(),
+                _ = ticks.tick() => self.tick(),
+            }
+        }
+        self.goodbye().await;
+    }
+
+    pub(super) fn now(&self) -> Mono {
+        self.views.clock.now()
+    }
+
+    fn hear(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Connected => {
+                let now = Instant::now();
+                let until = now + SUBSCRIBE_PATIENCE;
+                self.phase = Phase::Settling { until, latest: until };
+                self.replay_told = false;
+                self.unreadable = None;
+                self.link.subscribe(self.topics.watched());
+                self.report(LinkState::Connecting, None);
+            }
+            LinkEvent::Subscribed(refused) => {
+                if let Phase::Settling { .. } = self.phase {
+                    let settle = self.options.tuning.settle;
+                    let now = Instant::now();
+                    self.phase = Phase::Settling { until: now + settle, latest: now + settle * MAX_SETTLE };
+                }
+                if !refused.is_empty() {
+                    let filters = refused.join("`, `");
+                    let problem = format!(
+                        "the broker does not let us read `{filters}`: give the user of [mqtt] username read access"
+                    );
+                    tracing::warn!("{problem}");
+                    self.unreadable = Some(problem.clone());
+                    self.report(self.status.state, Some(problem));
+                }
+            }
+            LinkEvent::Message(message) => self.message(message),
+            LinkEvent::Lost { problem, was_connected } => {
+                tracing::warn!("MQTT: {problem}");
+                self.phase = Phase::Down;
+                if !self.lost_told {
+                    self.lost_told = true;
+                    let what = if was_connected { "lost" } else { "not reached" };
+                    self.raise(
+                        EventType::BrokerLost,
+                        "bridge",
+                        format!("{what}: {problem}; charging goes on as before"),
+                    );
+                }
+                self.report(LinkState::Retrying, Some(problem));
+            }
+        }
+    }
+
+    /// Somebody else may live on this base: what follows from what is known now.
+    fn decide(&mut self) {
+        let now = self.now();
+        let at = |until: Mono| Instant::now() + until.since(now).to_std();
+        let verdict = self.peers.verdict(now);
+        let looking = matches!(self.status.state, LinkState::Standby);
+        match (verdict, self.phase) {
+            (_, Phase::Down) => {}
+            (Verdict::Alone, Phase::Serving) => {}
+            (_, Phase::Serving) => {
+                if self.peers.must_yield(now) {
+                    self.stand_by(at(now));
+                }
+            }
+            (Verdict::Alone, _) if looking => {
+                // Once more, this time with a last will.
+                self.phase = Phase::Down;
+                self.report(LinkState::Connecting, None);
+                self.link.become_role(Role::Serve);
+            }
+            (Verdict::Alone, _) => self.serve(),
+            (Verdict::Unsure(until), _) => {
+                self.phase = Phase::Doubting(at(until));
+                if !looking {
+                    let other = shorten(self.peers.other().unwrap_or("?"));
+                    let problem = format!(
+                        "traces of another instance (`{other}`) on base topic `{}`: waiting whether it is alive",
+                        self.topics.base()
+                    );
+                    self.report(LinkState::Connecting, Some(problem));
+                }
+            }
+            (Verdict::Taken(until), _) if looking => self.phase = Phase::Standby(at(until)),
+            (Verdict::Taken(until), _) => self.stand_by(at(until)),
+        }
+    }
+
+    fn stand_by(&mut self, until: Instant) {
+        let other = shorten(self.peers.other().unwrap_or("?"));
+        let problem = format!(
+            "another instance (`{other}`) serves base topic `{}`: publishing and obeying nothing, charging is \
+             controlled as before; give one of them another [mqtt] base_topic",
+            self.topics.base()
+        );
+        tracing::warn!("MQTT: {problem}");
+        self.phase = Phase::Standby(until);
+        self.link.close();
+        self.link.send(super::outbox::Outbox::drop_queue);
+        self.report(LinkState::Standby, Some(problem));
+        self.link.become_role(Role::Look);
+    }
+
+    fn serve(&mut self) {
+        self.phase = Phase::Serving;
+        self.link.subscribe(self.topics.obeyed());
+        let status = self.topics.status();
+        self.link.send(|outbox| {
+            outbox.set(Rank::Status, &status, "online".to_owned());
+            outbox.all_again();
+        });
+        let unreadable = self.unreadable.clone();
+        self.report(LinkState::Online, unreadable);
+        self.look(true);
+        self.renew();
+        self.link.open();
+        tracing::info!("MQTT: connected to {}", self.status.broker);
+        if std::mem::take(&mut self.lost_told) {
+            self.raise(EventType::BrokerBack, "bridge", "connected again; all states are published anew".to_owned());
+        }
+    }
+
+    fn message(&mut self, message: Incoming) {
+        let Incoming { inbound, topic, payload, retained } = message;
+        if let Phase::Settling { latest, .. } = self.phase {
+            self.phase = Phase::Settling { until: (Instant::now() + self.options.tuning.settle).min(latest), latest };
+        }
+        match (inbound, payload) {
+            (Inbound::Command { place, path }, payload) => {
+                if self.phase == Phase::Serving {
+                    self.command(place, path, topic, payload, retained);
+                }
+            }
+            (Inbound::Request(name), payload) => {
+                if self.phase == Phase::Serving {
+                    self.request(&name, topic, payload, retained);
+                }
+            }
+            (Inbound::Status, Ok(payload)) => {
+                self.peers.status(&payload);
+                if self.phase == Phase::Serving && !retained && payload == b"offline" {
+                    // The will of an older connection of ours, or somebody's mistake.
+                    self.link.send(|outbox| outbox.again(&topic));
+                }
+                self.reconsider();
+            }
+            (Inbound::Info, Ok(payload)) => {
+                self.peers.info(&payload, retained, self.now());
+                self.reconsider();
+            }
+            (Inbound::Birth, Ok(payload)) => {
+                if self.phase == Phase::Serving && payload == b"online" {
+                    self.born();
+                }
+            }
+            (Inbound::Discovery, Ok(payload)) => {
+                if retained && !payload.is_empty() {
+                    self.leftovers.device(&topic, &payload, &self.topics);
+                }
+            }
+            (Inbound::Availability(place), Ok(payload)) => {
+                if retained && !payload.is_empty() {
+                    self.leftovers.availability(place);
+                }
+            }
+            // Too large to be any of these.
+            (_, Err(size)) => tracing::debug!("{size} bytes on {topic} are not looked at"),
+        }
+    }
+
+    fn reconsider(&mut self) {
+        if !matches!(self.phase, Phase::Settling { .. } | Phase::Down) {
+            self.decide();
+        }
+    }
+
+    /// Home Assistant has started: it knows nothing of us but what is retained.
+    fn born(&mut self) {
+        let now = self.now();
+        if self.born_at.is_none_or(|it| now.since(it) >= BIRTH_PAUSE) {
+            self.born_at = Some(now);
+            self.link.send(super::outbox::Outbox::all_again);
+        }
+    }
+
+    pub(super) fn stamp(&self) -> Option<String> {
+        rfc3339(wall_ms(), &self.options.site.time_zone)
+    }
+
+    /// Tells of something that happened here. It goes through the control thread like everybody's events, so that
+    /// page and MQTT show one list; it comes back as an event to publish.
+    pub(super) fn raise(&mut self, event_type: EventType, subject: &str, detail: String) {
+        let event = Event { event_type, subject: subject.to_owned(), detail };
+        if !self.views.control.tell(ToControl::Event(event.clone())) {
+            self.tell(&event);
+        }
+    }
+
+    /// Publishes an event, or keeps it until the broker is back.
+    fn tell(&mut self, event: &Event) {
+        if self.status.state == LinkState::Standby {
+            return;
+        }
+        let mut object = Object::new();
+        object
+            .put("event_type", &Out::Word(event.event_type.word()))
+            .put("subject", &Out::Text(event.subject.clone()))
+            .put("detail", &Out::Text(event.detail.clone()))
+            .put("time", &Out::or_null(self.stamp(), Out::Text));
+        let payload = object.finish();
+        let own = match self.publisher.place_of(&event.subject) {
+            Some(place @ Place::Device(..)) => Some(self.topics.event_of(&place)),
+            _ => None,
+        };
+        let all = self.topics.event();
+        self.link.send(|outbox| {
+            if let Some(own) = own {
+                outbox.push(own, payload.clone());
+            }
+            outbox.push(all, payload);
+        });
+    }
+
+    pub(super) fn look(&mut self, tick: bool) {
+        if self.phase != Phase::Serving {
+            return;
+        }
+        let Some(snapshot) = self.views.snapshots.borrow_and_update().clone() else { return };
+        let now = self.now();
+        self.link.send(|outbox| self.publisher.look(&snapshot, now, tick, outbox));
+    }
+
+    /// `bridge/info`: the sign of life for other instances.
+    pub(super) fn renew(&mut self) {
+        if self.phase != Phase::Serving {
+            return;
+        }
+        let snapshot = self.views.snapshots.borrow().clone();
+        let now = self.now();
+        self.link.send(|outbox| self.publisher.info(snapshot.as_deref(), wall_ms(), now, &self.log_level, outbox));
+    }
+
+    fn tick(&mut self) {
+        self.look(true);
+        self.renew();
+        if self.phase == Phase::Serving {
+            let now = self.now();
+            self.link.send(|outbox| self.leftovers.settle(&self.publisher, &self.topics, now, outbox));
+        }
+        let overrun = self.link.counters().overrun.load(Ordering::Relaxed);
+        if overrun > self.overrun_told {
+            if self.overrun_told == 0 {
+                let detail = "messages come in faster than they are looked at: the rest is dropped".to_owned();
+                self.raise(EventType::CommandRefused, "bridge", detail);
+            }
+            self.overrun_told = overrun;
+        }
+        self.report(self.status.state, self.status.problem.clone());
+    }
+
+    fn report(&mut self, state: LinkState, problem: Option<String>) {
+        let now = self.now();
+        let counters = self.link.counters();
+        let status = &mut self.status;
+        if status.state != state {
+            status.state = state;
+            status.since = now;
+        }
+        status.problem = problem;
+        status.connections = counters.connections.load(Ordering::Relaxed);
+        status.published = counters.published.load(Ordering::Relaxed);
+        status.received = counters.received.load(Ordering::Relaxed);
+        status.dropped_incoming = counters.overrun.load(Ordering::Relaxed) + self.bucket.refused();
+        status.dropped_outgoing = self.link.send(|outbox| outbox.dropped()) + self.events_missed;
+        self.views.status.send_if_modified(|shown| {
+            let changed = shown != status;
+            if changed {
+                shown.clone_from(status);
+            }
+            changed
+        });
+    }
+
+    async fn goodbye(mut self) {
+        let status = self.topics.status();
+        if self.phase == Phase::Serving {
+            self.link.send(|outbox| {
+                outbox.close();
+                outbox.set(Rank::Status, &status, "offline".to_owned());
+            });
+        } else {
+            self.link.close();
+        }
+        self.link.become_role(Role::Stop);
+        let rest = async { while self.link.next().await.is_some() {} };
+        if timeout(self.options.tuning.goodbye, rest).await.is_err() {
+            tracing::warn!("MQTT: the broker did not take our good-bye in time; its last will speaks for us");
+        }
+        self.report(LinkState::Stopped, None);
+    }
+}
