@@ -15,15 +15,18 @@
 //! `control` and `codec` know no clock, no file and no socket. `mqtt` and `web` are views: they can be absent, slow or
 //! broken without the controller noticing.
 
+pub mod appliance;
 pub mod clock;
 pub mod codec;
 pub mod command;
+pub mod commands;
 pub mod config;
 pub mod control;
 pub mod decode;
 pub mod device;
 pub mod event;
 pub mod link;
+pub mod logging;
 pub mod mqtt;
 pub mod quantity;
 pub mod reading;

@@ -1,3 +1,76 @@
 //! The command line and nothing else.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use gridkeeper::commands;
+
+/// Keeps a home inside its fuses while cars charge, and speaks MQTT so that Home Assistant, Node-RED and Grafana see
+/// and steer it.
+#[derive(Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the appliance.
+    Run {
+        /// Configuration file; may be given more than once, later ones on top.
+        #[arg(short, long = "config", value_name = "FILE")]
+        config: Vec<PathBuf>,
+        /// End with code 2 when the configuration is wrong, instead of serving a page that says so.
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Validate the configuration: where, what is wrong, what is allowed.
+    Check {
+        /// Configuration file; may be given more than once, later ones on top.
+        #[arg(short, long = "config", value_name = "FILE")]
+        config: Vec<PathBuf>,
+        /// Print the diagnostics as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what a meter's telegrams say.
+    Decode {
+        /// Protocol of the input.
+        #[arg(value_enum)]
+        kind: DecodeKind,
+        /// File to read; `-` or nothing reads standard input.
+        file: Option<PathBuf>,
+        /// One JSON object per frame and line.
+        #[arg(long)]
+        json: bool,
+        /// Key for encrypted telegrams: 32 hexadecimal digits.
+        #[arg(long, value_name = "HEX")]
+        key: Option<String>,
+        /// Authentication key, to verify the tag as well: 32 hexadecimal digits.
+        #[arg(long, value_name = "HEX")]
+        auth_key: Option<String>,
+    },
+    /// Print the JSON Schema of the configuration.
+    Schema,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum DecodeKind {
+    /// DSMR and its relatives, plain or encrypted.
+    P1,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let code = match arguments.command {
+        Command::Run { config, strict } => commands::run(&config, strict),
+        Command::Check { config, json } => commands::check(&config, json),
+        Command::Decode { kind: DecodeKind::P1, file, json, key, auth_key } => {
+            commands::decode_p1(file.as_deref(), json, key.as_deref(), auth_key.as_deref())
+        }
+        Command::Schema => commands::schema(),
+    };
+    ExitCode::from(code)
+}

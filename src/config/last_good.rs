@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::durable;
 use super::later::Purpose;
+use super::model::Config;
 use super::source::{Inputs, MAX_BYTES, read_bounded};
 use super::{Diagnostic, Diagnostics, Loaded, Severity, load_inputs};
 
@@ -51,4 +52,28 @@ pub fn load_last_good(data_dir: &Path) -> Option<Result<Loaded, Diagnostics>> {
         Ok(inputs) => load_inputs(inputs, Purpose::LastGood, Vec::new()),
         Err(_) => failed("is not a kept configuration".to_owned()),
     })
+}
+
+/// What to run with when the configuration was refused: the devices of the last good one, and every table of the refused
+/// one that is right in itself, so that its broker and its page can tell what is wrong. `None` only when not even an
+/// empty configuration is accepted.
+#[must_use]
+pub fn fallback(refused: &Diagnostics) -> Option<Config> {
+    let usable = &refused.usable;
+    let inputs = Inputs { default_data_dir: usable.storage.data_dir.clone(), ..Inputs::default() };
+    let mut config = match load_last_good(&usable.storage.data_dir) {
+        Some(Ok(loaded)) => loaded.config,
+        Some(Err(_)) | None => load_inputs(inputs, Purpose::LastGood, Vec::new()).ok()?.config,
+    };
+    config.storage = usable.storage.clone();
+    if let Some(site) = &usable.site {
+        config.site = site.clone();
+    }
+    if let Some(mqtt) = &usable.mqtt {
+        config.mqtt = mqtt.clone();
+    }
+    if let Some(web) = &usable.web {
+        config.web = web.clone();
+    }
+    Some(config)
 }

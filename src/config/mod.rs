@@ -30,7 +30,7 @@ mod source;
 mod warn;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Usable};
-pub use last_good::{load_last_good, save_last_good};
+pub use last_good::{fallback, load_last_good, save_last_good};
 pub use later::Purpose;
 pub use model::Config;
 pub use schema::schema;

@@ -57,6 +57,12 @@ impl Controller {
         Err(Refused(format!("`{path}` is not a setting")))
     }
 
+    /// The offer to leave behind at each charger when the appliance stops in good order.
+    pub fn orderly_stop(&mut self, now: Mono) -> Vec<crate::quantity::Milliamp> {
+        let _ = now;
+        vec![crate::quantity::Milliamp::ZERO; self.setup.chargers.len()]
+    }
+
     /// What was decided last.
     #[must_use]
     pub fn decision(&self) -> &Decision {

@@ -1,0 +1,237 @@
+//! The one thread that owns the controller. It waits for the next thing heard or the next time the controller asked
+//! for, decides, hands out the orders, and only then draws the picture for everybody who looks on.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+
+use tokio::sync::{broadcast, oneshot, watch};
+
+use super::picture::Picture;
+use super::store::StoreRequest;
+use crate::clock::{Clock, wall_ms};
+use crate::command::{ChargerAction, ChargerCommand, Leased};
+use crate::control::{Accepted, Controller, LimitReason, Problem};
+use crate::device::{Answer, ToControl, Wish};
+use crate::event::Event;
+use crate::quantity::{Milliamp, Mono, Span};
+use crate::reading::Observation;
+use crate::status::Snapshot;
+
+/// Before this moment the wall clock cannot be set: the first release is later.
+const EARLIEST_WALL_MS: i64 = 1_790_000_000_000;
+/// A picture is drawn at most this often; orders never wait for one.
+const PICTURE_EVERY: Span = Span(100);
+/// The controller is asked at least this often, so that leases are renewed without any frame.
+const LONGEST_WAIT: Span = Span(500);
+/// Messages taken in before the controller decides, so that a flood cannot hold a decision back.
+const BATCH: usize = 256;
+
+/// The control thread's ends of all channels.
+pub(super) struct ControlLoop {
+    pub(super) controller: Controller,
+    pub(super) clock: Clock,
+    pub(super) lease: Span,
+    pub(super) inbox: Receiver<ToControl>,
+    pub(super) orders: Vec<watch::Sender<Leased<ChargerCommand>>>,
+    pub(super) last_offers: Vec<watch::Sender<Option<Milliamp>>>,
+    pub(super) actions: Vec<broadcast::Sender<ChargerAction>>,
+    pub(super) snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+    pub(super) events: broadcast::Sender<Event>,
+    pub(super) store: SyncSender<StoreRequest>,
+    pub(super) picture: Picture,
+    /// Happened before this thread ran.
+    pub(super) early: Vec<Event>,
+    /// The configuration is wrong: show what is heard, order nothing.
+    pub(super) safe_only: bool,
+}
+
+impl ControlLoop {
+    /// Runs until `Shutdown`, then hands out what is to be left behind.
+    pub(super) fn run(mut self) {
+        let mut observations = Vec::with_capacity(BATCH);
+        let mut drawn_at = Mono(i64::MIN / 2);
+        let mut stale = true;
+        let mut wake_at = self.clock.now();
+        for event in std::mem::take(&mut self.early) {
+            self.publish(event);
+        }
+        loop {
+            let wait = if stale { PICTURE_EVERY } else { LONGEST_WAIT }.0.min(wake_at.since(self.clock.now()).0);
+            let first = match self.inbox.recv_timeout(Span(wait).to_std()) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            #[cfg(debug_assertions)]
+            hang_if_asked();
+            observations.clear();
+            let mut urgent = false;
+            let mut next = first;
+            for _ in 0..BATCH {
+                let Some(message) = next.or_else(|| self.inbox.try_recv().ok()) else { break };
+                next = None;
+                match message {
+                    ToControl::Shutdown => return self.stop(),
+                    ToControl::Meter { meter, reading, values, sub_meters } => {
+                        self.picture.meter(meter, values, sub_meters);
+                        observations.push(Observation::Meter(meter, reading));
+                    }
+                    ToControl::Charger(charger, what) => observations.push(Observation::Charger(charger, what)),
+                    ToControl::ChargerIdentity(charger, identity) => self.picture.charger_identity(charger, identity),
+                    ToControl::Health(device, health) => self.picture.health(device, health),
+                    ToControl::Risk(device, risk) => {
+                        if let Some(event) = self.picture.risk(device, risk) {
+                            self.publish(event);
+                        }
+                        urgent = true;
+                    }
+                    ToControl::Event(event) => self.publish(event),
+                    ToControl::Wish(wish) => {
+                        self.wish(wish);
+                        urgent = true;
+                    }
+                }
+            }
+            let now = self.clock.now();
+            let wall_ms = wall_ms();
+            let wall = (wall_ms >= EARLIEST_WALL_MS).then_some(wall_ms / 1000);
+            let decision = self.controller.step(now, wall, &observations);
+            wake_at = decision.wake_at;
+            if !self.safe_only {
+                for (order, sender) in decision.commands.iter().zip(&self.orders) {
+                    renew(sender, *order, now, self.lease);
+                }
+            }
+            urgent |= !decision.events.is_empty();
+            for event in &decision.events {
+                log(event);
+                // Nobody listening is no fault: the views may all be off.
+                let _ = self.events.send(event.clone());
+            }
+            if urgent || now.since(drawn_at) >= PICTURE_EVERY {
+                let drawn = self.picture.draw(now, wall_ms, wall.is_some(), self.controller.decision());
+                if let Some(mut snapshot) = drawn {
+                    if self.safe_only {
+                        mark_invalid(&mut snapshot);
+                    }
+                    self.snapshots.send_replace(Some(Arc::new(snapshot)));
+                }
+                drawn_at = now;
+                stale = false;
+            } else {
+                stale = true;
+            }
+        }
+    }
+
+    fn publish(&self, event: Event) {
+        log(&event);
+        let _ = self.events.send(event);
+    }
+
+    fn wish(&mut self, wish: Wish) {
+        let outcome = self.controller.set(self.clock.now(), &wish.path, &wish.value);
+        match outcome {
+            Err(refused) => {
+                tracing::info!(path = wish.path, value = wish.value, origin = wish.origin, "wish refused: {refused}");
+                answer(wish.reply, Err(refused.to_string()), None);
+            }
+            Ok(accepted) => {
+                tracing::info!(path = wish.path, value = wish.value, origin = wish.origin, "wish accepted");
+                let request = match &accepted {
+                    Accepted::Action(charger, action) => {
+                        let taken = self.actions.get(*charger).is_some_and(|tx| tx.send(*action).is_ok());
+                        let outcome = if taken {
+                            Ok(accepted)
+                        } else {
+                            Err("the charger's task does not run; see the log".to_owned())
+                        };
+                        return answer(wish.reply, outcome, None);
+                    }
+                    Accepted::Reset => StoreRequest::Clear { accepted, reply: wish.reply },
+                    Accepted::Setting { .. } => StoreRequest::Set { accepted, reply: wish.reply },
+                };
+                if let Err(error) = self.store.try_send(request) {
+                    // The disk hangs: the setting is in force all the same, and the answer says that it is not kept.
+                    let (StoreRequest::Set { accepted, reply } | StoreRequest::Clear { accepted, reply }) =
+                        error_into_request(error);
+                    answer(reply, Ok(accepted), Some(false));
+                }
+            }
+        }
+    }
+
+    fn stop(mut self) {
+        let offers = self.controller.orderly_stop(self.clock.now());
+        for (offer, sender) in offers.into_iter().zip(&self.last_offers) {
+            sender.send_replace(Some(offer));
+        }
+    }
+}
+
+fn error_into_request(error: std::sync::mpsc::TrySendError<StoreRequest>) -> StoreRequest {
+    match error {
+        std::sync::mpsc::TrySendError::Full(request) | std::sync::mpsc::TrySendError::Disconnected(request) => request,
+    }
+}
+
+/// Nobody decides while the configuration is wrong, and the views must say so.
+fn mark_invalid(snapshot: &mut Snapshot) {
+    snapshot.site.problem = Problem::Setup;
+    snapshot.site.fail_safe = true;
+    for charger in &mut snapshot.chargers {
+        charger.status.reason.word = LimitReason::ConfigInvalid;
+    }
+}
+
+/// Answers a wish; nobody waiting for it any more is no fault.
+pub(super) fn answer(reply: oneshot::Sender<Answer>, outcome: Result<Accepted, String>, stored: Option<bool>) {
+    let _ = reply.send(Answer { outcome, stored });
+}
+
+/// Hands out an order when it changed, or when a fifth of its lease is gone: a charger's task is not woken for nothing.
+fn renew(sender: &watch::Sender<Leased<ChargerCommand>>, order: ChargerCommand, now: Mono, lease: Span) {
+    sender.send_if_modified(|held| {
+        let worn = held.valid_until.since(now).0 <= lease.0 * 4 / 5;
+        let changed = held.order != order;
+        if worn || changed {
+            *held = Leased { order, valid_until: now + lease };
+        }
+        worn || changed
+    });
+}
+
+fn log(event: &Event) {
+    tracing::info!(event = event.event_type.word(), subject = event.subject, "{}", event.detail);
+}
+
+/// Tests of the lease hang this thread by creating the file that the variable names; release builds have no such hook.
+#[cfg(debug_assertions)]
+fn hang_if_asked() {
+    use std::sync::OnceLock;
+    static FILE: OnceLock<Option<std::path::PathBuf>> = OnceLock::new();
+    if let Some(path) = FILE.get_or_init(|| std::env::var_os("GRIDKEEPER_TEST_HANG_CONTROL").map(Into::into)) {
+        while path.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unchanged_order_is_renewed_when_a_fifth_of_its_lease_is_gone() {
+        let lease = Span::from_secs(5);
+        let order = ChargerCommand { offer: Some(Milliamp(6000)), ..ChargerCommand::default() };
+        let (sender, mut receiver) = watch::channel(Leased { order, valid_until: Mono(5000) });
+        receiver.mark_unchanged();
+        renew(&sender, order, Mono(900), lease);
+        assert!(!receiver.has_changed().expect("the sender lives"));
+        renew(&sender, order, Mono(1000), lease);
+        assert_eq!(receiver.borrow_and_update().valid_until, Mono(6000));
+        renew(&sender, ChargerCommand { offer: Some(Milliamp(0)), ..order }, Mono(1001), lease);
+        assert_eq!(receiver.borrow_and_update().order.offer, Some(Milliamp(0)));
+    }
+}

@@ -1,0 +1,305 @@
+//! Wiring, supervision and the orderly stop.
+//!
+//! Three threads, so that trouble in one does not reach the next: `control` decides, `devices` speaks to meters and
+//! chargers and enforces the leases, `services` serves MQTT and the page. A fourth writes settings to disk.
+
+mod control_loop;
+mod devices;
+mod instance;
+mod picture;
+mod services;
+mod store;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::command::{ChargerCommand, Leased};
+use crate::config::{Config, Diagnostic, SettingsStore, Severity};
+use crate::control::Controller;
+use crate::device::{ControlLink, ToControl};
+use crate::event::{Event, EventType};
+use crate::logging::LevelSwitch;
+use crate::mqtt::MqttStatus;
+use crate::quantity::Milliamp;
+use crate::status::Snapshot;
+
+/// Messages on their way to the control thread; a full queue drops news and lets the leases act.
+const INBOX: usize = 1024;
+/// Settings on their way to the disk.
+const STORE_QUEUE: usize = 64;
+/// Events kept for a view that is slow to read them.
+const EVENTS: usize = 256;
+/// Everything that an orderly stop does must fit into this.
+const STOP_WITHIN: Duration = Duration::from_secs(8);
+
+/// What the caller adds to the configuration.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// What the check of the configuration had to say. With an error among it, the devices of the configuration given
+    /// are only brought to min(present offer, fail-safe current) and left alone.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Changes the log level at run time.
+    pub level: Option<LevelSwitch>,
+}
+
+/// A running appliance.
+#[derive(Debug)]
+pub struct Appliance {
+    control: Option<JoinHandle<()>>,
+    devices: Option<JoinHandle<()>>,
+    services: Option<JoinHandle<()>>,
+    inbox: SyncSender<ToControl>,
+    last_offers: Vec<watch::Sender<Option<Milliamp>>>,
+    fail_safe: Vec<Milliamp>,
+    cancel: CancellationToken,
+    snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    faces: services::Faces,
+}
+
+impl Appliance {
+    /// Starts every thread. Devices, broker, disk and page may all be absent: each is waited for by itself.
+    ///
+    /// # Errors
+    /// Only when the operating system gives no thread.
+    pub fn start(config: Config, options: Options) -> std::io::Result<Self> {
+        let clock = Clock::start();
+        let config = Arc::new(config);
+        let setup = config.setup();
+        let (inbox, outbox) = sync_channel(INBOX);
+        let link = ControlLink::new(inbox.clone());
+        let (events, _) = broadcast::channel(EVENTS);
+        let (snapshots, snapshots_seen) = watch::channel(None);
+        let cancel = CancellationToken::new();
+        let errors = sentences(&options.diagnostics, Severity::Error);
+        let safe_only = !errors.is_empty();
+
+        let (mut store, notes) = SettingsStore::open(&config.storage.data_dir);
+        let (instance, unkept) = instance::name(&config.storage.data_dir);
+        let mut controller = Controller::new(setup.clone(), clock.now());
+        let mut early = early_events(&errors);
+        early.extend(notes.iter().map(|note| disk_error(note.to_string())));
+        early.extend(unkept.map(|error| {
+            disk_error(format!("the data directory {} cannot be written: {error}", config.storage.data_dir.display()))
+        }));
+        early.extend(restore(&mut controller, &mut store, &config, clock));
+
+        let mut orders = Vec::new();
+        let mut last_offers = Vec::new();
+        let mut actions = Vec::new();
+        let mut chargers = Vec::new();
+        for charger in &setup.chargers {
+            // Before the control thread's first word, and for good in safe-only mode, the lease is over: the device
+            // task brings the charger to min(present offer, fail-safe current).
+            let held = Leased {
+                order: ChargerCommand { fail_safe: charger.fail_safe, ..ChargerCommand::default() },
+                valid_until: if safe_only {
+                    crate::quantity::Mono::default()
+                } else {
+                    clock.now() + setup.timing.lease
+                },
+            };
+            let (order, order_seen) = watch::channel(held);
+            let (last_offer, last_offer_seen) = watch::channel(None);
+            let (action, _) = broadcast::channel(8);
+            chargers.push(devices::ChargerEnds {
+                orders: order_seen,
+                last_offer: last_offer_seen,
+                actions: action.clone(),
+            });
+            orders.push(order);
+            last_offers.push(last_offer);
+            actions.push(action);
+        }
+
+        let (store_queue, store_inbox) = sync_channel(STORE_QUEUE);
+        let (store_link, store_config) = (link.clone(), Arc::clone(&config));
+        std::thread::Builder::new()
+            .name("store".into())
+            .spawn(move || store::run(store, &store_config, &store_inbox, &store_link))?;
+
+        let (services, faces) = services::start(services::Parts {
+            config: Arc::clone(&config),
+            instance,
+            clock,
+            control: link.clone(),
+            snapshots: snapshots_seen.clone(),
+            events: events.subscribe(),
+            cancel: cancel.clone(),
+            warnings: sentences(&options.diagnostics, Severity::Warning),
+            errors,
+            diagnostics: options.diagnostics,
+            level: options.level,
+        })?;
+        let devices = devices::start(devices::Parts {
+            config: Arc::clone(&config),
+            timing: setup.timing,
+            clock,
+            control: link,
+            chargers,
+            cancel: cancel.clone(),
+        })?;
+
+        let fail_safe = setup.chargers.iter().map(|charger| charger.fail_safe).collect();
+        let control = control_loop::ControlLoop {
+            controller,
+            clock,
+            lease: setup.timing.lease,
+            inbox: outbox,
+            orders,
+            last_offers: last_offers.clone(),
+            actions,
+            snapshots,
+            events,
+            store: store_queue,
+            picture: picture::Picture::new(&config),
+            early,
+            safe_only,
+        };
+        let control = std::thread::Builder::new().name("control".into()).spawn(move || control.run())?;
+        Ok(Self {
+            control: Some(control),
+            devices: Some(devices),
+            services: Some(services),
+            inbox,
+            last_offers,
+            fail_safe,
+            cancel,
+            snapshots: snapshots_seen,
+            faces,
+        })
+    }
+
+    /// The newest picture of everything.
+    #[must_use]
+    pub fn snapshots(&self) -> watch::Receiver<Option<Arc<Snapshot>>> {
+        self.snapshots.clone()
+    }
+
+    /// How the MQTT link does, and where the built-in broker listens.
+    #[must_use]
+    pub fn mqtt_status(&self) -> watch::Receiver<MqttStatus> {
+        self.faces.mqtt.clone()
+    }
+
+    /// Where the page is served; `None` until it is, and when it is switched off.
+    #[must_use]
+    pub fn web_address(&self) -> watch::Receiver<Option<SocketAddr>> {
+        self.faces.web.clone()
+    }
+
+    /// Whether the control thread still runs. When it does not, the leases have put every charger at its fail-safe
+    /// current, and the process is to be ended and started anew.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.control.as_ref().is_some_and(|thread| !thread.is_finished())
+            && self.devices.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// The orderly stop: every charger at what may be left behind, relays safe, `offline` on MQTT. Takes at most eight
+    /// seconds, whatever hangs.
+    pub fn stop(mut self) {
+        let deadline = Instant::now() + STOP_WITHIN;
+        if self.inbox.try_send(ToControl::Shutdown).is_err()
+            || !ends_by(&mut self.control, Instant::now() + Duration::from_secs(1))
+        {
+            tracing::error!("the control thread does not answer; its chargers go to their fail-safe currents");
+            for (sender, fail_safe) in self.last_offers.iter().zip(&self.fail_safe) {
+                sender.send_if_modified(|offer| {
+                    let missing = offer.is_none();
+                    if missing {
+                        *offer = Some(*fail_safe);
+                    }
+                    missing
+                });
+            }
+        }
+        // Charger tasks end by themselves once their last offer is confirmed.
+        ends_by(&mut self.devices, deadline - Duration::from_secs(2));
+        self.cancel.cancel();
+        ends_by(&mut self.devices, deadline - Duration::from_secs(1));
+        ends_by(&mut self.services, deadline);
+    }
+}
+
+/// Waits for a thread to end; `false` when it did not.
+fn ends_by(thread: &mut Option<JoinHandle<()>>, deadline: Instant) -> bool {
+    while thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    if let Some(thread) = thread.take()
+        && thread.join().is_err()
+    {
+        tracing::error!("a thread ended by a panic");
+    }
+    true
+}
+
+fn disk_error(detail: String) -> Event {
+    Event { event_type: EventType::DiskError, subject: "bridge".into(), detail }
+}
+
+fn early_events(errors: &[String]) -> Vec<Event> {
+    let mut events = vec![Event {
+        event_type: EventType::Started,
+        subject: "bridge".into(),
+        detail: format!("Gridkeeper {} runs", env!("CARGO_PKG_VERSION")),
+    }];
+    if !errors.is_empty() {
+        events.push(Event {
+            event_type: EventType::ConfigInvalid,
+            subject: "bridge".into(),
+            detail: format!("{} error(s) in the configuration: {}", errors.len(), errors.join("; ")),
+        });
+    }
+    events
+}
+
+/// Each diagnostic of this severity in one line.
+fn sentences(diagnostics: &[Diagnostic], severity: Severity) -> Vec<String> {
+    let of_severity = diagnostics.iter().filter(|it| it.severity == severity);
+    of_severity
+        .map(|it| match (it.line, it.column) {
+            (Some(line), Some(column)) => format!("{}:{line}:{column}: {}", it.file, it.message),
+            _ => format!("{}: {}", it.file, it.message),
+        })
+        .collect()
+}
+
+/// Puts the stored run-time settings on top of the file's.
+fn restore(controller: &mut Controller, store: &mut SettingsStore, config: &Config, clock: Clock) -> Vec<Event> {
+    let event = |event_type, key: &str, detail| Event {
+        event_type,
+        subject: key.split('/').nth(1).filter(|_| key.starts_with("charger/")).unwrap_or("site").to_owned(),
+        detail,
+    };
+    let (lost, saved) = store.reconcile(|key| config.setting(key));
+    let mut events: Vec<Event> = lost
+        .into_iter()
+        .map(|it| {
+            let detail = format!(
+                "the file was changed: {} is {} again, as it says; the setting {} that was made at run time is dropped",
+                it.key, it.file, it.stored
+            );
+            event(EventType::SettingsOverridden, &it.key, detail)
+        })
+        .collect();
+    events.extend(saved.err().map(|error| disk_error(format!("settings cannot be stored: {error}"))));
+    for (key, value) in store.entries() {
+        let Some((device, setting)) = key.rsplit_once('/') else { continue };
+        if let Err(refused) = controller.set(clock.now(), &format!("{device}/set/{setting}"), value) {
+            let detail = format!("the stored setting {key} = {value} is not in force: {refused}");
+            events.push(event(EventType::SettingsOverridden, key, detail));
+        }
+    }
+    events
+}

@@ -1,0 +1,200 @@
+//! Collects what the views show beside the controller's own status, and draws the snapshot.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::control::{Decision, Problem, Quality};
+use crate::device::DeviceRef;
+use crate::event::{Event, EventType};
+use crate::quantity::Mono;
+use crate::status::{ChargerView, Health, Identity, MeterValues, MeterView, Snapshot};
+
+/// Everything that a snapshot needs and the controller does not know.
+pub(super) struct Picture {
+    meters: Vec<MeterPart>,
+    chargers: Vec<ChargerPart>,
+    standing_risks: Vec<String>,
+    device_risks: BTreeMap<DeviceRef, String>,
+    risks: Arc<Vec<String>>,
+}
+
+struct MeterPart {
+    id: Arc<str>,
+    values: Arc<MeterValues>,
+    sub_meters: Arc<Vec<(Arc<str>, Arc<MeterValues>)>>,
+    sub_ids: Vec<Arc<str>>,
+    health: Health,
+}
+
+struct ChargerPart {
+    id: Arc<str>,
+    identity: Arc<Identity>,
+    health: Health,
+}
+
+impl Picture {
+    /// The picture before anything was heard.
+    pub(super) fn new(config: &Config) -> Self {
+        let standing_risks = standing_risks(config);
+        Self {
+            meters: config
+                .meters
+                .iter()
+                .map(|meter| MeterPart {
+                    id: meter.common.id.as_str().into(),
+                    values: Arc::default(),
+                    sub_meters: Arc::default(),
+                    sub_ids: Vec::new(),
+                    health: Health::default(),
+                })
+                .collect(),
+            chargers: config
+                .chargers
+                .iter()
+                .map(|charger| ChargerPart {
+                    id: charger.common.id.as_str().into(),
+                    identity: Arc::default(),
+                    health: Health::default(),
+                })
+                .collect(),
+            risks: Arc::new(standing_risks.clone()),
+            standing_risks,
+            device_risks: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn meter(
+        &mut self,
+        meter: usize,
+        values: Arc<MeterValues>,
+        sub_meters: Arc<Vec<(Arc<str>, Arc<MeterValues>)>>,
+    ) {
+        let Some(part) = self.meters.get_mut(meter) else { return };
+        let same = part.sub_ids.len() == sub_meters.len()
+            && part.sub_meters.iter().zip(sub_meters.iter()).all(|(old, new)| old.0 == new.0);
+        if !same {
+            part.sub_ids = sub_meters.iter().map(|(suffix, _)| format!("{}-{suffix}", part.id).into()).collect();
+        }
+        part.values = values;
+        part.sub_meters = sub_meters;
+    }
+
+    pub(super) fn charger_identity(&mut self, charger: usize, identity: Arc<Identity>) {
+        if let Some(part) = self.chargers.get_mut(charger) {
+            part.identity = identity;
+        }
+    }
+
+    pub(super) fn health(&mut self, device: DeviceRef, health: Health) {
+        let place = match device {
+            DeviceRef::Meter(index) => self.meters.get_mut(index).map(|part| &mut part.health),
+            DeviceRef::Charger(index) => self.chargers.get_mut(index).map(|part| &mut part.health),
+        };
+        if let Some(place) = place {
+            *place = health;
+        }
+    }
+
+    /// Puts a device's standing risk up or takes it down; a new sentence is an event.
+    pub(super) fn risk(&mut self, device: DeviceRef, risk: Option<String>) -> Option<Event> {
+        let subject = match device {
+            DeviceRef::Meter(index) => self.meters.get(index).map(|part| &part.id),
+            DeviceRef::Charger(index) => self.chargers.get(index).map(|part| &part.id),
+        }?
+        .to_string();
+        let old = match &risk {
+            Some(text) => self.device_risks.insert(device, text.clone()),
+            None => self.device_risks.remove(&device),
+        };
+        if old == risk {
+            return None;
+        }
+        self.risks = Arc::new(self.standing_risks.iter().chain(self.device_risks.values()).cloned().collect());
+        risk.map(|detail| Event { event_type: EventType::Risk, subject, detail })
+    }
+
+    /// `None` before the controller's first decision.
+    pub(super) fn draw(&self, now: Mono, wall_ms: i64, clock_set: bool, decision: &Decision) -> Option<Snapshot> {
+        let mut site = decision.site?;
+        if site.problem == Problem::None {
+            site.problem = self.problem(clock_set, decision);
+        }
+        Some(Snapshot {
+            at: now,
+            wall_ms,
+            site,
+            risks: Arc::clone(&self.risks),
+            meters: self
+                .meters
+                .iter()
+                .enumerate()
+                .map(|(index, part)| MeterView {
+                    id: Arc::clone(&part.id),
+                    status: decision.meters.get(index).copied(),
+                    values: Arc::clone(&part.values),
+                    health: part.health.clone(),
+                })
+                .collect(),
+            sub_meters: self
+                .meters
+                .iter()
+                .flat_map(|part| {
+                    part.sub_ids.iter().zip(part.sub_meters.iter()).map(|(id, (_, values))| MeterView {
+                        id: Arc::clone(id),
+                        status: None,
+                        values: Arc::clone(values),
+                        health: part.health.clone(),
+                    })
+                })
+                .collect(),
+            chargers: self
+                .chargers
+                .iter()
+                .zip(&decision.chargers)
+                .map(|(part, status)| ChargerView {
+                    id: Arc::clone(&part.id),
+                    status: *status,
+                    identity: Arc::clone(&part.identity),
+                    health: part.health.clone(),
+                })
+                .collect(),
+        })
+    }
+
+    fn problem(&self, clock_set: bool, decision: &Decision) -> Problem {
+        if decision.meters.iter().any(|meter| meter.quality == Quality::Lost)
+            || self.meters.iter().any(|part| !part.health.online)
+        {
+            Problem::MeterError
+        } else if self.chargers.iter().any(|part| !part.health.online) {
+            Problem::ChargerError
+        } else if !clock_set {
+            Problem::ClockError
+        } else {
+            Problem::None
+        }
+    }
+}
+
+/// What would not end in a safe current from the first day, whatever the devices answer.
+fn standing_risks(config: &Config) -> Vec<String> {
+    let mut risks: Vec<String> = config
+        .chargers
+        .iter()
+        .filter(|charger| charger.watchdog.is_none())
+        .map(|charger| {
+            format!(
+                "charger `{}` has no fail-safe timer of its own: if Gridkeeper or its wire dies, it keeps the last current",
+                charger.common.id
+            )
+        })
+        .collect();
+    if config.grid.meter.is_some() && config.grid.meter_lost_current > crate::quantity::Milliamp::ZERO {
+        risks.push(format!(
+            "while the grid meter is lost, the chargers together keep {} per phase (meter_lost_current_a): this is the owner's word, no measurement stands behind it",
+            config.grid.meter_lost_current
+        ));
+    }
+    risks
+}

@@ -1,0 +1,178 @@
+//! What each subcommand does; every one returns its exit code: 0 done, 1 failed at run time, 2 wrong usage or
+//! configuration, 3 input found invalid.
+
+use std::io::{IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use crate::appliance::{Appliance, Options};
+use crate::codec::p1::Keys;
+use crate::config::{self, Purpose, Severity};
+use crate::decode::{self, Form, Outcome, parse_key};
+use crate::logging::Logging;
+
+/// Done.
+pub const DONE: u8 = 0;
+/// Failed at run time.
+pub const FAILED: u8 = 1;
+/// Wrong usage or configuration.
+pub const WRONG_USAGE: u8 = 2;
+/// `decode` found its input invalid.
+pub const INVALID_INPUT: u8 = 3;
+
+/// `gridkeeper run`
+#[must_use]
+pub fn run(files: &[PathBuf], strict: bool) -> u8 {
+    let logging = Logging::start("info");
+    let (config, diagnostics) = match config::load(files, std::env::vars(), add_on_options(), Purpose::Run) {
+        Ok(loaded) => {
+            if let Err(error) = config::save_last_good(&loaded.config.storage.data_dir, &loaded.inputs) {
+                tracing::warn!("no copy of the valid configuration could be kept: {error}");
+            }
+            (Some(loaded.config), loaded.warnings)
+        }
+        Err(refused) => {
+            complain(&refused.to_string());
+            if strict {
+                return WRONG_USAGE;
+            }
+            (config::fallback(&refused), refused.list)
+        }
+    };
+    let Some(config) = config else { return WRONG_USAGE };
+    for warning in diagnostics.iter().filter(|it| it.severity == Severity::Warning) {
+        tracing::warn!("{warning}");
+    }
+    let options = Options { diagnostics, level: Some(logging.switch()) };
+    until_signal(|| Appliance::start(config, options))
+}
+
+/// `gridkeeper check`
+#[must_use]
+pub fn check(files: &[PathBuf], json: bool) -> u8 {
+    let mut out = std::io::stdout().lock();
+    let colour = out.is_terminal();
+    let code = config::command::check(files, std::env::vars(), add_on_options(), json, colour, &mut out);
+    code.unwrap_or_else(|error| written(Err(error)))
+}
+
+/// `gridkeeper schema`
+#[must_use]
+pub fn schema() -> u8 {
+    written(config::command::schema(&mut std::io::stdout().lock()))
+}
+
+/// `gridkeeper decode p1`
+#[must_use]
+pub fn decode_p1(file: Option<&Path>, json: bool, key: Option<&str>, auth_key: Option<&str>) -> u8 {
+    let keys: Result<Option<Keys>, String> = match (key.map(parse_key).transpose(), auth_key.map(parse_key).transpose())
+    {
+        (Ok(None), Ok(Some(_))) => Err("--auth-key goes with --key".to_owned()),
+        (Ok(key), Ok(auth)) => Ok(key.map(|key| Keys { key, auth_key: auth })),
+        (Err(error), _) => Err(format!("--key: {error}")),
+        (_, Err(error)) => Err(format!("--auth-key: {error}")),
+    };
+    let keys = match keys {
+        Ok(keys) => keys,
+        Err(error) => {
+            complain(&error);
+            return WRONG_USAGE;
+        }
+    };
+    let mut input: Box<dyn Read> = match file {
+        Some(path) if path != Path::new("-") => match std::fs::File::open(path) {
+            Ok(file) => Box::new(file),
+            Err(error) => {
+                complain(&format!("{}: {error}", path.display()));
+                return FAILED;
+            }
+        },
+        _ => Box::new(std::io::stdin().lock()),
+    };
+    let form = if json { Form::Json } else { Form::Text };
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    match decode::p1(&mut input, keys, form, &mut out, &mut std::io::stderr().lock()) {
+        Ok(outcome) => match (written(out.flush()), outcome) {
+            (DONE, Outcome::Valid) => DONE,
+            (DONE, Outcome::Invalid) => INVALID_INPUT,
+            (code, _) => code,
+        },
+        Err(error) => written(Err(error)),
+    }
+}
+
+/// Starts an appliance, waits for SIGTERM or SIGINT, stops it in order. Ends with 1 when it died by itself.
+fn until_signal(start: impl FnOnce() -> std::io::Result<Appliance>) -> u8 {
+    let (tell, told) = channel();
+    if let Err(error) = on_signal(move || _ = tell.send(())) {
+        complain(&format!("signals cannot be listened for: {error}"));
+        return FAILED;
+    }
+    let appliance = match start() {
+        Ok(appliance) => appliance,
+        Err(error) => {
+            complain(&format!("the appliance cannot be started: {error}"));
+            return FAILED;
+        }
+    };
+    loop {
+        match told.recv_timeout(Duration::from_secs(1)) {
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                tracing::info!("stopping");
+                appliance.stop();
+                return DONE;
+            }
+            Err(RecvTimeoutError::Timeout) if appliance.is_alive() => {}
+            Err(RecvTimeoutError::Timeout) => {
+                tracing::error!("a vital thread has ended; stopping so that the service manager starts anew");
+                appliance.stop();
+                return FAILED;
+            }
+        }
+    }
+}
+
+/// Calls `tell` at every SIGTERM and SIGINT, from a thread of its own.
+pub(crate) fn on_signal(tell: impl Fn() + Send + 'static) -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let (mut terminate, mut interrupt) = {
+        let _entered = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => tell(),
+                    _ = interrupt.recv() => tell(),
+                }
+            }
+        });
+    })?;
+    Ok(())
+}
+
+/// The add-on's options, when we run as one.
+fn add_on_options() -> Option<PathBuf> {
+    std::env::var_os("SUPERVISOR_TOKEN").map(|_| PathBuf::from("/data/options.json")).filter(|path| path.exists())
+}
+
+fn written(result: std::io::Result<()>) -> u8 {
+    match result {
+        Ok(()) => DONE,
+        // A reader that has seen enough (`| head`) is no fault.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => DONE,
+        Err(error) => {
+            complain(&error.to_string());
+            FAILED
+        }
+    }
+}
+
+fn complain(text: &str) {
+    let mut output = std::io::stderr().lock();
+    let prefix = if output.is_terminal() { "\u{1b}[31merror\u{1b}[0m" } else { "error" };
+    let _ = writeln!(output, "{prefix}: {text}");
+}

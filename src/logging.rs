@@ -1,0 +1,70 @@
+//! Log lines to standard error, written by a thread of their own: when nobody reads them, lines are dropped and the
+//! appliance goes on.
+
+use std::io::IsTerminal;
+
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+
+/// Variable that sets the level, for example `debug` or `gridkeeper::link=trace`.
+pub const LEVEL_VARIABLE: &str = "GRIDKEEPER_LOG";
+
+/// Keeps the writer alive and changes the level while running.
+pub struct Logging {
+    handle: reload::Handle<EnvFilter, Registry>,
+    _guard: WorkerGuard,
+}
+
+/// Changes the level from another thread.
+#[derive(Clone)]
+pub struct LevelSwitch {
+    handle: reload::Handle<EnvFilter, Registry>,
+}
+
+impl std::fmt::Debug for LevelSwitch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LevelSwitch")
+    }
+}
+
+impl LevelSwitch {
+    /// The level in force, as the variable or the last change wrote it.
+    #[must_use]
+    pub fn level(&self) -> String {
+        self.handle.with_current(ToString::to_string).unwrap_or_default()
+    }
+
+    /// Sets the level to one of `error`, `warn`, `info`, `debug`, `trace`.
+    ///
+    /// # Errors
+    /// With what is allowed, when `level` is none of them.
+    pub fn set(&self, level: &str) -> Result<(), String> {
+        if !["error", "warn", "info", "debug", "trace"].contains(&level) {
+            return Err(format!("`{level}` is not a log level; allowed: error, warn, info, debug, trace"));
+        }
+        self.handle.reload(EnvFilter::new(level)).map_err(|error| error.to_string())
+    }
+}
+
+impl Logging {
+    /// Starts logging; `default` is the level without the variable. A second start in one process changes nothing.
+    #[must_use]
+    pub fn start(default: &str) -> Self {
+        let filter = EnvFilter::try_from_env(LEVEL_VARIABLE).unwrap_or_else(|_| EnvFilter::new(default));
+        let (filter, handle) = reload::Layer::new(filter);
+        let (writer, guard) =
+            NonBlockingBuilder::default().lossy(true).buffered_lines_limit(4096).finish(std::io::stderr());
+        let layer = fmt::layer().with_writer(writer).with_ansi(std::io::stderr().is_terminal()).with_target(false);
+        // Failing only means that a subscriber is there already, in a test that starts several appliances.
+        let _ = tracing_subscriber::registry().with(filter).with(layer).try_init();
+        Self { handle, _guard: guard }
+    }
+
+    /// A switch for other threads.
+    #[must_use]
+    pub fn switch(&self) -> LevelSwitch {
+        LevelSwitch { handle: self.handle.clone() }
+    }
+}
