@@ -159,29 +159,23 @@ impl Checker<'_> {
 
     fn grid(&mut self, raw: &raw::Grid, merged: &Merged, devices: &check_devices::Raw) -> (Grid, SiteSettings) {
         let phases = raw.phases.get().copied().unwrap_or(3);
-        if let Some((2, at)) = raw.phases.set().map(|(n, at)| (*n, at)) {
-            self.report.error(at, "grid.phases", "`phases` = 2 is not a grid connection", "allowed: 1, 3");
-        }
         let fuse = raw.fuse_a.get().copied();
         let meter = raw.meter.set().and_then(|(id, at)| self.meter_index(id, at, "grid.meter", devices));
         // What is missing is shown at the table that lacks it, or at the device that makes it necessary.
-        let needs = devices.chargers.first().map(|it| (it.head.header, format!("`[[charger]]` {}", it.head.shown())));
-        if let Some((charger, shown)) = needs {
-            let place = merged.headers.get("grid").copied().unwrap_or(charger);
+        if let Some(charger) = devices.chargers.first() {
+            let place = merged.headers.get("grid").copied().unwrap_or(charger.head.header);
             let mut missing = |key: &str, what: &str, help: &str| {
-                let message = format!("`{key}` is required in [grid] {what}: {shown} is configured");
-                self.report.say(Severity::Error, (place, Part::Key), &format!("grid.{key}"), message, "", help);
+                let message =
+                    format!("{what} required in [grid] as soon as there is a charger ({})", charger.head.shown());
+                self.report.say(Severity::Error, (place, Part::Key), &format!("grid.{key}"), message, help);
             };
             if raw.fuse_a.is_absent() {
-                missing(
-                    "fuse_a",
-                    "with a charger",
-                    "write the rating of the main fuse or breaker, for example fuse_a = 25",
-                );
+                let help = "write the rating of the main fuse or breaker, for example fuse_a = 25";
+                missing("fuse_a", "`fuse_a` is", help);
             }
             if raw.meter.is_absent() && raw.static_a.is_absent() {
-                let help = "write what all chargers together may take per phase, for example static_a = 10, or name the grid meter";
-                missing("static_a", "with a charger and without a grid meter", help);
+                let help = "name the grid meter, or write what all chargers together may take per phase, for example static_a = 10";
+                missing("static_a", "`meter` or `static_a` is", help);
             }
         }
         if let Some(fuse) = fuse {
@@ -257,14 +251,14 @@ impl Checker<'_> {
         let foreign = |it: &&Field| !it.drivers.is_empty() && !it.drivers.contains(&driver.as_str());
         for field in section.fields.iter().filter(foreign) {
             let Some(at) = device.table.get(field.name).and_then(|it| At::from_origin(it.origin())) else { continue };
-            let path = format!("{}.{}.{}", section.name, device.id.as_deref().unwrap_or("?"), field.name);
+            let path = format!("{}.{}", device.path, field.name);
             let message = if (field.name, driver.as_str()) == ("watchdog_s", "evse-din") {
                 "an EVSE-DIN has no fail-safe timer".to_owned()
             } else {
                 format!("`{}` does nothing with driver {driver:?}", field.name)
             };
             let help = format!("take it out; it belongs to {}", field.drivers.join(", "));
-            self.report.say(Severity::Error, (at, Part::Key), &path, message, "", help);
+            self.report.say(Severity::Error, (at, Part::Key), &path, message, help);
         }
     }
 
@@ -278,7 +272,7 @@ impl Checker<'_> {
         let severity = if self.purpose == Purpose::LastGood { Severity::Warning } else { Severity::Error };
         let message = format!("{} cannot be used: {why}", file.display());
         let help = "a path is taken from the folder of the configuration file";
-        self.report.say(severity, (at, Part::Value), path, message, "", help);
+        self.report.say(severity, (at, Part::Value), path, message, help);
     }
 
     /// The password in a file.

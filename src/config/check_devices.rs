@@ -22,14 +22,14 @@ pub(super) struct Head {
     pub(super) id: Option<String>,
     /// Its header.
     pub(super) header: At,
-    /// `charger.left`, for key paths.
+    /// `charger.left` or `charger[0]`, for key paths.
     pub(super) path: String,
 }
 
 impl Head {
-    /// The id for a sentence.
+    /// Its id for a sentence, or its place where it has none of its own.
     pub(super) fn shown(&self) -> String {
-        self.id.as_ref().map_or_else(|| "without an id".to_owned(), |it| format!("`{it}`"))
+        format!("`{}`", self.id.as_deref().unwrap_or(&self.path))
     }
 }
 
@@ -53,11 +53,7 @@ impl Raw {
         fn all<T>(merged: &Merged, section: &str, read: fn(&HashMap<String, config::Value>) -> T) -> Vec<RawDevice<T>> {
             let of = merged.devices.iter().filter(|it| it.section == section);
             of.map(|it| RawDevice {
-                head: Head {
-                    id: it.id.clone(),
-                    header: it.header,
-                    path: format!("{section}.{}", it.id.as_deref().unwrap_or("?")),
-                },
+                head: Head { id: it.id.clone(), header: it.header, path: it.path.clone() },
                 raw: read(&it.table),
             })
             .collect()
@@ -160,10 +156,10 @@ fn common(head: &Head, name: &Slot<String>, area: &Slot<String>) -> Common {
 
 /// The sentence about a key that a device must have.
 fn missing(checker: &mut Checker<'_>, head: &Head, key: &str, help: &str) {
-    let table = head.path.split('.').next().unwrap_or_default().to_owned();
+    let table = head.path.split(['.', '[']).next().unwrap_or_default().to_owned();
     let message = format!("`{key}` is required for [[{table}]] {}", head.shown());
     let path = format!("{}.{key}", head.path);
-    checker.report.say(Severity::Error, (head.header, Part::Value), &path, message, "", help);
+    checker.report.say(Severity::Error, (head.header, Part::Value), &path, message, help);
 }
 
 /// A meter of the charger's own.
@@ -454,6 +450,7 @@ fn buses(checker: &mut Checker<'_>, wired: &[Wired]) -> HashMap<std::path::PathB
         if std::mem::discriminant(&it.connection) != std::mem::discriminant(&first.connection) {
             let message = format!("{} speaks another framing to the same host and port ({first_place})", first.path);
             checker.report.error(it.at, &path, message, "write tcp:// (Modbus TCP) or rtu+tcp:// (RTU frames) in both");
+            continue;
         }
         if let Connection::Serial(line) = &it.connection
             && let Some(agreed) = lines.get_mut(&line.path)

@@ -50,8 +50,6 @@ pub(super) struct Picture {
     pub(super) source: Arc<SourceText>,
     /// Bytes that are marked.
     pub(super) span: Range<usize>,
-    /// Few words under the mark.
-    pub(super) label: String,
 }
 
 impl Diagnostic {
@@ -76,7 +74,6 @@ impl Diagnostic {
         source: &Arc<SourceText>,
         span: Range<usize>,
         message: impl Into<String>,
-        label: impl Into<String>,
     ) -> Self {
         let span = source.clip(span);
         let (line, column) = source.position(span.start);
@@ -88,7 +85,7 @@ impl Diagnostic {
             message: message.into(),
             help: None,
             key_path: None,
-            picture: Some(Picture { source: Arc::clone(source), span, label: label.into() }),
+            picture: Some(Picture { source: Arc::clone(source), span }),
         }
     }
 
@@ -184,8 +181,7 @@ impl miette::Diagnostic for Shown<'_> {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let picture = self.0.picture.as_ref()?;
-        let label = (!picture.label.is_empty()).then(|| picture.label.clone());
-        let span = LabeledSpan::new_primary_with_span(label, picture.span.clone());
+        let span = LabeledSpan::new_primary_with_span(None, picture.span.clone());
         Some(Box::new(std::iter::once(span)))
     }
 }

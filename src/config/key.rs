@@ -54,6 +54,8 @@ pub(super) enum Kind {
     Current { max: f64 },
     /// A number without decimals.
     Whole { min: i64, max: i64, unit: &'static str },
+    /// One of a few numbers without decimals.
+    Choice(&'static [i64]),
     /// true or false.
     Flag,
     /// One of some words; `later` are known but not available yet, `simulate` are those of them that a simulation takes.
@@ -119,6 +121,10 @@ pub(super) const fn current(max: f64) -> Field {
 /// A number without decimals from `min` to `max`.
 pub(super) const fn whole(min: i64, max: i64, unit: &'static str) -> Field {
     Field::new(Kind::Whole { min, max, unit })
+}
+/// One of these numbers.
+pub(super) const fn choice(numbers: &'static [i64]) -> Field {
+    Field::new(Kind::Choice(numbers))
 }
 /// true or false.
 pub(super) const fn flag() -> Field {
@@ -193,6 +199,12 @@ impl Field {
                 }
                 ValueKind::I64(*value)
             }
+            (Kind::Choice(numbers), NodeKind::Whole(value)) => {
+                if !numbers.contains(value) {
+                    return Err(self.complain(format!("= {value} is out of range"), purpose));
+                }
+                ValueKind::I64(*value)
+            }
             (Kind::Flag, NodeKind::Flag(value)) => ValueKind::Boolean(*value),
             (Kind::PhaseSwitching, NodeKind::Flag(value)) if purpose == Purpose::Simulate => ValueKind::Boolean(*value),
             (Kind::PhaseSwitching, NodeKind::Text(text)) => match text.as_str() {
@@ -206,10 +218,10 @@ impl Field {
                 if now.contains(&text) || simulated {
                     ValueKind::String(text.to_owned())
                 } else if later.contains(&text) {
-                    return Err(self.complain(
-                        format!("= {text:?} is known, but not available in this version: it comes in a later version"),
-                        purpose,
-                    ));
+                    let message = format!("= {text:?} is known, but not available in this version");
+                    let mut complaint = self.complain(message, purpose);
+                    complaint.help = format!("it comes in a later version; {}", complaint.help);
+                    return Err(complaint);
                 } else {
                     let mut complaint =
                         self.complain(format!("= \"{}\" is not one of its words", short(text)), purpose);
@@ -253,7 +265,7 @@ impl Field {
                 Some(value) => NodeKind::Number(value),
                 None => plain(),
             },
-            Kind::Whole { .. } => match decimal(text).and_then(|_| text.parse().ok()) {
+            Kind::Whole { .. } | Kind::Choice(_) => match decimal(text).and_then(|_| text.parse().ok()) {
                 Some(value) => NodeKind::Whole(value),
                 None => plain(),
             },
@@ -278,7 +290,7 @@ impl Field {
         match self.kind {
             Kind::Text { .. } => "text in quotes",
             Kind::Number { .. } | Kind::Current { .. } => "a number",
-            Kind::Whole { .. } => "a whole number",
+            Kind::Whole { .. } | Kind::Choice(_) => "a whole number",
             Kind::Flag => "true or false",
             Kind::Word { .. } => "a word in quotes",
             Kind::Lines => "a list of phases",
@@ -298,6 +310,7 @@ impl Field {
             Kind::Number { min, max, unit } => range(&min, &max, unit),
             Kind::Whole { min, max, unit } => range(&min, &max, unit),
             Kind::Current { max } => format!("0, or 6 to {max} A; 1 to 5 A do not exist on a charger's pilot"),
+            Kind::Choice(numbers) => numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
             Kind::Flag => "true or false".to_owned(),
             Kind::Word { now, simulate, .. } => {
                 let more = if purpose == Purpose::Simulate { simulate } else { &[] };

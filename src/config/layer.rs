@@ -28,6 +28,8 @@ pub(super) struct Device {
     pub(super) section: &'static str,
     /// `None` where it is missing or wrong, which was said.
     pub(super) id: Option<String>,
+    /// `charger.left`, or `charger[0]` without an id.
+    pub(super) path: String,
     /// Its header in the first layer that has it.
     pub(super) header: At,
     pub(super) table: HashMap<String, Value>,
@@ -50,6 +52,7 @@ struct Known {
     /// Its id, or a stand-in that no id can be.
     key: String,
     valid: bool,
+    path: String,
     header: At,
     id_at: At,
     layer: usize,
@@ -112,7 +115,8 @@ fn sort_out(mut tables: HashMap<String, Value>, known: Vec<Known>, headers: Hash
             for it in known.iter().filter(|it| it.section == section.name) {
                 let Some(ValueKind::Table(keys)) = table.remove(&it.key).map(|it| it.kind) else { continue };
                 let id = it.valid.then(|| it.key.clone());
-                merged.devices.push(Device { section: section.name, id, header: it.header, table: keys });
+                let path = it.path.clone();
+                merged.devices.push(Device { section: section.name, id, path, header: it.header, table: keys });
             }
         } else {
             merged.tables.insert(section.name.to_owned(), table);
@@ -143,13 +147,16 @@ impl Reader<'_> {
                 key: 0..0,
                 value: error.span().unwrap_or(file.text.len()..file.text.len()),
             });
-            let help = "the file must be TOML, see https://toml.io";
+            let help = if error.message().contains("duplicate") {
+                "write it once: of two, one would be lost"
+            } else {
+                "the file must be TOML, see https://toml.io"
+            };
             self.report.say(
                 Severity::Error,
                 (at, Part::Value),
                 "",
                 format!("this is not TOML: {}", error.message()),
-                "here",
                 help,
             );
         }
@@ -263,7 +270,7 @@ impl Reader<'_> {
             };
             if !section.status.accepts(self.purpose) {
                 let shown = if section.list { format!("`[[{name}]]`") } else { format!("`[{name}]`") };
-                self.report.say(Severity::Error, (node.at, Part::Key), &name, not_yet(&shown), "", REMOVE);
+                self.report.say(Severity::Error, (node.at, Part::Key), &name, not_yet(&shown), REMOVE);
                 continue;
             }
             let value = if section.list { self.read_list(section, node) } else { self.read_plain(section, node) };
@@ -283,14 +290,14 @@ impl Reader<'_> {
             (None, None) => format!("allowed: {}", SECTIONS.map(|it| it.name).join(", ")),
         };
         let what = if matches!(node.kind, NodeKind::Table(_) | NodeKind::List(_)) { "table" } else { "key" };
-        self.report.say(Severity::Error, (node.at, Part::Key), name, format!("unknown {what} `{name}`"), "", help);
+        self.report.say(Severity::Error, (node.at, Part::Key), name, format!("unknown {what} `{name}`"), help);
     }
 
     fn read_plain(&mut self, section: &'static Section, node: Node) -> Option<Value> {
         let name = section.name;
         let NodeKind::Table(entries) = node.kind else {
             let message = format!("`{name}` is {}, but a table is needed", node.is());
-            self.report.say(Severity::Error, (node.at, Part::Key), name, message, "", format!("write [{name}]"));
+            self.report.say(Severity::Error, (node.at, Part::Key), name, message, format!("write [{name}]"));
             return None;
         };
         self.headers.entry(name).or_insert(node.at);
@@ -301,7 +308,7 @@ impl Reader<'_> {
         let name = section.name;
         let NodeKind::List(items) = node.kind else {
             let message = format!("`{name}` is {}, but a list of tables is needed", node.is());
-            self.report.say(Severity::Error, (node.at, Part::Key), name, message, "", format!("write [[{name}]]"));
+            self.report.say(Severity::Error, (node.at, Part::Key), name, message, format!("write [[{name}]]"));
             return None;
         };
         let mut devices: Map<String, Value> = Map::new();
@@ -329,7 +336,10 @@ impl Reader<'_> {
         let path = format!("{section}[{index}].id");
         let id = entries.iter().find(|it| it.0 == "id").map(|it| &it.1);
         let layer = self.layer;
-        let known = |key: String, valid: bool, id_at: At| Known { section, key, valid, header, id_at, layer };
+        let known = |key: String, valid: bool, id_at: At| {
+            let path = if valid { format!("{section}.{key}") } else { format!("{section}[{index}]") };
+            Known { section, key, valid, path, header, id_at, layer }
+        };
         let Some(id) = id else {
             let message = format!("`[[{section}]]` has no `id`");
             let help = "give it one, unique over all kinds: 1 to 32 of a-z, 0-9, _ and -";
@@ -406,7 +416,7 @@ impl Reader<'_> {
         let origin = node.at.to_origin();
         if !field.status.accepts(self.purpose) {
             let message = not_yet(&format!("`{}`", field.name));
-            self.report.say(Severity::Error, (node.at, Part::Key), path, message, "", REMOVE);
+            self.report.say(Severity::Error, (node.at, Part::Key), path, message, REMOVE);
             return Value::new(Some(&origin), ValueKind::Nil);
         }
         match field.check(node, self.purpose) {
@@ -428,7 +438,7 @@ impl Reader<'_> {
             (None, true) => format!("allowed: {}", accepted().collect::<Vec<_>>().join(", ")),
         };
         let message = format!("unknown key `{}` in {}", short(name), header_of(section));
-        self.report.say(Severity::Error, (node.at, Part::Key), path, message, "", help);
+        self.report.say(Severity::Error, (node.at, Part::Key), path, message, help);
     }
 
     /// Checks the environment. Devices are known by then.

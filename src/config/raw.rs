@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use config::{Value, ValueKind};
 
-use super::key::{Field, any, current, flag, lines, number, phase, phase_switching, text, whole, word, words};
+use super::key::{Field, any, choice, current, flag, lines, number, phase, phase_switching, text, whole, word, words};
 use super::later::Status;
 use super::source::At;
 use crate::quantity::Phase;
@@ -133,7 +133,7 @@ macro_rules! section {
                 list: $list,
                 status: Status::$status,
                 fields: &[
-                    $( Field { name: $id, doc: ID_DOC, ..text(32) }, )?
+                    $( Field { name: $id, doc: ID_DOC, ..text(1 << 20) }, )?
                     $( Field { name: stringify!($key), doc: concat!($($kdoc),+), ..$field }, )*
                     $( $( Field { name: stringify!($later), doc: concat!($($ldoc),+), ..any() }, )* )?
                 ],
@@ -179,7 +179,7 @@ section! {
     /// The grid connection: the root of all circuits.
     Grid = "grid", list: false, status: Now {
         /// Phases of the grid connection, 1 or 3. Default: 3.
-        phases: i64 = whole(1, 3, "");
+        phases: i64 = choice(&[1, 3]);
         /// Main fuse or breaker per phase. Required as soon as a charger is configured.
         fuse_a: f64 = number(1.0, 2000.0, "A");
         /// A lower ceiling per phase that the owner chooses, at most fuse_a. Default: only the fuse.

@@ -39,6 +39,7 @@ fn key(field: &Field) -> Value {
             json!({"anyOf": [{"const": 0}, {"type": "number", "minimum": 6, "maximum": max}]})
         }
         Kind::Whole { min, max, .. } => json!({"type": "integer", "minimum": min, "maximum": max}),
+        Kind::Choice(numbers) => json!({"type": "integer", "enum": numbers}),
         Kind::Flag => json!({"type": "boolean"}),
         Kind::Word { now, .. } => json!({"type": "string", "enum": now}),
         Kind::Lines => json!({

@@ -46,7 +46,7 @@ impl SourceFile {
                 let good = error.utf8_error().valid_up_to();
                 let lossy = SourceText::new(name, String::from_utf8_lossy(error.as_bytes()).into_owned());
                 let byte =
-                    Diagnostic::at(Severity::Error, &Arc::new(lossy), good..good + 1, "the file is not UTF-8 text", "");
+                    Diagnostic::at(Severity::Error, &Arc::new(lossy), good..good + 1, "the file is not UTF-8 text");
                 return Err(Box::new(byte.help("save the file as UTF-8")));
             }
         };
@@ -107,8 +107,9 @@ pub(super) fn open_to_all(_path: &Path) -> bool {
     false
 }
 
-/// A longer line is shown in part.
+/// Of a longer line only the mark is shown, and of the mark only so much.
 const LINE_SHOWN: usize = 400;
+const MARK_SHOWN: usize = 60;
 
 /// A text, and the version of it that may be shown.
 #[derive(Debug)]
@@ -136,7 +137,8 @@ impl SourceText {
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 
-    /// Brings a span inside the text, onto character boundaries, and not past the end of its first line.
+    /// Brings a span inside the text, onto character boundaries and not past the end of its first line. What stands at
+    /// the very end of a line is shown at its last character.
     pub(super) fn clip(&self, span: Range<usize>) -> Range<usize> {
         let down = |mut at: usize| {
             at = at.min(self.text.len());
@@ -145,9 +147,21 @@ impl SourceText {
             }
             at
         };
-        let start = down(span.start);
-        let line_end = self.text[start..].find(['\n', '\r']).map_or(self.text.len(), |it| start + it);
-        start..down(span.end).clamp(start, line_end)
+        let mut start = down(span.start);
+        let line = self.line_around(start);
+        if start == line.end && start > line.start {
+            start = down(start - 1);
+        }
+        let longest = if line.len() > LINE_SHOWN { start + MARK_SHOWN } else { line.end };
+        start..down(span.end.min(longest)).clamp(start, line.end)
+    }
+
+    /// The line, without its end, that a place on a character boundary is in.
+    fn line_around(&self, at: usize) -> Range<usize> {
+        let start = self.text[..at].rfind('\n').map_or(0, |it| it + 1);
+        let end = self.text[start..].find('\n').map_or(self.text.len(), |it| start + it);
+        let end = if self.text[start..end].ends_with('\r') { end - 1 } else { end };
+        start..end.max(at)
     }
 }
 
@@ -160,23 +174,16 @@ impl SourceCode for SourceText {
         _after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
         let marked = self.clip(span.offset()..span.offset() + span.len());
-        let (line, column) = self.position(marked.start);
-        let line_start = self.text[..marked.start].rfind('\n').map_or(0, |it| it + 1);
-        let rest = &self.text[marked.end..];
-        let line_end = marked.end + rest.find(['\n', '\r']).unwrap_or(rest.len());
+        let (number, column) = self.position(marked.start);
+        let line = self.line_around(marked.start);
         // Without context lines the caller asks where the mark itself stands.
-        let whole = before > 0 && line_end - line_start <= LINE_SHOWN;
-        let part = if whole {
-            line_start..line_end
-        } else {
-            self.clip(marked.start..marked.end.min(marked.start + LINE_SHOWN))
-        };
-        let column = if whole { 0 } else { column - 1 };
+        let whole = before > 0 && line.len() <= LINE_SHOWN;
+        let (part, column) = if whole { (line, 0) } else { (marked, column - 1) };
         Ok(Box::new(MietteSpanContents::new_named(
             self.name.clone(),
             &self.shown.as_bytes()[part.clone()],
             SourceSpan::from(part),
-            line - 1,
+            number - 1,
             column,
             1,
         )))
@@ -296,7 +303,6 @@ impl Report {
         (at, part): (At, Part),
         path: &str,
         message: impl Into<String>,
-        label: impl Into<String>,
         help: impl Into<String>,
     ) {
         let message = message.into();
@@ -304,7 +310,7 @@ impl Report {
             Some(Place::File { file, key, value }) => {
                 let span = if part == Part::Key { key.clone() } else { value.clone() };
                 match self.sources.get(*file) {
-                    Some(source) => Diagnostic::at(severity, source, span, message, label),
+                    Some(source) => Diagnostic::at(severity, source, span, message),
                     None => Diagnostic::bare(severity, "configuration", message),
                 }
             }
@@ -319,17 +325,17 @@ impl Report {
         };
         let help = help.into();
         let diagnostic = if help.is_empty() { diagnostic } else { diagnostic.help(help) };
-        self.push(diagnostic.key(path));
+        self.push(if path.is_empty() { diagnostic } else { diagnostic.key(path) });
     }
 
     /// Shorthand for an error at the value.
     pub(super) fn error(&mut self, at: At, path: &str, message: impl Into<String>, help: impl Into<String>) {
-        self.say(Severity::Error, (at, Part::Value), path, message, "", help);
+        self.say(Severity::Error, (at, Part::Value), path, message, help);
     }
 
     /// Shorthand for a warning at the value.
     pub(super) fn warn(&mut self, at: At, path: &str, message: impl Into<String>, help: impl Into<String>) {
-        self.say(Severity::Warning, (at, Part::Value), path, message, "", help);
+        self.say(Severity::Warning, (at, Part::Value), path, message, help);
     }
 
     /// How much was found so far, for [`Report::forget_since`].

@@ -127,7 +127,7 @@ fn fail_safe_sum(config: &Config, devices: &Raw, report: &mut Report) {
         let message =
             format!("the fail-safe currents of all chargers on {phase} make {sum}, more than the fuse of {fuse}");
         let help = "when the appliance is gone, all of them charge at once and nobody watches the fuse";
-        report.say(Severity::Warning, (at, part), &format!("{path}.fail_safe_current_a"), message, "", help);
+        report.say(Severity::Warning, (at, part), &format!("{path}.fail_safe_current_a"), message, help);
         return;
     }
 }
@@ -145,7 +145,7 @@ fn no_watchdog(config: &Config, devices: &Raw, report: &mut Report) {
             }
             _ => "set watchdog_s if it has one",
         };
-        report.say(Severity::Warning, (at, part), &path, message, "", help);
+        report.say(Severity::Warning, (at, part), &path, message, help);
     }
 }
 
@@ -220,8 +220,10 @@ fn buses(config: &Config, devices: &Raw, report: &mut Report) -> Vec<BusBudget> 
                 members.first().and_then(|it| at_charger(devices, it.0, |raw| &raw.connection))
         {
             let message = format!("one round of {} devices on {bus} takes about {round_s} s", members.len());
-            let help = format!("more than {ROUND_MAX_S} s is slow for a fuse: raise the baud rate or use a second bus");
-            report.say(Severity::Warning, (at, part), &format!("{path}.connection"), message, "", help);
+            let help = format!(
+                "more than {ROUND_MAX_S} s is slow for a fuse: use a second bus, or more baud where the devices know it"
+            );
+            report.say(Severity::Warning, (at, part), &format!("{path}.connection"), message, help);
         }
         // A charger is not asked more often than the poll time, however fast its bus is.
         let round = Span::from_secs_f64(wire).max(config.timing.poll);
@@ -248,5 +250,5 @@ fn watchdog_rounds(config: &Config, devices: &Raw, index: usize, round: Span, re
         round.as_secs_f64()
     );
     let help = format!("a few lost telegrams would stop the charger: write at least {}", needed.ceil());
-    report.say(Severity::Warning, (at, part), &format!("{path}.watchdog_s"), message, "", help);
+    report.say(Severity::Warning, (at, part), &format!("{path}.watchdog_s"), message, help);
 }

@@ -1,0 +1,436 @@
+//! Files in order, environment, add-on options; secrets in files; the last good configuration.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::{Path, PathBuf};
+
+use gridkeeper::config::model::{ChargerDriver, Connection, MeterDriver, MeterRole, Parity};
+use gridkeeper::config::{self, Diagnostics, Loaded, Purpose, Severity};
+use gridkeeper::control::Mode;
+use gridkeeper::quantity::{Milliamp, Phase, Span, Watt};
+
+const HOUSE: &str = r#"
+[grid]
+fuse_a = 25
+meter = "main"
+
+[mqtt]
+url = "mqtt://broker"
+
+[[meter]]
+id = "main"
+driver = "p1"
+connection = "tcp://192.0.2.1:23"
+
+[[charger]]
+id = "left"
+driver = "teltocharge"
+connection = "serial:///dev/ttyUSB0?baud=19200&parity=even"
+unit = 1
+
+[[charger]]
+id = "bay-2"
+driver = "evse-din"
+connection = "serial:///dev/ttyUSB0"
+unit = 2
+"#;
+
+struct Case {
+    dir: tempfile::TempDir,
+    files: Vec<PathBuf>,
+    env: Vec<(String, String)>,
+    options: Option<PathBuf>,
+    purpose: Purpose,
+}
+
+impl Case {
+    fn new(files: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut paths = Vec::new();
+        for (index, text) in files.iter().enumerate() {
+            let path = dir.path().join(format!("{index}.toml"));
+            std::fs::write(&path, text).unwrap();
+            paths.push(path);
+        }
+        Self { dir, files: paths, env: Vec::new(), options: None, purpose: Purpose::Run }
+    }
+
+    fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn options(mut self, json: &str) -> Self {
+        let path = self.dir.path().join("options.json");
+        std::fs::write(&path, json).unwrap();
+        self.options = Some(path);
+        self
+    }
+
+    fn with_file(self, name: &str, text: &str) -> Self {
+        std::fs::write(self.dir.path().join(name), text).unwrap();
+        self
+    }
+
+    fn load(&self) -> Result<Loaded, Diagnostics> {
+        config::load(&self.files, self.env.iter().cloned(), self.options.clone(), self.purpose)
+    }
+
+    fn good(&self) -> Loaded {
+        self.load().unwrap_or_else(|it| panic!("{it}"))
+    }
+
+    /// Message and help of the only thing that is wrong.
+    fn wrong(&self) -> String {
+        let refused = self.load().expect_err("must be refused");
+        let errors: Vec<_> = refused.list.iter().filter(|it| it.severity == Severity::Error).collect();
+        let [one] = errors[..] else { panic!("{refused}") };
+        format!("{}: {} | {}", one.file, one.message, one.help.as_deref().unwrap_or_default())
+    }
+}
+
+#[test]
+fn a_file_becomes_the_model_with_its_defaults() {
+    let config = Case::new(&[HOUSE]).good().config;
+    assert_eq!(config.grid.fuse, Some(Milliamp(25_000)));
+    assert_eq!(config.grid.margin, Milliamp(500));
+    assert_eq!(config.grid.meter, Some(0));
+    assert_eq!(config.meters[0].role, MeterRole::Grid);
+    assert_eq!(config.meters[0].phases, Phase::ALL);
+    assert_eq!(config.control.min_on, Span::from_secs(300));
+    assert_eq!(config.timing, Default::default());
+    let mqtt = config.mqtt.as_ref().unwrap();
+    assert_eq!((mqtt.base_topic.as_str(), mqtt.discovery_prefix.as_str()), ("gridkeeper", "homeassistant"));
+    assert_eq!(mqtt.interval, Span::from_secs(5));
+    assert_eq!(config.web.listen, Some("127.0.0.1:8127".parse().unwrap()));
+    let ids: Vec<_> = config.chargers.iter().map(|it| it.common.id.as_str()).collect();
+    assert_eq!(ids, ["left", "bay-2"], "in the order of the file");
+    let left = &config.chargers[0];
+    assert_eq!((left.max_current, left.fail_safe), (Milliamp(16_000), Milliamp::ZERO));
+    assert_eq!(left.watchdog, Some(Span::from_secs(30)));
+    assert_eq!((left.settings.mode, left.settings.priority), (Mode::Fast, 5));
+    assert_eq!(config.chargers[1].watchdog, None);
+    for charger in &config.chargers {
+        let (ChargerDriver::TeltoCharge { connection, .. } | ChargerDriver::EvseDin { connection, .. }) =
+            &charger.driver
+        else {
+            panic!("{charger:?}")
+        };
+        let Connection::Serial(line) = connection else { panic!("{connection:?}") };
+        assert_eq!((line.baud, line.parity), (Some(19_200), Some(Parity::Even)), "written once, for the port");
+    }
+}
+
+#[test]
+fn later_layers_lie_on_top_key_by_key() {
+    let site = "[grid]\nfuse_a = 20\n[[charger]]\nid = \"bay-2\"\nmax_current_a = 10\nfixed_current_a = 10\n[[charger]]\nid = \"new\"\ndriver = \"simulated\"\n";
+    let case = Case::new(&[HOUSE, site])
+        .env("GRIDKEEPER__GRID__MARGIN_A", "1.5")
+        .env("GRIDKEEPER__CHARGER__BAY_2__MAX_CURRENT_A", "12")
+        .env("GRIDKEEPER__CHARGER__BAY_2__PHASES", "L3,L1,L2")
+        .env("GRIDKEEPER__CHARGER__LEFT__MODE", "off")
+        .env("GRIDKEEPER__CONTROL__CHARGING_ENABLED", "false")
+        .env("GRIDKEEPER_LOG", "debug")
+        .env("PATH", "/bin")
+        .options(r#"{"charger":[{"id":"bay-2","max_current_a":13}],"mqtt":{"base_topic":"garage","username":null}}"#);
+    let config = case.good().config;
+    assert_eq!(config.grid.fuse, Some(Milliamp(20_000)));
+    assert_eq!(config.grid.margin, Milliamp(1500));
+    assert_eq!(config.grid.meter, Some(0), "kept from the first file");
+    assert_eq!(config.chargers[0].settings.mode, Mode::Off);
+    assert!(!config.control.site.charging_enabled);
+    let bay = &config.chargers[1];
+    assert_eq!((bay.max_current, bay.settings.fixed_current), (Milliamp(13_000), Milliamp(10_000)));
+    assert_eq!(bay.phases, [Phase::L3, Phase::L1, Phase::L2]);
+    assert_eq!(config.chargers[2].common.id, "new");
+    assert_eq!(config.mqtt.unwrap().base_topic, "garage");
+    assert_eq!(config.storage.data_dir, case.dir.path(), "the add-on's own folder");
+}
+
+#[test]
+fn a_wrong_value_below_another_layer_is_still_told() {
+    let case = Case::new(&["[grid]\nfuse_a = \"x\"\n"]).env("GRIDKEEPER__GRID__FUSE_A", "25");
+    assert!(case.wrong().contains("`fuse_a` is text"));
+}
+
+#[test]
+fn a_value_from_a_variable_is_read_strictly_and_named() {
+    let env = |name: &str, value: &str| Case::new(&[HOUSE]).env(name, value).wrong();
+    for bad in ["", "25 A", " 25", "1e1", "0x19", "25,0", "true", "[25]"] {
+        assert_eq!(
+            env("GRIDKEEPER__GRID__FUSE_A", bad),
+            "environment: variable GRIDKEEPER__GRID__FUSE_A: `fuse_a` is text, but a number is needed | allowed: 1 to 2000 A"
+        );
+    }
+    for bad in ["yes", "ON", "1", "True", ""] {
+        assert!(env("GRIDKEEPER__CONTROL__CHARGING_ENABLED", bad).contains("but true or false is needed"), "{bad}");
+    }
+    for bad in ["1.0", "1.5", "one"] {
+        assert!(env("GRIDKEEPER__CHARGER__LEFT__UNIT", bad).contains("but a whole number is needed"), "{bad}");
+    }
+    for (name, value, text) in [
+        ("GRIDKEEPER__GRID__FUSE_A", "0", "`fuse_a` = 0 is out of range | allowed: 1 to 2000 A"),
+        ("GRIDKEEPER__GRID__METER", "mian", "there is no meter `mian` | did you mean \"main\"?"),
+        ("GRIDKEEPER__CHARGER__LEFT__MODE", "solar", "= \"solar\" is known, but not available in this version"),
+        ("GRIDKEEPER__GRID__DIM_KW", "4", "`dim_kw` is known, but not available in this version"),
+        ("GRIDKEEPER__INPUT__X__LINE", "4", "`input` is known, but not available in this version"),
+        ("GRIDKEEPER__GRID__FUSE", "25", "[grid] has no key `fuse` | did you mean …FUSE_A?"),
+        ("GRIDKEEPER__GIRD__FUSE_A", "25", "there is no table `gird` | did you mean GRIDKEEPER__GRID…?"),
+        ("GRIDKEEPER__GRID", "25", "[grid] has no key ``"),
+        (
+            "GRIDKEEPER__CHARGER__RIGHT__UNIT",
+            "5",
+            "there is no charger `right` | allowed: GRIDKEEPER__CHARGER__<ID>__<KEY> with ID one of LEFT, BAY_2",
+        ),
+        ("GRIDKEEPER__CHARGER__LEFT", "5", "there is no charger `left`"),
+        ("GRIDKEEPER__CHARGER__LEFT__ID", "x", "[[charger]] has no key `id`"),
+        ("GRIDKEEPER__grid__fuse_a", "25", "there is no table `grid`"),
+    ] {
+        let found = env(name, value);
+        assert!(found.starts_with(&format!("environment: variable {name}: ")) && found.contains(text), "{found}");
+    }
+}
+
+#[test]
+fn a_secret_in_a_variable_is_not_shown() {
+    let long = format!("hunter2{}", "x".repeat(2000));
+    let case = Case::new(&[HOUSE]).env("GRIDKEEPER__MQTT__PASSWORD", &long).env("GRIDKEEPER__MQTT__PASWORD", "hunter2");
+    let shown = format!("{0} {0:?}", case.load().unwrap_err());
+    assert!(shown.contains("GRIDKEEPER__MQTT__PASSWORD") && !shown.contains("hunter2"), "{shown}");
+    let case = Case::new(&[HOUSE]).env("GRIDKEEPER__MQTT__PASSWORD", "hunter2").env("GRIDKEEPER__MQTT__USERNAME", "me");
+    let loaded = case.good();
+    assert_eq!(loaded.config.mqtt.as_ref().unwrap().password.as_ref().unwrap().reveal(), "hunter2");
+    assert!(!format!("{loaded:?}").contains("hunter2"));
+}
+
+#[test]
+fn options_are_checked_as_strictly_as_the_file() {
+    let options = |json: &str| Case::new(&[HOUSE]).options(json).wrong();
+    for (json, text) in [
+        (r#"{"grid":{"fuse_a":"25"}}"#, "option grid.fuse_a: `fuse_a` is text, but a number is needed"),
+        (r#"{"grid":{"fuse":25}}"#, "option grid.fuse: unknown key `fuse` in [grid] | did you mean `fuse_a`?"),
+        (r#"{"gird":{}}"#, "option gird: unknown table `gird` | did you mean `grid`?"),
+        (r#"{"grid":5}"#, "option grid: `grid` is a whole number, but a table is needed"),
+        (r#"{"charger":[{"id":"left","unit":2.5}]}"#, "option charger.left.unit: `unit` is a number with decimals"),
+        (r#"{"charger":[{"driver":"simulated"}]}"#, "option charger[0].id: `[[charger]]` has no `id`"),
+        (
+            r#"{"meter":[{"id":"left","driver":"simulated"}]}"#,
+            "option meter.left.id: the id `left` is used twice: first by a charger in line 15 of",
+        ),
+        ("[]", "the add-on options are not a JSON object"),
+        ("{", "the add-on options are not JSON: EOF"),
+    ] {
+        let found = options(json);
+        assert!(found.contains(text), "{json}: {found}");
+    }
+}
+
+#[test]
+fn options_may_stand_alone() {
+    let mut case = Case::new(&[]).options(r#"{"site":{"name":"Add-on"}}"#);
+    // No file at the default places of the machine that runs the test may disturb.
+    let empty = case.dir.path().join("empty.toml");
+    std::fs::write(&empty, "").unwrap();
+    case.files.push(empty);
+    assert_eq!(case.good().config.site.name, "Add-on");
+}
+
+#[test]
+fn a_missing_file_is_told_alone() {
+    let mut case = Case::new(&["[[charger]]\nid = \"left\"\n"]);
+    case.files.push(case.dir.path().join("missing.toml"));
+    assert!(case.wrong().contains("missing.toml: cannot be read: "), "{}", case.wrong());
+    case.files = vec![case.dir.path().to_owned()];
+    assert!(case.wrong().contains("cannot be read: it is a folder"), "{}", case.wrong());
+    std::fs::write(case.dir.path().join("big.toml"), " ".repeat(1024 * 1024 + 1)).unwrap();
+    case.files = vec![case.dir.path().join("big.toml")];
+    assert!(case.wrong().contains("it is longer than 1048576 bytes"), "{}", case.wrong());
+    std::fs::write(case.dir.path().join("latin.toml"), b"[site]\nname = \"Haust\xfcr\"\n").unwrap();
+    case.files = vec![case.dir.path().join("latin.toml")];
+    let refused = case.load().unwrap_err();
+    assert_eq!((refused.list[0].line, refused.list[0].column), (Some(2), Some(14)), "{refused}");
+}
+
+#[test]
+fn secrets_are_read_beside_the_file_that_names_them() {
+    let text = format!(
+        "{HOUSE}\n[web]\nlisten = \"0.0.0.0:0\"\npassword_file = \"web.pw\"\n[site]\nname = \"x\"\n"
+    )
+    .replace("url = \"mqtt://broker\"", "url = \"mqtts://broker\"\nusername = \"me\"\npassword_file = \"mqtt.pw\"\nca_file = \"ca.pem\"\nclient_cert_file = \"c.pem\"\nclient_key_file = \"c.key\"")
+    .replace("connection = \"tcp://192.0.2.1:23\"", "connection = \"tcp://192.0.2.1:23\"\nkey_file = \"p1.key\"\nauth_key_file = \"p1.auth\"");
+    let pem = |name: &str| format!("-----BEGIN {name}-----\nAA==\n-----END {name}-----\n");
+    let case = Case::new(&[&text])
+        .with_file("mqtt.pw", "hunter2\r\n")
+        .with_file("web.pw", "page")
+        .with_file("ca.pem", &pem("CERTIFICATE"))
+        .with_file("c.pem", &pem("CERTIFICATE"))
+        .with_file("c.key", &pem("EC PRIVATE KEY"))
+        .with_file("p1.key", "000102030405060708090A0B0C0D0E0F\n")
+        .with_file("p1.auth", "00112233445566778899aabbccddeeff");
+    let config = case.good().config;
+    let mqtt = config.mqtt.unwrap();
+    assert_eq!(mqtt.password.unwrap().reveal(), "hunter2");
+    assert!(mqtt.ca_pem.is_some() && mqtt.client_cert_pem.is_some() && mqtt.client_key_pem.is_some());
+    assert_eq!(config.web.password.unwrap().reveal(), "page");
+    let MeterDriver::P1 { key, auth_key, .. } = &config.meters[0].driver else { panic!() };
+    assert_eq!((key.unwrap()[15], auth_key.unwrap()[15]), (0x0f, 0xff));
+
+    for (name, bad, text) in [
+        ("mqtt.pw", "", "it is empty"),
+        ("mqtt.pw", "two\nlines", "more than one line"),
+        ("ca.pem", "AA==", "it holds no PEM block `CERTIFICATE`"),
+        ("c.key", &pem("CERTIFICATE"), "it holds no PEM block `PRIVATE KEY`"),
+        ("p1.key", "0001", "it does not hold 32 hexadecimal digits"),
+        ("p1.key", "+00102030405060708090A0B0C0D0E0F", "it does not hold 32 hexadecimal digits"),
+    ] {
+        let path = case.dir.path().join(name);
+        let before = std::fs::read(&path).unwrap();
+        std::fs::write(&path, bad).unwrap();
+        assert!(case.wrong().contains(text), "{}", case.wrong());
+        std::fs::write(&path, before).unwrap();
+    }
+    std::fs::remove_file(case.dir.path().join("web.pw")).unwrap();
+    assert!(case.wrong().contains("web.pw cannot be used: No such file"), "{}", case.wrong());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_password_that_everybody_may_read_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+    let text =
+        "[mqtt]\nurl = \"mqtt://b\"\nusername = \"me\"\npassword = \"hunter2\"\n[web]\npassword_file = \"web.pw\"\n";
+    let case = Case::new(&[text]).with_file("web.pw", "page");
+    for (mode, warnings) in [(0o644, 2), (0o640, 0)] {
+        for path in [&case.files[0], &case.dir.path().join("web.pw")] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let found = case.good().warnings;
+        assert_eq!(found.len(), warnings, "{found:?}");
+        assert!(found.iter().all(|it| it.message.contains("may be read by every user")), "{found:?}");
+        assert!(!format!("{found:?}{}", found.iter().map(ToString::to_string).collect::<String>()).contains("hunter2"));
+    }
+}
+
+#[test]
+fn a_simulation_takes_what_its_driver_writes() {
+    let mut case = Case::new(&[r#"
+[site]
+name = "Plant"
+time_zone = "UTC"
+
+[grid]
+phases = 3
+fuse_a = 25
+meter = "main"
+dim_kw = 4.2
+
+[[meter]]
+id = "main"
+driver = "simulated"
+period_s = 10
+
+[[charger]]
+id = "c0"
+driver = "simulated"
+phases = ["L2", "L3", "L1"]
+max_current_a = 16
+current_step_a = 0.1
+phase_switching = true
+watchdog_s = 30
+fail_safe_current_a = 6
+
+[[charger]]
+id = "c1"
+driver = "simulated"
+phase_switching = false
+watchdog_s = 0
+mode = "solar"
+low_tariff_only = true
+
+[[input]]
+id = "tariff"
+meaning = "low-tariff"
+driver = "simulated"
+
+[[input]]
+id = "dim"
+meaning = "grid-dim"
+driver = "simulated"
+"#]);
+    assert!(case.load().is_err(), "these keys are not for `run` yet");
+    case.purpose = Purpose::Simulate;
+    let loaded = case.good();
+    assert_eq!(loaded.warnings.len(), 0, "{:?}", loaded.warnings);
+    let setup = loaded.config.setup();
+    assert_eq!(setup.dim, Some(Watt(4200)));
+    assert_eq!(setup.meters[0].period, Some(Span::from_secs(10)));
+    assert_eq!(setup.chargers[0].step, Milliamp(100));
+    assert!(setup.chargers[0].can_switch_phases && !setup.chargers[1].can_switch_phases);
+    assert_eq!(setup.chargers[0].phases, [Phase::L2, Phase::L3, Phase::L1]);
+    assert_eq!((setup.chargers[0].watchdog, setup.chargers[1].watchdog), (Some(Span::from_secs(30)), None));
+    assert_eq!(setup.chargers[1].settings.mode, Mode::Solar);
+    assert_eq!(setup.inputs.len(), 2);
+    assert_eq!(setup.circuits.len(), 1);
+    let setting = |key: &str| loaded.config.setting(key);
+    assert_eq!(setting("charger/c1/mode").as_deref(), Some("solar"));
+    assert_eq!(setting("charger/c0/max_current_a").as_deref(), Some("16"));
+    assert_eq!(setting("site/max_import_a").as_deref(), Some("none"));
+    assert_eq!(setting("charger/c9/mode"), None);
+    assert_eq!(setting("site/colour"), None);
+}
+
+#[test]
+fn the_last_good_configuration_can_be_loaded_again() {
+    let data = tempfile::tempdir().unwrap();
+    assert!(config::load_last_good(data.path()).is_none());
+    let text =
+        HOUSE.replace("url = \"mqtt://broker\"", "url = \"mqtt://broker\"\nusername = \"me\"\npassword_file = \"pw\"");
+    let case = Case::new(&[&text])
+        .with_file("pw", "hunter2")
+        .env("GRIDKEEPER__CHARGER__LEFT__UNIT", "7")
+        .options(r#"{"grid":{"margin_a":2}}"#);
+    let good = case.good();
+    config::save_last_good(data.path(), &good.inputs).unwrap();
+    let kept = data.path().join("last-good.json");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    // The file is spoilt and a secret has gone: the chargers are still known.
+    std::fs::write(&case.files[0], "[[[").unwrap();
+    std::fs::remove_file(case.dir.path().join("pw")).unwrap();
+    assert!(case.load().is_err());
+    let again = config::load_last_good(data.path()).unwrap().unwrap_or_else(|it| panic!("{it}"));
+    assert_eq!(format!("{:?}", again.config.chargers), format!("{:?}", good.config.chargers));
+    assert_eq!(again.config.grid.margin, Milliamp(2000));
+    assert!(again.config.mqtt.unwrap().password.is_none());
+    assert!(again.warnings.iter().any(|it| it.message.contains("pw cannot be used")), "{:?}", again.warnings);
+
+    std::fs::write(&kept, "{}garbage").unwrap();
+    assert!(config::load_last_good(data.path()).unwrap().is_err());
+}
+
+#[test]
+fn a_page_whose_password_has_gone_stays_off_rather_than_open() {
+    let data = tempfile::tempdir().unwrap();
+    let case = Case::new(&["[web]\nlisten = \"0.0.0.0:8127\"\npassword_file = \"pw\"\n"]).with_file("pw", "page");
+    config::save_last_good(data.path(), &case.good().inputs).unwrap();
+    std::fs::remove_file(case.dir.path().join("pw")).unwrap();
+    let again = config::load_last_good(data.path()).unwrap().unwrap_or_else(|it| panic!("{it}"));
+    assert_eq!(again.config.web.listen, None);
+}
+
+#[test]
+fn what_is_right_in_a_refused_file_can_be_used_to_say_so() {
+    let text = HOUSE.replace("fuse_a = 25", "fuse_a = 0") + "[storage]\ndata_dir = \"data\"\n";
+    let case = Case::new(&[&text]);
+    let usable = case.load().unwrap_err().usable;
+    assert!(usable.mqtt.unwrap().is_some());
+    assert!(usable.web.is_some() && usable.site.is_some());
+    assert_eq!(usable.storage.data_dir, case.dir.path().join("data"));
+    let case = Case::new(&["[mqtt]\nurl = \"x\"\n"]).env("XDG_STATE_HOME", "/state");
+    let usable = case.load().unwrap_err().usable;
+    assert!(usable.mqtt.is_none() && usable.web.is_some());
+    assert_eq!(usable.storage.data_dir, Path::new("/state/gridkeeper"));
+}
