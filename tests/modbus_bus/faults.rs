@@ -22,12 +22,13 @@ fn once(fault: impl FnOnce(&Ask) -> Reaction + Send + 'static) -> impl FnMut(&As
 /// One misbehaviour on each kind of wire: the error it must give, and then the right answer over a fresh link.
 async fn poisons(
     medium: Medium,
+    limit: Duration,
     fault: impl FnOnce(&Ask) -> Reaction + Send + 'static,
     expected: impl FnOnce(&BusError) -> bool,
 ) -> BusError {
     let peer = Peer::start(medium, once(fault)).await;
     let bus = bus(&peer.connection);
-    let error = read(&bus, 1, 40, 3, Duration::from_millis(300)).await.unwrap_err();
+    let error = read(&bus, 1, 40, 3, limit).await.unwrap_err();
     assert!(expected(&error), "{medium:?}: {error:?}");
     assert!(error.to_string().starts_with("unit 1, read of 3 holding registers from 40: "), "{error}");
     assert!(error.may_have_been_obeyed() && error.was_sent());
@@ -45,7 +46,7 @@ async fn poisons(
 async fn an_answer_of_another_unit() {
     for medium in ALL {
         let fault = |ask: &Ask| Reaction::Raw(frame(ask.medium, ask.transaction, 9, &ask.honest()));
-        poisons(medium, fault, |error| matches!(error, BusError::WrongUnit { expected: 1, .. })).await;
+        poisons(medium, AMPLE, fault, |error| matches!(error, BusError::WrongUnit { expected: 1, .. })).await;
     }
 }
 
@@ -54,9 +55,9 @@ async fn an_answer_to_another_function() {
     for medium in ALL {
         let fault = |_: &Ask| Reaction::Answer(registers(4, [1, 2, 3]));
         let expected = |error: &BusError| matches!(error, BusError::WrongFunction { expected: 3, got: 4, .. });
-        poisons(medium, fault, expected).await;
+        poisons(medium, AMPLE, fault, expected).await;
         let fault = |_: &Ask| Reaction::Answer(vec![0x84, 2]);
-        poisons(medium, fault, |error| matches!(error, BusError::WrongFunction { expected: 3, .. })).await;
+        poisons(medium, AMPLE, fault, |error| matches!(error, BusError::WrongFunction { expected: 3, .. })).await;
     }
 }
 
@@ -66,7 +67,7 @@ async fn an_answer_of_the_wrong_length() {
         for count in [0, 1, 2, 4, 125] {
             let fault = move |_: &Ask| Reaction::Answer(registers(3, (0..count).map(|at| 40 + at)));
             let expected = |error: &BusError| matches!(error, BusError::WrongCount { expected: 3, got, .. } if *got == usize::from(count));
-            poisons(medium, fault, expected).await;
+            poisons(medium, AMPLE, fault, expected).await;
         }
     }
 }
@@ -80,7 +81,7 @@ async fn a_byte_count_that_does_not_fit_the_bytes() {
                 pdu[1] = byte_count;
                 Reaction::Answer(pdu)
             };
-            poisons(medium, fault, |_| true).await;
+            poisons(medium, SHORT, fault, |_| true).await;
         }
     }
 }
@@ -134,7 +135,8 @@ async fn a_broken_check_sum() {
             bytes[4] ^= 0x10;
             Reaction::Raw(bytes)
         };
-        poisons(medium, fault, |error| matches!(error, BusError::Timeout { .. } | BusError::Garbled { .. })).await;
+        poisons(medium, SHORT, fault, |error| matches!(error, BusError::Timeout { .. } | BusError::Garbled { .. }))
+            .await;
     }
 }
 
@@ -143,7 +145,8 @@ async fn nothing_but_noise() {
     for medium in ALL {
         let fault = |_: &Ask| Reaction::Raw(vec![0xFF; 700]);
         let error =
-            poisons(medium, fault, |error| matches!(error, BusError::Timeout { .. } | BusError::Garbled { .. })).await;
+            poisons(medium, SHORT, fault, |error| matches!(error, BusError::Timeout { .. } | BusError::Garbled { .. }))
+                .await;
         assert!(error.to_string().contains("FF FF FF"), "{error}");
     }
 }
@@ -215,7 +218,7 @@ async fn a_connection_cut_in_the_middle_of_an_answer() {
     for medium in [Medium::Tcp, Medium::RtuOverTcp] {
         for kept in [0, 1, 5] {
             let fault = move |ask: &Ask| Reaction::Cut(ask.frame(&ask.honest())[..kept].to_vec());
-            poisons(medium, fault, |error| matches!(error, BusError::Broken { .. })).await;
+            poisons(medium, AMPLE, fault, |error| matches!(error, BusError::Broken { .. })).await;
         }
     }
 }
@@ -331,4 +334,34 @@ async fn a_missing_serial_port_is_named() {
     let bus = bus(&gridkeeper::config::model::Connection::Serial(line));
     let error = read(&bus, 1, 0, 1, AMPLE).await.unwrap_err();
     assert!(error.to_string().starts_with("not connected to /nonexistent/ttyUSB7: "), "{error}");
+}
+
+#[tokio::test]
+async fn a_read_on_a_serial_line_is_given_no_longer_than_it_needs() {
+    let silent = Arc::new(AtomicBool::new(true));
+    let quiet = Arc::clone(&silent);
+    let peer = Peer::start(Medium::Serial, move |ask| {
+        if quiet.load(Ordering::Relaxed) { Reaction::Silence } else { Reaction::Answer(ask.honest()) }
+    })
+    .await;
+    let (shortest_turn, longest_turn) = (Duration::from_millis(1), Duration::from_millis(700));
+    let bus = run(super::BusConfig { shortest_turn, longest_turn, ..config(&peer.connection) });
+    let given = async |address| match read(&bus, 1, address, 1, AMPLE).await {
+        Err(BusError::Timeout { after, .. }) => after,
+        other => panic!("{other:?}"),
+    };
+    // 8 bytes there and 7 back at 115200 baud, 10 bits each.
+    let transfer = Duration::from_micros(1302);
+    let unknown = given(0).await;
+    assert!(unknown.abs_diff(transfer + longest_turn) < Duration::from_micros(20), "{unknown:?}");
+    silent.store(false, Ordering::Relaxed);
+    assert_eq!(read(&bus, 1, 0, 1, AMPLE).await, Ok(vec![0]));
+    silent.store(true, Ordering::Relaxed);
+    let slowest = bus.unit(1).unwrap().slowest.unwrap();
+    let known = given(0).await;
+    let expected = transfer + (slowest * 2).clamp(shortest_turn, longest_turn);
+    assert!(known.abs_diff(expected) < Duration::from_micros(20), "{known:?} after {slowest:?}");
+    assert!(given(0).await > longest_turn, "a unit that fell silent gets the longest time again");
+    let written = set(&bus, 1, 15, 6, SHORT).await.unwrap_err();
+    assert!(matches!(written, BusError::Timeout { after: SHORT, .. }), "{written:?}");
 }

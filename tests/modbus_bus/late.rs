@@ -41,7 +41,7 @@ async fn never_the_other(medium: Medium, mixed_up: bool) {
     assert!(matches!(missed, Err(BusError::Timeout { .. })), "{medium:?}: {missed:?}");
     let mut answered = 0;
     for address in [32, 48].into_iter().cycle().take(12) {
-        match read(&bus, 1, address, 2, Duration::from_millis(500)).await {
+        match read(&bus, 1, address, 2, AMPLE).await {
             Ok(values) => {
                 assert_eq!(values, vec![address, address + 1], "{medium:?}");
                 answered += 1;
@@ -133,7 +133,7 @@ async fn a_late_refusal_is_not_taken_for_another_requests() {
         let bus = bus(&peer.connection);
         assert!(read(&bus, 1, 16, 2, SHORT).await.is_err());
         for attempt in 0.. {
-            match read(&bus, 1, 32, 5, Duration::from_millis(500)).await {
+            match read(&bus, 1, 32, 5, AMPLE).await {
                 Ok(values) => {
                     assert_eq!(values, vec![32, 33, 34, 35, 36], "{medium:?}");
                     break;
@@ -152,7 +152,7 @@ async fn a_late_confirmation_is_not_taken_for_a_newer_set_point() {
         let peer = Peer::start(medium, one_late(true)).await;
         let bus = bus(&peer.connection);
         assert!(set(&bus, 1, 15, 32, SHORT).await.is_err());
-        let lowered = set(&bus, 1, 15, 6, Duration::from_millis(500)).await.unwrap_err();
+        let lowered = set(&bus, 1, 15, 6, AMPLE).await.unwrap_err();
         assert!(
             matches!(lowered, BusError::WrongEcho { expected: (15, 6), got: (15, 32), .. }),
             "{medium:?}: {lowered:?}"
@@ -169,7 +169,7 @@ async fn a_write_of_several_registers_waits_for_a_read_that_can_be_told() {
         let several = |value| Operation::WriteMultiple { address: 15, values: vec![value, value] };
         assert!(bus.call(1, several(32), SHORT, Priority::SetPoint).await.is_err());
         // The confirmation of a write of several registers does not carry the values.
-        let mut result = bus.call(1, several(6), Duration::from_millis(500), Priority::SetPoint).await;
+        let mut result = bus.call(1, several(6), AMPLE, Priority::SetPoint).await;
         if result.is_err() {
             result = bus.call(1, several(6), AMPLE, Priority::SetPoint).await;
         }

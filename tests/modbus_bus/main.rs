@@ -37,6 +37,8 @@ fn config(connection: &Connection) -> BusConfig {
     BusConfig {
         gap: Duration::from_millis(1),
         patience: AMPLE,
+        shortest_turn: AMPLE,
+        longest_turn: AMPLE,
         backoff_max: Duration::from_millis(200),
         hurry: Duration::from_millis(50),
         ..BusConfig::new(connection.clone())

@@ -223,7 +223,7 @@ async fn a_dead_unit_does_not_slow_the_others() {
             }
         }
         assert!(
-            attempts.len() * 10 <= log.len(),
+            attempts.len() * 4 <= log.len(),
             "{medium:?}: {} of {} requests went to the dead unit",
             attempts.len(),
             log.len()

@@ -18,9 +18,6 @@ use super::{BusConfig, LinkState, SharedStats};
 use crate::config::model::Connection;
 use crate::link::Backoff;
 
-/// Bounds of the time-out of a poll on a serial line, beyond the time on the wire.
-const SERIAL_SHORTEST: Duration = Duration::from_millis(100);
-const SERIAL_LONGEST: Duration = Duration::from_millis(300);
 /// Silence that ends an aborted exchange, at least.
 const QUIET: Duration = Duration::from_millis(20);
 /// A unit that was asked within this time takes part in the round.
@@ -302,8 +299,8 @@ impl Actor {
             return asked;
         }
         let turn = match self.stats.lock().slowest_if_well(unit) {
-            Some(slowest) => (slowest * 2).clamp(SERIAL_SHORTEST, SERIAL_LONGEST),
-            None => SERIAL_LONGEST,
+            Some(slowest) => (slowest * 2).max(self.config.shortest_turn).min(self.config.longest_turn),
+            None => self.config.longest_turn,
         };
         asked.min(self.pace.transfer(operation) + turn)
     }

@@ -72,6 +72,11 @@ pub struct BusConfig {
     pub backoff_first: Duration,
     /// Longest one.
     pub backoff_max: Duration,
+    /// What the answer to a read on a serial line is given beyond its time on the wire: twice the unit's slowest recent
+    /// answer, but this at least …
+    pub shortest_turn: Duration,
+    /// … and this at most, and where the unit's habits are not known.
+    pub longest_turn: Duration,
     /// A set-point may hurry the next attempt, but never more often than this.
     pub hurry: Duration,
     /// How long a request may wait for its turn where the caller does not say.
@@ -97,6 +102,8 @@ impl BusConfig {
             connect_timeout: Duration::from_secs(2),
             backoff_first: Duration::from_millis(50),
             backoff_max: Duration::from_secs(30),
+            shortest_turn: Duration::from_millis(100),
+            longest_turn: Duration::from_millis(300),
             hurry: Duration::from_secs(1),
             patience: Duration::from_secs(3),
             late_answers: Duration::from_secs(10),
@@ -155,8 +162,7 @@ impl Bus {
     /// Asks a unit and waits for the checked answer.
     ///
     /// `limit` is the time from the first byte sent to the last byte of the answer. For reads on a serial line the bus
-    /// shortens it to the time on the wire and, on top, 300 ms, or for a unit that answers twice its slowest recent
-    /// answer between 100 and 300 ms. A request whose turn does not come within the bus's patience is not sent.
+    /// shortens it to the time on the wire and the turn that `BusConfig` grants. A request whose turn does not come within the bus's patience is not sent.
     /// Dropping the future takes a request back that was not sent, and harms nothing when it was.
     pub async fn call(
         &self,
