@@ -30,6 +30,7 @@ pub mod logging;
 pub mod mqtt;
 pub mod quantity;
 pub mod reading;
+pub mod simulate;
 pub mod simulator;
 pub mod status;
 pub mod web;

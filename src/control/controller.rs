@@ -1,10 +1,26 @@
 //! The controller's face: one `step` per frame, command or timer, and nothing that waits.
 
-use super::interface::{Accepted, ChargerStatus, MeterStatus, Refused, Setup, SiteStatus};
 use crate::command::ChargerCommand;
-use crate::event::Event;
-use crate::quantity::Mono;
-use crate::reading::Observation;
+use crate::event::{Event, EventType};
+use crate::quantity::{Milliamp, Mono, Phase, Span};
+use crate::reading::{ChargerObservation, MeterReading, Observation};
+
+use super::allocate::{Allocator, Ask, Chains};
+use super::charger::{Charger, News};
+use super::circuit::{Budget, Circuit};
+use super::interface::{
+    ChargerStatus, InputMeaning, InputSetup, MeterStatus, Reason, Setup, SiteSettings, SiteStatus, Timing,
+};
+use super::link::Change;
+use super::meter::{Meter, Surroundings, Turn};
+use super::obey::Foreign;
+use super::phases::PhaseSet;
+use super::session::{self, DRAWS, largest};
+
+/// The controller comes back at least so often.
+const AT_LEAST: Span = Span::from_secs(1);
+/// A phase must stay under its limit for so long before a new overload is told.
+const CALM: Span = Span::from_secs(10);
 
 /// The whole output of a step; its buffers are used again by the next.
 #[derive(Clone, Debug, Default)]
@@ -23,44 +39,113 @@ pub struct Decision {
     pub wake_at: Mono,
 }
 
+/// An input as last heard.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Input {
+    /// `None` while it is unknown or lost.
+    pub(super) level: Option<bool>,
+    told_lost: bool,
+}
+
+/// The signals of all inputs together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Signals {
+    pub(super) low_tariff: Option<bool>,
+    pub(super) dim: bool,
+    pub(super) block: bool,
+}
+
+/// Buffers of one decision, used again by the next.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    pub(super) budgets: Vec<Budget>,
+    pub(super) asks: Vec<Ask>,
+    pub(super) wants: Vec<super::decide::Want>,
+    pub(super) sequence: Vec<usize>,
+    pub(super) room: Vec<crate::quantity::Phases<Milliamp>>,
+    pub(super) start_room: Vec<crate::quantity::Phases<Milliamp>>,
+    pub(super) target: Vec<Milliamp>,
+    pub(super) allocator: Allocator,
+}
+
 /// The controller with its state.
 #[derive(Debug)]
 pub struct Controller {
-    setup: Setup,
-    decision: Decision,
+    pub(super) timing: Timing,
+    pub(super) min_on: Span,
+    pub(super) min_off: Span,
+    pub(super) grid_phases: PhaseSet,
+    /// Site settings of the file.
+    pub(super) site_file: SiteSettings,
+    /// Site settings in force.
+    pub(super) site: SiteSettings,
+    pub(super) circuits: Vec<Circuit>,
+    pub(super) chains: Chains,
+    pub(super) meters: Vec<Meter>,
+    pub(super) chargers: Vec<Charger>,
+    pub(super) input_setups: Vec<InputSetup>,
+    pub(super) inputs: Vec<Input>,
+    pub(super) signals: Signals,
+    pub(super) reasons: Vec<Reason>,
+    pub(super) scratch: Scratch,
+    pub(super) decision: Decision,
+    fail_safe: bool,
 }
 
 impl Controller {
     /// A controller that knows nothing yet: it raises nothing before it has heard of every meter and charger.
     #[must_use]
     pub fn new(setup: Setup, now: Mono) -> Self {
-        let _ = now;
-        Self { setup, decision: Decision::default() }
+        let chains: Chains = (0..setup.circuits.len()).map(|index| chain(&setup, index)).collect();
+        let behind = |circuit: usize| -> Vec<usize> {
+            let chargers = setup.chargers.iter().enumerate();
+            chargers.filter(|(_, it)| chains[it.circuit].contains(&circuit)).map(|(index, _)| index).collect()
+        };
+        let circuits =
+            setup.circuits.iter().enumerate().map(|(index, it)| Circuit::new(it.clone(), behind(index))).collect();
+        let meters: Vec<Meter> = setup.meters.into_iter().map(|it| Meter::new(it, now)).collect();
+        let count = meters.len();
+        let chargers: Vec<Charger> = setup.chargers.into_iter().map(|it| Charger::new(it, count)).collect();
+        let inputs = setup.inputs.iter().map(|_| Input::default()).collect();
+        Self {
+            timing: setup.timing,
+            min_on: setup.min_on,
+            min_off: setup.min_off,
+            grid_phases: PhaseSet::of_grid(setup.grid_phases),
+            site_file: setup.site,
+            site: setup.site,
+            circuits,
+            chains,
+            meters,
+            reasons: vec![Reason::start_up(); chargers.len()],
+            chargers,
+            input_setups: setup.inputs,
+            inputs,
+            signals: Signals::default(),
+            scratch: Scratch::default(),
+            decision: Decision { wake_at: now, ..Decision::default() },
+            fail_safe: false,
+        }
     }
 
     /// Takes in what was heard since the last step, in order, and decides anew for every charger.
     ///
-    /// `now` must not run backwards. `wall` is the wall clock in unix seconds where it is known to be set.
+    /// `now` must not run backwards. `wall` is the wall clock in unix seconds where it is known to be set; nothing that
+    /// this version decides depends on it.
     pub fn step(&mut self, now: Mono, wall: Option<i64>, observations: &[Observation]) -> &Decision {
-        let _ = (wall, observations, &self.setup);
-        self.decision.wake_at = now;
+        let _ = wall;
+        self.decision.events.clear();
+        for observation in observations {
+            match observation {
+                Observation::Meter(index, reading) => self.hear_meter(*index, reading),
+                Observation::Charger(index, observation) => self.hear_charger(*index, observation),
+                Observation::Input(index, level) => self.hear_input(*index, *level),
+            }
+        }
+        self.pass_time(now);
+        self.decide(now);
+        self.publish(now);
         &self.decision
-    }
-
-    /// A wish: `path` is `site/set/<setting>` or `charger/<id>/set/<setting>`, `value` the text as received.
-    /// Takes effect with the next `step`.
-    ///
-    /// # Errors
-    /// With what is allowed, when path or value are not.
-    pub fn set(&mut self, now: Mono, path: &str, value: &str) -> Result<Accepted, Refused> {
-        let _ = (now, value);
-        Err(Refused(format!("`{path}` is not a setting")))
-    }
-
-    /// The offer to leave behind at each charger when the appliance stops in good order.
-    pub fn orderly_stop(&mut self, now: Mono) -> Vec<crate::quantity::Milliamp> {
-        let _ = now;
-        vec![crate::quantity::Milliamp::ZERO; self.setup.chargers.len()]
     }
 
     /// What was decided last.
@@ -68,4 +153,292 @@ impl Controller {
     pub fn decision(&self) -> &Decision {
         &self.decision
     }
+
+    /// The offer to leave behind at each charger when the appliance stops in good order: min(offer, 6 A) where a car
+    /// charges and the charger's own timer is verified, else min(offer, fail-safe current).
+    pub fn orderly_stop(&mut self, now: Mono) -> Vec<Milliamp> {
+        let _ = now;
+        self.chargers.iter().map(Charger::last_offer).collect()
+    }
+
+    /// End of the lease of an order given now.
+    #[must_use]
+    pub fn lease(&self, now: Mono) -> Mono {
+        now + self.timing.lease
+    }
+
+    fn hear_meter(&mut self, index: usize, reading: &MeterReading) {
+        let guarded = self.circuits.iter().position(|circuit| circuit.setup.meter == Some(index));
+        let around = match guarded {
+            Some(circuit) => Surroundings {
+                phases: self.grid_phases,
+                fuse: self.circuits[circuit].setup.fuse,
+                cars_idle: self.circuits[circuit].chargers.iter().all(|it| !self.chargers[*it].draws_current()),
+            },
+            None => Surroundings { phases: PhaseSet::NONE, fuse: None, cars_idle: true },
+        };
+        let Some(meter) = self.meters.get_mut(index) else { return };
+        let (frame, turn) = meter.take(reading, around);
+        if let Some(frame) = frame {
+            for circuit in self.circuits.iter_mut().filter(|circuit| circuit.setup.meter == Some(index)) {
+                circuit.frame(&frame, &self.chargers, &self.timing, self.grid_phases);
+            }
+            for charger in self.chargers.iter_mut().filter(|it| it.setup.meter == Some(index) && !frame.doubtful) {
+                charger.own_meter(frame.sampled_at, &frame.current);
+            }
+        }
+        if let Some(turn) = turn {
+            self.meter_turned(index, turn);
+        }
+    }
+
+    fn hear_charger(&mut self, index: usize, observation: &ChargerObservation) {
+        let Some(charger) = self.chargers.get_mut(index) else { return };
+        let mut news = [None; 4];
+        let mut count = 0;
+        charger.observe(observation, &self.timing, |it| {
+            if count < news.len() {
+                news[count] = Some(it);
+                count += 1;
+            }
+        });
+        let at = match observation {
+            ChargerObservation::Report(report) => report.received_at,
+            ChargerObservation::Written { at, .. } | ChargerObservation::Failed { at, .. } => *at,
+        };
+        for it in news.into_iter().flatten() {
+            self.charger_news(at, index, it);
+        }
+    }
+
+    fn charger_news(&mut self, at: Mono, index: usize, news: News) {
+        let frames = self.meters.iter().map(Meter::good_count);
+        let charger = &mut self.chargers[index];
+        match news {
+            News::Link(Change::Silent) => {
+                charger.fall_back(at);
+                let detail = format!(
+                    "no valid answer; it counts at {} until its own timer has certainly acted",
+                    charger.counted(&self.timing)
+                );
+                self.tell(EventType::ChargerLost, Subject::Charger(index), detail);
+            }
+            News::Link(change) => {
+                if change != Change::Resumed {
+                    for (seen, count) in charger.appeared_at_frames.iter_mut().zip(frames) {
+                        *seen = count;
+                    }
+                }
+                if change != Change::FirstContact {
+                    let detail = match change {
+                        Change::Resumed => "answers again with the offer that it had".to_owned(),
+                        _ => format!(
+                            "answers again, offering {}; taken up by the start-up rule",
+                            charger.counted(&self.timing)
+                        ),
+                    };
+                    self.tell(EventType::ChargerBack, Subject::Charger(index), detail);
+                }
+            }
+            News::Session(session::Turn::Started) => {
+                self.tell(EventType::SessionStarted, Subject::Charger(index), "a car was plugged in".to_owned());
+            }
+            News::Session(session::Turn::Ended) => {
+                self.tell(EventType::SessionEnded, Subject::Charger(index), "the car was unplugged".to_owned());
+            }
+            News::Foreign { foreign, read_back } => match foreign {
+                Foreign::Rebooted => {
+                    let detail = format!(
+                        "set-point read back as {read_back} although {} was written; written again, its timer verified anew",
+                        charger.order()
+                    );
+                    self.tell(EventType::ChargerRebooted, Subject::Charger(index), detail);
+                }
+                Foreign::SecondMaster => {
+                    let detail = format!(
+                        "somebody else writes its set-point: {read_back} read back, {} written; counted at the higher \
+                         figure, rewritten once a minute",
+                        charger.order()
+                    );
+                    self.tell(EventType::SecondMaster, Subject::Charger(index), detail);
+                }
+                Foreign::Again | Foreign::Wait => {}
+            },
+            News::WatchdogFailed => {
+                let detail = "its fail-safe timer does not hold what was programmed".to_owned();
+                self.tell(EventType::WatchdogFailed, Subject::Charger(index), detail);
+            }
+        }
+    }
+
+    fn hear_input(&mut self, index: usize, level: Option<bool>) {
+        let Some(input) = self.inputs.get_mut(index) else { return };
+        input.level = level;
+        let lost = level.is_none();
+        if std::mem::replace(&mut input.told_lost, lost) != lost {
+            let (event, detail) = if lost {
+                (EventType::InputLost, "cannot be read; taken as the safe side".to_owned())
+            } else {
+                (EventType::InputBack, "can be read again".to_owned())
+            };
+            self.tell(event, Subject::Input(index), detail);
+        }
+    }
+
+    /// Dim and block count as active while their input is unknown, low tariff as inactive.
+    fn signals(&self) -> Signals {
+        let of = |meaning: InputMeaning| {
+            let inputs = self.input_setups.iter().zip(&self.inputs);
+            inputs.filter(move |(setup, _)| setup.meaning == meaning).map(|(_, input)| input.level)
+        };
+        let mut tariff = of(InputMeaning::LowTariff).peekable();
+        Signals {
+            low_tariff: tariff.peek().is_some().then(|| tariff.any(|level| level == Some(true))),
+            dim: self.site.dim || of(InputMeaning::GridDim).any(|level| level != Some(false)),
+            block: of(InputMeaning::Block).any(|level| level != Some(false)),
+        }
+    }
+
+    fn pass_time(&mut self, now: Mono) {
+        for index in 0..self.meters.len() {
+            if let Some(turn) = self.meters[index].tick(now) {
+                self.meter_turned(index, turn);
+            }
+        }
+        let signals = self.signals();
+        if signals.dim != self.signals.dim {
+            let (event, detail) = if signals.dim {
+                (EventType::DimStarted, "an order to dim is in force; this version stops charging for its time")
+            } else {
+                (EventType::DimEnded, "no order to dim is in force")
+            };
+            self.tell(event, Subject::Site, detail.to_owned());
+        }
+        self.signals = signals;
+        for charger in &mut self.chargers {
+            charger.settle(now, &self.timing);
+            if let Some(meter) = charger.setup.meter
+                && self.meters[meter].is_stale()
+            {
+                charger.own_meter_lost(now);
+            }
+        }
+        for circuit in &mut self.circuits {
+            circuit.estimate(&self.chargers, &self.timing);
+        }
+        self.watch_overload(now);
+        for index in 0..self.chargers.len() {
+            let circuits = &self.chains[self.chargers[index].setup.circuit];
+            let phases = self.chargers[index].phases();
+            let overload =
+                circuits.iter().any(|circuit| phases.iter().any(|phase| self.circuits[*circuit].overload[phase]));
+            if self.chargers[index].watch(now, overload, &self.timing) {
+                let charger = &self.chargers[index];
+                let drawn = largest(&charger.current());
+                let detail = format!("the car draws {drawn} at an offer of {}", charger.order());
+                self.tell(EventType::NotObeying, Subject::Charger(index), detail);
+            }
+            let charger = &mut self.chargers[index];
+            let drawn = largest(&charger.current());
+            if charger.is_measured() && drawn >= DRAWS {
+                let (order, step, effective) = (charger.order(), charger.step(), charger.effective_at());
+                charger.taper.watch(now, drawn, order, step, effective);
+            }
+        }
+    }
+
+    fn watch_overload(&mut self, now: Mono) {
+        for index in 0..self.circuits.len() {
+            let circuit = &mut self.circuits[index];
+            let Some(measured) = circuit.house.measured() else { continue };
+            let ceiling = circuit.ceiling(self.site.max_import);
+            let mut worst = None;
+            for phase in Phase::ALL {
+                circuit.overload[phase] = measured[phase] > ceiling;
+                if circuit.overload[phase] && worst.is_none_or(|(_, current)| measured[phase] > current) {
+                    worst = Some((phase, measured[phase]));
+                }
+            }
+            let Some((phase, current)) = worst else {
+                let since = *circuit.calm_since.get_or_insert(now);
+                circuit.overload_told &= now.since(since) < CALM;
+                continue;
+            };
+            circuit.calm_since = None;
+            if !std::mem::replace(&mut circuit.overload_told, true) {
+                let detail = format!("{current} on {phase}, the limit is {ceiling}");
+                self.tell(EventType::FuseOverload, Subject::Circuit(index), detail);
+            }
+        }
+    }
+
+    fn meter_turned(&mut self, index: usize, turn: Turn) {
+        let (event, detail) = match turn {
+            Turn::Late => (EventType::MeterLate, "no good frame for the late time: nothing is raised"),
+            Turn::Lost => {
+                (EventType::MeterLost, "no good frame for the lost time: chargers behind it fall to its figure")
+            }
+            Turn::Back => (EventType::MeterBack, "good frames again"),
+        };
+        if turn == Turn::Lost {
+            for circuit in self.circuits.iter_mut().filter(|circuit| circuit.setup.meter == Some(index)) {
+                circuit.forget();
+            }
+        }
+        self.tell(event, Subject::Meter(index), detail.to_owned());
+    }
+
+    pub(super) fn tell(&mut self, event_type: EventType, subject: Subject, detail: String) {
+        let subject = match subject {
+            Subject::Site => "site",
+            Subject::Meter(index) => self.meters[index].id(),
+            Subject::Charger(index) => self.chargers[index].id(),
+            Subject::Circuit(0) => "site",
+            Subject::Circuit(index) => &self.circuits[index].setup.id,
+            Subject::Input(index) => &self.input_setups[index].id,
+        };
+        self.decision.events.push(Event { event_type, subject: subject.to_owned(), detail });
+    }
+
+    /// Tells when the first rule of the fail-safe table comes into force, and when the last ends.
+    pub(super) fn tell_fail_safe(&mut self, active: bool) {
+        if std::mem::replace(&mut self.fail_safe, active) != active {
+            let (event, detail) = if active {
+                (EventType::FailSafeEntered, "a rule of the fail-safe table is in force")
+            } else {
+                (EventType::FailSafeLeft, "no rule of the fail-safe table is in force any more")
+            };
+            self.tell(event, Subject::Site, detail.to_owned());
+        }
+    }
+
+    pub(super) fn next_wake(&self, now: Mono) -> Mono {
+        let mut wake = now + AT_LEAST;
+        let meters = self.meters.iter().filter_map(Meter::next_turn);
+        let chargers = self.chargers.iter().filter_map(|it| it.next_turn(&self.timing));
+        for turn in meters.chain(chargers).filter(|turn| *turn > now) {
+            wake = wake.min(turn);
+        }
+        wake
+    }
+}
+
+/// Whom an event is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Subject {
+    Site,
+    Meter(usize),
+    Charger(usize),
+    Circuit(usize),
+    Input(usize),
+}
+
+fn chain(setup: &Setup, from: usize) -> Vec<usize> {
+    let mut chain = vec![from];
+    let mut at = from;
+    while let Some(parent) = setup.circuits[at].parent.filter(|parent| !chain.contains(parent)) {
+        chain.push(parent);
+        at = parent;
+    }
+    chain
 }

@@ -109,6 +109,18 @@ words! {
     }
 }
 
+impl LimitReason {
+    /// The fuse on one phase.
+    #[must_use]
+    pub const fn of_phase(phase: Phase) -> Self {
+        match phase {
+            Phase::L1 => Self::LimitL1,
+            Phase::L2 => Self::LimitL2,
+            Phase::L3 => Self::LimitL3,
+        }
+    }
+}
+
 words! {
     /// What a charger is doing.
     ChargerStatusWord {
@@ -391,6 +403,38 @@ pub struct Reason {
     pub figure: Option<Milliamp>,
     /// A time that belongs to the sentence (until when), measured from now.
     pub wait: Option<Span>,
+    /// What the word alone does not say.
+    pub detail: Detail,
+}
+
+impl Reason {
+    /// Before anything was heard.
+    #[must_use]
+    pub const fn start_up() -> Self {
+        Self { word: LimitReason::StartUp, offer: Milliamp::ZERO, figure: None, wait: None, detail: Detail::NotHeard }
+    }
+}
+
+/// What a reason's word alone does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// Nothing more.
+    #[default]
+    None,
+    /// `charging_enabled` is off.
+    ChargingDisabled,
+    /// The mode belongs to a later version.
+    ModeUnavailable(Mode),
+    /// No car is plugged in.
+    NoCar,
+    /// The car has its offer and does not draw yet.
+    NotDrawing,
+    /// The car takes less than it could have.
+    TakesLess,
+    /// The charger was never heard.
+    NotHeard,
+    /// Shared with others on this phase.
+    Phase(Phase),
 }
 
 /// One charger as the controller sees it.

@@ -1,8 +1,27 @@
 //! The decision: a pure function of time, readings, settings and its own state. No clock, no I/O, no async.
+//!
+//! A step runs through these files: `meter` and `charger` (with `link`, `obey`, `session`, `taper`, `draw`) take in
+//! what was heard, `house` and `circuit` turn it into room per fuse and phase, `decide` divides the room (`allocate`)
+//! and holds back raises (`raise`), `publish` says what was decided and `reason` why.
 
+mod allocate;
+mod charger;
+mod circuit;
 mod controller;
+mod decide;
+mod draw;
+mod house;
 pub mod interface;
+mod link;
+mod meter;
+mod obey;
+mod phases;
+mod publish;
+mod raise;
 mod reason;
+mod session;
+mod settings;
+mod taper;
 
 pub use controller::{Controller, Decision};
 pub use interface::*;

@@ -2,9 +2,88 @@
 
 use std::fmt;
 
-use super::interface::Reason;
+use super::interface::{Detail, LimitReason, Reason};
 
 /// Writes the sentence for `reason`.
 pub(super) fn sentence(reason: &Reason, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "{}: {}", reason.offer, reason.word)
+    write!(f, "{}: ", reason.offer)?;
+    match reason.detail {
+        Detail::ChargingDisabled => return f.write_str("charging is switched off for the whole site"),
+        Detail::ModeUnavailable(mode) => return write!(f, "mode {mode} is not available in this version"),
+        Detail::NoCar => return f.write_str("no car is plugged in"),
+        Detail::NotDrawing => return f.write_str("the car has not begun to draw; it gets more when it does"),
+        Detail::TakesLess => return f.write_str("the car takes less than it could have"),
+        Detail::NotHeard => return f.write_str("the charger has not been heard yet"),
+        Detail::Phase(phase) if reason.word == LimitReason::Turn => {
+            return write!(f, "other cars have their turn, {phase} has no room for one more");
+        }
+        Detail::Phase(phase) => return write!(f, "{phase} is shared with other cars"),
+        Detail::None => {}
+    }
+    let text = match reason.word {
+        LimitReason::None => "nothing holds it down",
+        LimitReason::LimitL1 => "L1 has no more room",
+        LimitReason::LimitL2 => "L2 has no more room",
+        LimitReason::LimitL3 => "L3 has no more room",
+        LimitReason::Circuit => "the fuse of its circuit has no more room",
+        LimitReason::MaxImportKw => "the import limit in kW is reached",
+        LimitReason::Peak15min => {
+            "a limit for the quarter of an hour is set, which this version only keeps by not charging"
+        }
+        LimitReason::MaxChargingKw => "the limit for all charging together is reached",
+        LimitReason::Dim => "the grid operator dims, which this version only obeys by not charging",
+        LimitReason::MeterLate => "no good news from the meter, so nothing is raised",
+        LimitReason::MeterLost => "the meter is lost",
+        LimitReason::Static => "the fixed share of all chargers is used up",
+        LimitReason::ChargerLimit => "the charger's own setting",
+        LimitReason::Cable => "the cable does not carry more",
+        LimitReason::Temperature => "the charger is too warm for more",
+        LimitReason::Car => "the car does not take more",
+        LimitReason::Surplus => "not enough sun",
+        LimitReason::Sharing => "shared with other cars",
+        LimitReason::Turn => "other cars have their turn",
+        LimitReason::Tariff => "waits for the low tariff",
+        LimitReason::Off => "switched off",
+        LimitReason::Block => "an input blocks charging",
+        LimitReason::StartUp => "starting: waits for three good frames of the meter",
+        LimitReason::PhaseSwitch => "phases are being switched",
+        LimitReason::NotObeying => "the car drew more than it was offered",
+        LimitReason::Offline => "the charger does not answer",
+        LimitReason::SessionLimit => "the session has had its energy",
+        LimitReason::Fixed => "the fixed current that was chosen",
+        LimitReason::MaxCurrent => "the highest current that was chosen",
+        LimitReason::Fault => "the charger reports a fault",
+        LimitReason::Authorization => "waits for authorisation",
+        LimitReason::SecondMaster => "somebody else writes its set-point, so it is not raised",
+        LimitReason::ConfigInvalid => "the configuration is wrong",
+    };
+    f.write_str(text)?;
+    match (reason.word, reason.figure) {
+        (LimitReason::Offline, Some(counted)) => write!(f, "; it counts as {counted}"),
+        (LimitReason::ChargerLimit, Some(limit)) => write!(f, ": {limit}"),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::interface::Mode;
+    use crate::quantity::Milliamp;
+
+    fn say(word: LimitReason, amps: i32, detail: Detail) -> String {
+        Reason { word, offer: Milliamp::from_amps(amps), figure: None, wait: None, detail }.to_string()
+    }
+
+    #[test]
+    fn every_word_has_a_sentence_that_begins_with_the_current() {
+        assert_eq!(say(LimitReason::LimitL2, 10, Detail::None), "10 A: L2 has no more room");
+        assert_eq!(
+            say(LimitReason::Surplus, 0, Detail::ModeUnavailable(Mode::Solar)),
+            "0 A: mode solar is not available in this version"
+        );
+        for word in LimitReason::ALL {
+            assert!(say(*word, 6, Detail::None).starts_with("6 A: "));
+        }
+    }
 }

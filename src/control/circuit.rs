@@ -1,0 +1,212 @@
+//! One fuse: what it allows, what is behind it besides cars, and what it leaves for them.
+
+use crate::quantity::{Milliamp, Mono, Phase, Phases, Span};
+
+use super::charger::Charger;
+use super::draw::Range;
+use super::house::House;
+use super::interface::{CircuitSetup, LimitReason, Timing};
+use super::meter::{Frame, Meter, NOMINAL};
+use super::phases::PhaseSet;
+use super::raise::Patience;
+
+/// Stands for "no limit known" where no charger can be.
+const UNLIMITED: Milliamp = Milliamp(1_000_000);
+
+/// What a circuit leaves for all chargers behind it together, per phase.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Budget {
+    /// Sum of offers allowed now: more is cut at once.
+    pub(super) cut: Phases<Milliamp>,
+    /// Sum of offers up to which a running car may be raised.
+    pub(super) raise: Phases<Milliamp>,
+    /// Sum of offers up to which a waiting car may be started.
+    pub(super) start: Phases<Milliamp>,
+    /// Why nothing may be raised, if nothing may.
+    pub(super) blocked: Option<LimitReason>,
+    /// The word for a charger that this circuit holds down, where it is not the phase's.
+    pub(super) word: Option<LimitReason>,
+    /// The owner's figure for a lost meter is in force, given out in steps of 6 A.
+    pub(super) lost: bool,
+}
+
+/// One circuit.
+#[derive(Clone, Debug)]
+pub(super) struct Circuit {
+    pub(super) setup: CircuitSetup,
+    /// Chargers behind it, those of deeper circuits included.
+    pub(super) chargers: Vec<usize>,
+    pub(super) house: House,
+    pub(super) patience: Phases<Patience>,
+    /// The last believed frame is above the limit, per phase.
+    pub(super) overload: Phases<bool>,
+    /// It has been above the limit since the last event about it.
+    pub(super) overload_told: bool,
+    pub(super) calm_since: Option<Mono>,
+    has_house: bool,
+}
+
+impl Circuit {
+    pub(super) fn new(setup: CircuitSetup, chargers: Vec<usize>) -> Self {
+        Self {
+            setup,
+            chargers,
+            house: House::default(),
+            patience: Phases::default(),
+            overload: Phases::default(),
+            overload_told: false,
+            calm_since: None,
+            has_house: false,
+        }
+    }
+
+    /// min(fuse, ceilings of the owner), without the margin.
+    pub(super) fn ceiling(&self, max_import: Option<Milliamp>) -> Milliamp {
+        let root = self.setup.parent.is_none();
+        let mut ceiling = self.setup.fuse.unwrap_or(UNLIMITED);
+        for owner in [self.setup.max_import, max_import.filter(|_| root)].into_iter().flatten() {
+            ceiling = ceiling.min(owner);
+        }
+        ceiling
+    }
+
+    /// min(fuse, ceilings of the owner) - margin.
+    pub(super) fn limit(&self, max_import: Option<Milliamp>) -> Milliamp {
+        self.ceiling(max_import) - self.setup.margin
+    }
+
+    /// What the chargers behind it drew at `sampled_at`.
+    fn drawn_at(&self, sampled_at: Mono, chargers: &[Charger], timing: &Timing) -> Range {
+        let mut sum = Range::default();
+        let mut assumed = Phases::<Milliamp>::default();
+        for index in &self.chargers {
+            let charger = &chargers[*index];
+            let range = charger.drawn_at(sampled_at, timing);
+            for phase in Phase::ALL {
+                sum.least[phase] += range.least[phase];
+                sum.most[phase] += range.most[phase];
+                if !charger.is_measured() {
+                    assumed[phase] += range.most[phase];
+                }
+            }
+        }
+        // A car that only may be drawing must not make the house look like a generator.
+        if let Some(measured) = self.house.measured() {
+            for phase in Phase::ALL {
+                let known = sum.most[phase] - assumed[phase];
+                let most = (measured[phase] - known).max(Milliamp::ZERO);
+                sum.most[phase] = known + assumed[phase].min(most);
+                sum.least[phase] = sum.least[phase].min(sum.most[phase]);
+            }
+        }
+        sum
+    }
+
+    /// Takes in a frame of its meter.
+    pub(super) fn frame(&mut self, frame: &Frame, chargers: &[Charger], timing: &Timing, phases: PhaseSet) {
+        let current = match per_phase(frame, phases) {
+            Some(current) => current,
+            None if frame.doubtful => {
+                let cars = self.drawn_at(frame.sampled_at, chargers, timing);
+                self.house.doubt(frame.current, cars);
+                return;
+            }
+            None => match self.by_total(frame, chargers, timing) {
+                Some(current) => current,
+                None => return,
+            },
+        };
+        if frame.doubtful {
+            let cars = self.drawn_at(frame.sampled_at, chargers, timing);
+            self.house.doubt(current.map(Some), cars);
+        } else {
+            self.house.frame(frame.sampled_at, current);
+            self.has_house = true;
+            self.estimate(chargers, timing);
+        }
+    }
+
+    /// A meter with total power only: the house's import is assumed on each phase, the cars' share put back on top so
+    /// that the same estimate serves.
+    fn by_total(&self, frame: &Frame, chargers: &[Charger], timing: &Timing) -> Option<Phases<Milliamp>> {
+        let total = frame.total?.current_at(NOMINAL);
+        let mut cars = Milliamp::ZERO;
+        for index in &self.chargers {
+            let charger = &chargers[*index];
+            let range = charger.drawn_at(frame.sampled_at, timing);
+            let phases: Milliamp = range.least.iter().map(|(_, current)| *current).sum();
+            cars += if charger.is_measured() {
+                phases
+            } else {
+                range.least.iter().map(|(_, current)| *current).max().unwrap_or(Milliamp::ZERO)
+            };
+        }
+        let house = (total - cars).max(Milliamp::ZERO);
+        let drawn = self.drawn_at(frame.sampled_at, chargers, timing);
+        Some(drawn.least.map(|car| car + house))
+    }
+
+    /// Takes the estimate anew: polls since the last frame may say better what the cars drew.
+    pub(super) fn estimate(&mut self, chargers: &[Charger], timing: &Timing) {
+        if let Some(sampled_at) = self.house.sampled_at() {
+            let cars = self.drawn_at(sampled_at, chargers, timing);
+            self.house.estimate(cars);
+        }
+    }
+
+    /// Nothing that was known before counts any more.
+    pub(super) fn forget(&mut self) {
+        self.house.forget();
+        self.has_house = false;
+        self.overload = Phases::default();
+    }
+
+    pub(super) fn budget(&self, meter: Option<&Meter>, max_import: Option<Milliamp>, now: Mono) -> Budget {
+        let limit = self.limit(max_import);
+        let flat = |figure: Milliamp, blocked, word, lost| {
+            let all = Phases::all(figure);
+            Budget { cut: all, raise: all, start: all, blocked, word, lost }
+        };
+        let Some(meter) = meter else {
+            let root = self.setup.parent.is_none();
+            let figure = match self.setup.static_current {
+                Some(figure) if root => figure.min(limit),
+                _ => limit - self.setup.reserve,
+            };
+            return flat(figure, None, root.then_some(LimitReason::Static), false);
+        };
+        if meter.is_lost() {
+            let figure = self.setup.meter_lost_current.min(limit);
+            return flat(figure, None, Some(LimitReason::MeterLost), true);
+        }
+        let Some(load) = self.house.load() else {
+            return flat(limit, Some(LimitReason::StartUp), Some(LimitReason::StartUp), false);
+        };
+        let blocked = if !meter.is_proven() {
+            Some(LimitReason::StartUp)
+        } else if meter.is_stale() {
+            Some(LimitReason::MeterLate)
+        } else {
+            None
+        };
+        let cut = load.map(|load| limit - load);
+        let mut raise = cut;
+        let mut start = cut;
+        for phase in Phase::ALL {
+            let peak = |span: Span| self.house.peak(phase, span).map(|peak| limit - peak);
+            let patience = &self.patience[phase];
+            raise[phase] = peak(patience.raise(now)).map_or(Milliamp(i32::MIN), |room| room.min(cut[phase]));
+            start[phase] = peak(patience.start(now)).map_or(Milliamp(i32::MIN), |room| room.min(cut[phase]));
+        }
+        Budget { cut, raise, start, blocked, word: None, lost: false }
+    }
+}
+
+/// The currents where the connection's phases are all there; phases that it does not have carry nothing.
+fn per_phase(frame: &Frame, phases: PhaseSet) -> Option<Phases<Milliamp>> {
+    let mut current = Phases::default();
+    for phase in phases.iter() {
+        current[phase] = frame.current[phase]?;
+    }
+    Some(current)
+}

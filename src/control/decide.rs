@@ -1,0 +1,490 @@
+//! One decision for all chargers: ceilings, shares, cuts, then the raises that are already safe.
+
+use crate::quantity::{Milliamp, Mono, Phase, Phases, Span};
+use crate::reading::{OwnLimit, PilotState};
+
+use super::allocate::{self, Ask};
+use super::charger::{Charger, LEAST};
+use super::controller::Controller;
+use super::interface::{Detail, LimitReason, Mode, Reason, Sharing};
+use super::session::{DRAWS, largest};
+
+/// A running car is raised by at most so much at a time; at least one step.
+const RAISE_STEP: Milliamp = Milliamp::from_amps(4);
+/// And not more often than this.
+const RAISE_EVERY: Span = Span(900);
+/// Given out at a time while a meter is lost.
+const LOST_STEP: Milliamp = LEAST;
+/// A car that draws nothing for so long after its offer goes behind the others.
+const IDLE_AFTER: Span = Span::from_secs(90);
+/// Good frames of every meter above it before a charger that appeared may be raised.
+const FRAMES: u32 = 3;
+/// Turns last this many times `min_on`, once more for each interruption that the car has had.
+const TURN: i64 = 3;
+
+/// The most that one charger may get, and why.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Want {
+    pub(super) cap: Milliamp,
+    pub(super) word: LimitReason,
+    pub(super) detail: Detail,
+    pub(super) figure: Option<Milliamp>,
+    /// It may not charge now: what its timer falls to is 0.
+    pub(super) forbidden: bool,
+    /// Place in the order of admission, lower first.
+    rank: (u8, u8, i64),
+}
+
+impl Want {
+    fn lower(&mut self, cap: Milliamp, word: LimitReason) {
+        self.lower_with(cap, word, Detail::None, None);
+    }
+
+    fn lower_with(&mut self, cap: Milliamp, word: LimitReason, detail: Detail, figure: Option<Milliamp>) {
+        if cap < self.cap {
+            (self.cap, self.word, self.detail, self.figure) = (cap, word, detail, figure);
+        }
+    }
+
+    fn forbid(&mut self, word: LimitReason) {
+        self.forbidden = true;
+        self.lower(Milliamp::ZERO, word);
+    }
+}
+
+impl Controller {
+    pub(super) fn decide(&mut self, now: Mono) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.budgets.clear();
+        for circuit in &self.circuits {
+            let meter = circuit.setup.meter.map(|index| &self.meters[index]);
+            scratch.budgets.push(circuit.budget(meter, self.site.max_import, now));
+        }
+        scratch.wants.clear();
+        scratch.asks.clear();
+        for index in 0..self.chargers.len() {
+            let want = self.want(now, index);
+            let charger = &self.chargers[index];
+            scratch.wants.push(want);
+            scratch.asks.push(Ask {
+                cap: want.cap,
+                least: charger.least(),
+                step: charger.step(),
+                phases: charger.phases(),
+                circuit: charger.setup.circuit,
+                tier: want.rank.0,
+                keeps: false,
+            });
+        }
+        scratch.sequence.clear();
+        scratch.sequence.extend(0..self.chargers.len());
+        scratch.sequence.sort_unstable_by_key(|index| (scratch.wants[*index].rank, *index));
+
+        self.start_up_rule(now, &mut scratch);
+        self.learn_cuts(now, &mut scratch);
+        self.target(now, &mut scratch);
+        self.apply_cuts(now, &mut scratch);
+        self.apply_raises(now, &mut scratch);
+        for (charger, want) in self.chargers.iter_mut().zip(&scratch.wants) {
+            charger.set_fail_safe(if want.forbidden { Milliamp::ZERO } else { charger.setup.fail_safe });
+        }
+        self.scratch = scratch;
+    }
+
+    /// The ceiling of one charger from everything that is not shared with others.
+    fn want(&self, now: Mono, index: usize) -> Want {
+        let charger = &self.chargers[index];
+        let settings = &charger.settings;
+        let mut want = Want {
+            cap: charger.setup.max_current,
+            word: LimitReason::None,
+            detail: Detail::None,
+            figure: None,
+            forbidden: false,
+            rank: self.rank(now, charger),
+        };
+        want.lower(settings.max_current, LimitReason::MaxCurrent);
+        if !self.site.charging_enabled {
+            want.forbidden = true;
+            want.lower_with(Milliamp::ZERO, LimitReason::Off, Detail::ChargingDisabled, None);
+        }
+        if self.signals.block {
+            want.forbid(LimitReason::Block);
+        }
+        if self.signals.dim {
+            want.forbid(LimitReason::Dim);
+        }
+        if self.site.peak_15min.is_some() {
+            want.forbid(LimitReason::Peak15min);
+        }
+        match settings.mode {
+            Mode::Off => want.forbid(LimitReason::Off),
+            Mode::Fast => {}
+            Mode::Fixed => want.lower(settings.fixed_current, LimitReason::Fixed),
+            mode @ (Mode::Eco | Mode::EcoPlus | Mode::Solar) => {
+                want.forbidden = true;
+                want.lower_with(Milliamp::ZERO, LimitReason::Surplus, Detail::ModeUnavailable(mode), None);
+            }
+        }
+        if settings.low_tariff_only && self.signals.low_tariff != Some(true) {
+            want.forbid(LimitReason::Tariff);
+        }
+        if let Some(cap) = charger.obedience.cap() {
+            want.lower(cap, LimitReason::NotObeying);
+        }
+        let Some(report) = charger.report else { return want };
+        if matches!(report.state, PilotState::E | PilotState::F) || !report.fault.is_empty() {
+            want.lower(Milliamp::ZERO, LimitReason::Fault);
+        }
+        if report.needs_authorization {
+            want.lower(Milliamp::ZERO, LimitReason::Authorization);
+        }
+        if report.state == PilotState::A {
+            want.lower_with(Milliamp::ZERO, LimitReason::None, Detail::NoCar, None);
+        }
+        if let Some(limit) = charger.box_limit() {
+            let word = match report.own_limit_cause {
+                Some(OwnLimit::Cable) => LimitReason::Cable,
+                Some(OwnLimit::Temperature) => LimitReason::Temperature,
+                Some(OwnLimit::Car) => LimitReason::Car,
+                Some(OwnLimit::Setting) | None => LimitReason::ChargerLimit,
+            };
+            want.lower_with(limit, word, Detail::None, Some(limit));
+        }
+        if !starts_drawing(charger) {
+            want.lower_with(charger.least(), LimitReason::Car, Detail::NotDrawing, None);
+        } else if let Some(cap) = charger.taper.cap(charger.step()) {
+            want.lower_with(cap.max(charger.least()), LimitReason::Car, Detail::TakesLess, None);
+        }
+        want
+    }
+
+    /// Who is served first: by sharing rule, then who is in its turn, then who waits longest.
+    fn rank(&self, now: Mono, charger: &Charger) -> (u8, u8, i64) {
+        let state = charger.state().unwrap_or_default();
+        let tier = match self.site.sharing {
+            Sharing::Equal => 0,
+            Sharing::Priority => charger.settings.priority,
+            Sharing::State => u8::from(state != PilotState::C),
+        };
+        if state == PilotState::D {
+            return (tier, 5, 0);
+        }
+        let on_for = charger.on_since.map(|since| now.since(since));
+        match on_for {
+            Some(on) if !starts_drawing(charger) && on >= IDLE_AFTER => (tier, 4, on.0),
+            Some(on) => {
+                let turns = TURN + i64::from(charger.session.interruptions);
+                if on < self.min_on.times(turns) { (tier, 0, 0) } else { (tier, 2, on.0) }
+            }
+            None => {
+                let stopped = charger.off_since.or(charger.session.start).unwrap_or(Mono(0));
+                let waits = now.since(stopped);
+                let served = charger.session.has_drawn;
+                if served && waits < self.min_off { (tier, 3, -waits.0) } else { (tier, 1, -waits.0) }
+            }
+        }
+    }
+
+    /// Nothing may be raised for this charger now, and why.
+    fn raise_blocked(&self, index: usize, budgets: &[super::circuit::Budget]) -> Option<LimitReason> {
+        let charger = &self.chargers[index];
+        if !charger.link.is_up() {
+            return Some(LimitReason::Offline);
+        }
+        if charger.read_back.second_master() {
+            return Some(LimitReason::SecondMaster);
+        }
+        for circuit in &self.chains[charger.setup.circuit] {
+            if let Some(word) = budgets[*circuit].blocked {
+                return Some(word);
+            }
+            let waits = self.circuits[*circuit].setup.meter.is_some_and(|meter| {
+                !self.meters[meter].is_lost()
+                    && self.meters[meter].good_count() < charger.appeared_at_frames[meter].saturating_add(FRAMES)
+            });
+            if waits {
+                return Some(LimitReason::StartUp);
+            }
+        }
+        None
+    }
+
+    /// A charger that appeared keeps min(offer, 6 A) where a car charges, the rest gets 0; the cut that follows keeps
+    /// those that fit, by priority.
+    fn start_up_rule(&mut self, now: Mono, scratch: &mut super::controller::Scratch) {
+        let mut any = false;
+        for index in 0..self.chargers.len() {
+            let charger = &mut self.chargers[index];
+            if !std::mem::take(&mut charger.appeared) {
+                continue;
+            }
+            any = true;
+            let keeps = charger.state() == Some(PilotState::C) && charger.counted(&self.timing) >= charger.least();
+            let offer =
+                if keeps && scratch.wants[index].cap >= charger.least() { charger.least() } else { Milliamp::ZERO };
+            charger.set_order(now, offer);
+            charger.raised_at = None;
+        }
+        if any {
+            scratch.sequence.sort_unstable_by_key(|index| (self.chargers[*index].settings.priority, *index));
+        }
+    }
+
+    /// What each charger is to get in the end: the shares of what the circuits leave now.
+    fn target(&mut self, now: Mono, scratch: &mut super::controller::Scratch) {
+        let _ = now;
+        scratch.room.clear();
+        scratch.room.extend(scratch.budgets.iter().map(|budget| budget.cut));
+        scratch.start_room.clear();
+        scratch.start_room.extend(scratch.budgets.iter().map(|budget| budget.start));
+        self.reserve(now, &mut scratch.room, &scratch.asks);
+        self.reserve(now, &mut scratch.start_room, &scratch.asks);
+        for (index, ask) in scratch.asks.iter().enumerate() {
+            // Whoever runs keeps its least before anybody new is started.
+            if self.chargers[index].link.is_up() && self.chargers[index].order() >= ask.least {
+                allocate::take(ask, ask.least, &self.chains, &mut scratch.start_room);
+            }
+        }
+        let someone_yields = scratch.wants.iter().any(|want| want.rank.1 == 2);
+        for index in 0..self.chargers.len() {
+            let charger = &self.chargers[index];
+            let ask = &mut scratch.asks[index];
+            ask.keeps = charger.order() >= ask.least;
+            if charger.fixed(&self.timing).is_some() {
+                ask.cap = Milliamp::ZERO;
+            } else if self.raise_blocked(index, &scratch.budgets).is_some() {
+                ask.cap = ask.cap.min(charger.order());
+            } else if charger.order() < ask.least && !someone_yields {
+                let room = allocate::room_for(ask, &self.chains, &scratch.start_room);
+                if room < ask.least {
+                    ask.cap = Milliamp::ZERO;
+                }
+            }
+        }
+        self.lost_meters(scratch);
+        scratch.target.clear();
+        scratch.target.resize(self.chargers.len(), Milliamp::ZERO);
+        scratch.allocator.fill(&scratch.asks, &scratch.sequence, &self.chains, &mut scratch.room, &mut scratch.target);
+    }
+
+    /// Takes out of the room what cannot be changed now: silent chargers, and draw above the offer that should be gone.
+    fn reserve(&self, now: Mono, room: &mut [Phases<Milliamp>], asks: &[Ask]) {
+        for (charger, ask) in self.chargers.iter().zip(asks) {
+            if let Some(figure) = charger.fixed(&self.timing) {
+                allocate::take(ask, figure, &self.chains, room);
+                continue;
+            }
+            let hard = self.chains[ask.circuit].iter().any(|circuit| self.is_hard(*circuit));
+            let overdue = charger.overdue(now, hard, &self.timing);
+            for circuit in &self.chains[ask.circuit] {
+                for phase in ask.phases.iter() {
+                    room[*circuit][phase] -= overdue[phase];
+                }
+            }
+        }
+    }
+
+    /// Above 1.45 times its limit.
+    fn is_hard(&self, circuit: usize) -> bool {
+        let ceiling = self.circuits[circuit].ceiling(self.site.max_import);
+        let measured = self.circuits[circuit].house.measured();
+        measured.is_some_and(|current| {
+            current.iter().any(|(_, value)| i64::from(value.0) * 100 > i64::from(ceiling.0) * 145)
+        })
+    }
+
+    /// Behind a lost meter the owner's figure is given out in steps of 6 A, by priority.
+    fn lost_meters(&self, scratch: &mut super::controller::Scratch) {
+        for circuit in 0..self.circuits.len() {
+            if !scratch.budgets[circuit].lost {
+                continue;
+            }
+            let mut left = scratch.room[circuit];
+            let mut granted = true;
+            let mut rounds = 0;
+            while granted {
+                granted = false;
+                rounds += 1;
+                let mut after = 0;
+                while let Some(index) = self.next_by_priority(circuit, after) {
+                    after = index.1 + 1;
+                    let index = index.0;
+                    let ask = &scratch.asks[index];
+                    let wanted = LOST_STEP.0.saturating_mul(rounds);
+                    let fits = ask.phases.iter().all(|phase| left[phase] >= LOST_STEP);
+                    if ask.cap.0 >= wanted && fits {
+                        for phase in ask.phases.iter() {
+                            left[phase] -= LOST_STEP;
+                        }
+                        granted = true;
+                    } else {
+                        let given = Milliamp(wanted - LOST_STEP.0);
+                        let want = &mut scratch.wants[index];
+                        if ask.cap > given {
+                            want.lower_with(given, LimitReason::MeterLost, Detail::None, None);
+                            scratch.asks[index].cap = given;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The `nth` charger behind `circuit` in order of priority, as (index, n).
+    fn next_by_priority(&self, circuit: usize, nth: usize) -> Option<(usize, usize)> {
+        let behind = &self.circuits[circuit].chargers;
+        let place = |index: usize| (self.chargers[index].settings.priority, index);
+        behind
+            .iter()
+            .copied()
+            .find(|index| behind.iter().filter(|other| place(**other) < place(*index)).count() == nth)
+            .map(|index| (index, nth))
+    }
+
+    /// Reductions: at once and in full.
+    fn apply_cuts(&mut self, now: Mono, scratch: &mut super::controller::Scratch) {
+        for index in 0..self.chargers.len() {
+            let charger = &mut self.chargers[index];
+            let target = scratch.target[index];
+            if charger.fixed(&self.timing).is_some() {
+                let room = allocate::room_for(&scratch.asks[index], &self.chains, &scratch.room);
+                let cap = scratch.wants[index].cap;
+                let mut offer = charger.order().min(cap);
+                if room < Milliamp::ZERO {
+                    offer += room;
+                }
+                let offer = offer.floor_to(charger.step());
+                let offer = if offer < charger.least() { Milliamp::ZERO } else { offer };
+                charger.set_order(now, offer);
+            } else if target < charger.order() {
+                charger.set_order(now, target);
+            }
+        }
+    }
+
+    /// Phases on which the offers have become too much learn that their load comes back.
+    fn learn_cuts(&mut self, now: Mono, scratch: &mut super::controller::Scratch) {
+        scratch.room.clear();
+        scratch.room.extend(scratch.budgets.iter().map(|budget| budget.cut));
+        self.reserve(now, &mut scratch.room, &scratch.asks);
+        for (charger, ask) in self.chargers.iter().zip(&scratch.asks) {
+            if charger.fixed(&self.timing).is_none() {
+                allocate::take(ask, charger.order(), &self.chains, &mut scratch.room);
+            }
+        }
+        for (circuit, room) in self.circuits.iter_mut().zip(&scratch.room) {
+            for (phase, left) in room.iter() {
+                if *left < Milliamp::ZERO {
+                    circuit.patience[phase].cut(now);
+                }
+            }
+        }
+    }
+
+    /// Raises: as far as the sum of everything that may still be offered leaves room in all recent frames.
+    fn apply_raises(&mut self, now: Mono, scratch: &mut super::controller::Scratch) {
+        scratch.room.clear();
+        scratch.room.extend(scratch.budgets.iter().map(|budget| budget.raise));
+        scratch.start_room.clear();
+        scratch.start_room.extend(scratch.budgets.iter().map(|budget| budget.start));
+        for room in [&mut scratch.room, &mut scratch.start_room] {
+            self.reserve(now, room, &scratch.asks);
+            for (charger, ask) in self.chargers.iter().zip(&scratch.asks) {
+                if charger.fixed(&self.timing).is_none() {
+                    allocate::take(ask, charger.counted(&self.timing), &self.chains, room);
+                }
+            }
+        }
+        for place in 0..scratch.sequence.len() {
+            let index = scratch.sequence[place];
+            let blocked = self.raise_blocked(index, &scratch.budgets);
+            let charger = &mut self.chargers[index];
+            let (order, target) = (charger.order(), scratch.target[index]);
+            let ask = &scratch.asks[index];
+            let starts = order < ask.least;
+            let recently = charger.raised_at.is_some_and(|at| now.since(at) < RAISE_EVERY);
+            if target > order && blocked.is_none() && !recently {
+                let counted = charger.counted(&self.timing);
+                let room = if starts { &scratch.start_room } else { &scratch.room };
+                let room = allocate::room_for(ask, &self.chains, room).max(Milliamp::ZERO);
+                let most = if starts { ask.least } else { order + RAISE_STEP.max(ask.step) };
+                let offer = target.min(most).min(counted + room).floor_to(ask.step);
+                if offer > order && offer >= ask.least {
+                    let more = (offer - counted).max(Milliamp::ZERO);
+                    allocate::take(ask, more, &self.chains, &mut scratch.room);
+                    allocate::take(ask, more, &self.chains, &mut scratch.start_room);
+                    charger.set_order(now, offer);
+                }
+            }
+            self.reasons[index] = self.reason(index, blocked, scratch);
+        }
+    }
+
+    /// The word and the sentence for what was decided.
+    fn reason(&self, index: usize, blocked: Option<LimitReason>, scratch: &super::controller::Scratch) -> Reason {
+        let charger = &self.chargers[index];
+        let want = &scratch.wants[index];
+        let offer = charger.order();
+        let with = |word, detail, figure| Reason { word, offer, figure, wait: None, detail };
+        if charger.link.is_unknown() {
+            return with(LimitReason::StartUp, Detail::NotHeard, None);
+        }
+        if charger.link.is_silent() {
+            return with(LimitReason::Offline, Detail::None, Some(charger.counted(&self.timing)));
+        }
+        let cap = want.cap.floor_to(charger.step());
+        if offer >= cap || cap < charger.least() {
+            return with(want.word, want.detail, want.figure);
+        }
+        if let Some(word) = blocked {
+            return with(word, Detail::None, None);
+        }
+        let target = scratch.target[index];
+        let rows = if target > offer { &scratch.start_room } else { &scratch.room };
+        self.tightest(index, scratch, rows, with)
+    }
+
+    /// The circuit and phase that leave the least.
+    fn tightest(
+        &self,
+        index: usize,
+        scratch: &super::controller::Scratch,
+        room: &[Phases<Milliamp>],
+        with: impl Fn(LimitReason, Detail, Option<Milliamp>) -> Reason,
+    ) -> Reason {
+        let ask = &scratch.asks[index];
+        let mut tightest: Option<(usize, Phase, Milliamp)> = None;
+        for circuit in &self.chains[ask.circuit] {
+            for phase in ask.phases.iter() {
+                let left = room[*circuit][phase];
+                if tightest.is_none_or(|(_, _, least)| left < least) {
+                    tightest = Some((*circuit, phase, left));
+                }
+            }
+        }
+        let Some((circuit, phase, left)) = tightest else {
+            return with(LimitReason::None, Detail::None, None);
+        };
+        let others = self.circuits[circuit].chargers.iter().any(|other| {
+            *other != index
+                && self.chargers[*other].phases().has(phase)
+                && self.chargers[*other].order() > Milliamp::ZERO
+        });
+        if others {
+            let offer = self.chargers[index].order();
+            let word = if offer == Milliamp::ZERO { LimitReason::Turn } else { LimitReason::Sharing };
+            return with(word, Detail::Phase(phase), None);
+        }
+        if let Some(word) = scratch.budgets[circuit].word {
+            return with(word, Detail::None, None);
+        }
+        let word = if circuit > 0 { LimitReason::Circuit } else { LimitReason::of_phase(phase) };
+        with(word, Detail::None, Some(left.max(Milliamp::ZERO)))
+    }
+}
+
+/// A car that has its offer but draws nothing yet is held at the least, or it would jump to what it was raised to.
+fn starts_drawing(charger: &Charger) -> bool {
+    if charger.is_measured() { largest(&charger.current()) >= DRAWS } else { charger.state() == Some(PilotState::C) }
+}

@@ -1,0 +1,138 @@
+//! The decision as others see it: orders, states, reasons.
+
+use crate::quantity::{Milliamp, Mono, Phase, Phases, Watt};
+use crate::reading::PilotState;
+
+use super::charger::Charger;
+use super::controller::Controller;
+use super::interface::{ChargerStatus, ChargerStatusWord, Problem, Quality, Reason, SiteStatus};
+use super::meter::NOMINAL;
+
+impl Controller {
+    pub(super) fn publish(&mut self, now: Mono) {
+        let mut decision = std::mem::take(&mut self.decision);
+        decision.commands.clear();
+        decision.commands.extend(self.chargers.iter().map(Charger::command));
+        decision.chargers.clear();
+        let reasons = self.chargers.iter().zip(&self.reasons);
+        decision.chargers.extend(reasons.map(|(charger, reason)| self.charger_status(charger, *reason)));
+        decision.meters.clear();
+        decision.meters.extend(self.meters.iter().map(super::meter::Meter::status));
+        let site = self.site_status();
+        decision.site = Some(site);
+        decision.wake_at = self.next_wake(now);
+        self.decision = decision;
+        self.tell_fail_safe(site.fail_safe);
+    }
+
+    fn charger_status(&self, charger: &Charger, reason: Reason) -> ChargerStatus {
+        let report = charger.report.unwrap_or_default();
+        let heard = charger.report.is_some();
+        let mut voltage = Phases([None; 3]);
+        for (own, phase) in charger.setup.phases.iter().enumerate() {
+            voltage[*phase] = report.voltage.0[own];
+        }
+        let offered = charger.order();
+        let charging = heard && (charger.draws_current() || report.state == PilotState::C);
+        let word = match report.state {
+            _ if !charger.link.is_up() && (charger.link.is_silent() || !heard) => ChargerStatusWord::Offline,
+            _ if !report.fault.is_empty() => ChargerStatusWord::Fault,
+            _ if report.needs_authorization => ChargerStatusWord::WaitingForAuthorization,
+            PilotState::A => ChargerStatusWord::Disconnected,
+            PilotState::B if offered > Milliamp::ZERO => ChargerStatusWord::Connected,
+            PilotState::B => ChargerStatusWord::Waiting,
+            PilotState::C => ChargerStatusWord::Charging,
+            PilotState::D => ChargerStatusWord::Finished,
+            PilotState::E | PilotState::F => ChargerStatusWord::Fault,
+        };
+        let known = charger.session.known_phases().map(|phases| phases.len() as u8);
+        ChargerStatus {
+            word,
+            offered,
+            counted: charger.counted(&self.timing),
+            current: charger.shown_current(),
+            voltage,
+            power: report.power.or_else(|| self.power(charger)),
+            energy: report.energy,
+            session_energy: report.session_energy.or_else(|| charger.session.counted_energy()),
+            session_start: charger.session.start,
+            phases_active: known.or(report.phases_connected),
+            reason,
+            fault: report.fault,
+            warning: report.warning,
+            fail_safe: charger.fail_safe(),
+            watchdog_verified: charger.watchdog_verified(),
+            plugged: heard && report.state.plugged(),
+            charging,
+            interruptions: charger.session.interruptions,
+            heard_at: charger.link.heard_at(),
+            settings: charger.settings,
+        }
+    }
+
+    /// From measured currents; `None` where nothing is measured.
+    fn power(&self, charger: &Charger) -> Option<Watt> {
+        if !charger.is_measured() {
+            return None;
+        }
+        Some(charger.current().iter().map(|(_, current)| current.at(NOMINAL)).sum())
+    }
+
+    fn site_status(&self) -> SiteStatus {
+        let root = &self.circuits[0];
+        let limit = root.ceiling(self.site.max_import);
+        let has_limit = root.setup.fuse.is_some();
+        let mut available = Phases([None; 3]);
+        let mut limits = Phases([None; 3]);
+        if has_limit && let Some(budget) = self.scratch.budgets.first() {
+            let mut room = budget.cut;
+            for charger in &self.chargers {
+                let counted = charger.counted(&self.timing);
+                for phase in charger.phases().iter() {
+                    room[phase] -= counted;
+                }
+            }
+            for phase in self.grid_phases.iter() {
+                available[phase] = Some(room[phase].max(Milliamp::ZERO));
+                limits[phase] = Some(limit);
+            }
+        }
+        let charging = self.charging();
+        let import = root.setup.meter.and_then(|meter| self.meters[meter].frame()).and_then(|frame| frame.total);
+        let lost = self.circuits.iter().filter_map(|it| it.setup.meter).any(|meter| self.meters[meter].is_lost());
+        let silent = self.chargers.iter().any(|it| it.link.is_silent());
+        let trouble = self.chargers.iter().any(|it| {
+            it.obedience.cap().is_some()
+                || it.read_back.second_master()
+                || it.report.is_some_and(|it| !it.fault.is_empty())
+        });
+        let problem = if lost || self.meters.iter().any(|it| it.status().quality == Quality::Lost) {
+            Problem::MeterError
+        } else if silent || trouble {
+            Problem::ChargerError
+        } else {
+            Problem::None
+        };
+        SiteStatus {
+            available,
+            limit: limits,
+            surplus: import.map(|import| charging - import),
+            charging,
+            fail_safe: lost || silent || trouble,
+            problem,
+            dim: self.signals.dim,
+            low_tariff: self.signals.low_tariff,
+            block: self.signals.block,
+            settings: self.site,
+        }
+    }
+
+    /// All chargers together; a charger that does not measure counts with what is assumed of it.
+    fn charging(&self) -> Watt {
+        let power = |charger: &Charger| {
+            let reported = charger.report.and_then(|report| report.power).filter(|_| charger.link.is_up());
+            reported.unwrap_or_else(|| Phase::ALL.into_iter().map(|phase| charger.current()[phase].at(NOMINAL)).sum())
+        };
+        self.chargers.iter().map(power).sum()
+    }
+}

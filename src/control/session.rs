@@ -1,0 +1,140 @@
+//! One car at one socket: from plugging in to unplugging.
+
+use crate::quantity::{Milliamp, Mono, Phase, Phases, Span, WattHour};
+use crate::reading::PilotState;
+
+use super::phases::PhaseSet;
+
+/// A car draws on a phase from here.
+pub(super) const DRAWS: Milliamp = Milliamp(1_000);
+/// A phase carries nothing below this.
+const IDLE: Milliamp = Milliamp(700);
+/// A car is only believed to leave phases unused while it draws at least this on another, for this long.
+const CLEAR: Milliamp = Milliamp(3_000);
+const CLEAR_FOR: Span = Span::from_secs(5);
+
+/// The running session; all empty while no car is there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Session {
+    pub(super) start: Option<Mono>,
+    energy_at_start: Option<WattHour>,
+    energy: Option<WattHour>,
+    /// Stops by us while the car drew.
+    pub(super) interruptions: u16,
+    /// Phases that the car uses, once known.
+    uses: Option<PhaseSet>,
+    clear_since: Option<(Mono, PhaseSet)>,
+    /// It has drawn current in this session.
+    pub(super) has_drawn: bool,
+}
+
+/// What changed with a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    Started,
+    Ended,
+}
+
+impl Session {
+    pub(super) fn report(&mut self, at: Mono, state: PilotState, energy: Option<WattHour>) -> Option<Turn> {
+        let plugged = state.plugged();
+        let turn = match (self.start, plugged) {
+            (None, true) => {
+                *self = Self { start: Some(at), energy_at_start: energy, ..Self::default() };
+                Some(Turn::Started)
+            }
+            // A fault is not an unplugged car: states E and F say nothing about it.
+            (Some(_), false) if state == PilotState::A => {
+                *self = Self::default();
+                return Some(Turn::Ended);
+            }
+            _ => None,
+        };
+        if self.start.is_some() {
+            self.energy = energy.or(self.energy);
+            self.energy_at_start = self.energy_at_start.or(energy);
+        }
+        turn
+    }
+
+    /// Energy of this session by the lifetime counter.
+    pub(super) fn counted_energy(&self) -> Option<WattHour> {
+        let (now, start) = (self.energy?, self.energy_at_start?);
+        (now >= start).then(|| now - start)
+    }
+
+    /// Learns from measured currents on which phases the car charges.
+    pub(super) fn observe(&mut self, at: Mono, current: &Phases<Milliamp>, wired: PhaseSet) {
+        let carries = |least: Milliamp| PhaseSet::of(wired.iter().filter(|phase| current[*phase] >= least));
+        if carries(DRAWS) != PhaseSet::NONE {
+            self.has_drawn = true;
+        }
+        if let Some(uses) = self.uses {
+            self.uses = Some(uses.union(carries(IDLE)));
+            return;
+        }
+        let busy = carries(IDLE);
+        if carries(CLEAR) == PhaseSet::NONE || busy != carries(CLEAR) {
+            self.clear_since = None;
+            return;
+        }
+        match self.clear_since {
+            Some((since, phases)) if phases == busy => {
+                if at.since(since) >= CLEAR_FOR {
+                    self.uses = Some(busy);
+                }
+            }
+            _ => self.clear_since = Some((at, busy)),
+        }
+    }
+
+    /// Phases on which the car counts.
+    pub(super) fn phases(&self, wired: PhaseSet) -> PhaseSet {
+        self.uses.unwrap_or(wired)
+    }
+
+    /// Phases that are known to be used.
+    pub(super) fn known_phases(&self) -> Option<PhaseSet> {
+        self.uses
+    }
+}
+
+/// The largest current of the phases.
+pub(super) fn largest(current: &Phases<Milliamp>) -> Milliamp {
+    Phase::ALL.into_iter().map(|phase| current[phase]).max().unwrap_or(Milliamp::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WIRED: fn() -> PhaseSet = || PhaseSet::of(Phase::ALL);
+
+    #[test]
+    fn a_one_phase_car_is_recognised_and_a_waking_phase_counts_at_once() {
+        let mut session = Session::default();
+        assert_eq!(session.report(Mono(0), PilotState::B, None), Some(Turn::Started));
+        let one = Phases([Milliamp(9_000), Milliamp(100), Milliamp(0)]);
+        for second in 0..5 {
+            session.observe(Mono(second * 1000), &one, WIRED());
+            assert_eq!(session.phases(WIRED()).len(), 3);
+        }
+        session.observe(Mono(5000), &one, WIRED());
+        assert_eq!(session.phases(WIRED()), PhaseSet::of([Phase::L1]));
+        session.observe(Mono(6000), &Phases([Milliamp(9_000), Milliamp(900), Milliamp(0)]), WIRED());
+        assert_eq!(session.phases(WIRED()), PhaseSet::of([Phase::L1, Phase::L2]));
+    }
+
+    #[test]
+    fn energy_is_counted_from_plugging_in_and_never_negative() {
+        let mut session = Session::default();
+        session.report(Mono(0), PilotState::C, Some(WattHour(1000)));
+        session.report(Mono(1), PilotState::C, Some(WattHour(1500)));
+        assert_eq!(session.counted_energy(), Some(WattHour(500)));
+        session.report(Mono(2), PilotState::C, Some(WattHour(0)));
+        assert_eq!(session.counted_energy(), None, "a counter that fell is no figure");
+        assert_eq!(session.report(Mono(3), PilotState::F, None), None, "a fault does not end it");
+        assert_eq!(session.report(Mono(4), PilotState::A, None), Some(Turn::Ended));
+        assert_eq!(session.counted_energy(), None);
+    }
+}
