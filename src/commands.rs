@@ -48,6 +48,13 @@ pub fn run(files: &[PathBuf], strict: bool) -> u8 {
     until_signal(|| Appliance::start(config, options))
 }
 
+/// `gridkeeper demo`
+#[must_use]
+pub fn demo(mqtt: Option<u16>, web: Option<u16>, seconds: Option<f64>) -> u8 {
+    let _logging = Logging::start("warn");
+    crate::demo::run(mqtt, web, seconds)
+}
+
 /// `gridkeeper check`
 #[must_use]
 pub fn check(files: &[PathBuf], json: bool) -> u8 {

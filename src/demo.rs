@@ -57,7 +57,7 @@ struct Demo {
 impl Demo {
     fn start(mqtt: Option<u16>, web: Option<u16>) -> Result<Self, String> {
         let (tell, signals) = mpsc::channel();
-        on_signal(move || drop(tell.send(()))).map_err(|error| format!("signals cannot be listened for: {error}"))?;
+        on_signal(move || _ = tell.send(())).map_err(|error| format!("signals cannot be listened for: {error}"))?;
         let mut lines = Lines::start().map_err(|error| format!("no thread for the output: {error}"))?;
         let mqtt = port(mqtt, MQTT_PORT, "MQTT", &mut lines)?;
         let web = port(web, WEB_PORT, "the page", &mut lines)?;
@@ -73,7 +73,8 @@ impl Demo {
     fn run(mut self, seconds: Option<f64>) -> u8 {
         let begun = Instant::now();
         // A time too long to be counted is one without end.
-        let end = seconds.and_then(|it| Duration::try_from_secs_f64(it.max(0.0)).ok()).and_then(|it| begun.checked_add(it));
+        let end =
+            seconds.and_then(|it| Duration::try_from_secs_f64(it.max(0.0)).ok()).and_then(|it| begun.checked_add(it));
         let code = match self.announce() {
             Ok(()) => self.watch(begun, end),
             Err(problem) => {
@@ -159,11 +160,8 @@ struct House {
 
 impl House {
     fn start() -> std::io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("house")
-            .enable_all()
-            .build()?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("house").enable_all().build()?;
         let simulator = runtime.block_on(Simulator::start(plan()))?;
         Ok(Self { simulator, runtime })
     }

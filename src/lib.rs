@@ -23,6 +23,7 @@ pub mod commands;
 pub mod config;
 pub mod control;
 pub mod decode;
+pub mod demo;
 pub mod device;
 pub mod event;
 pub mod link;

@@ -26,6 +26,18 @@ enum Command {
         #[arg(long)]
         strict: bool,
     },
+    /// A simulated house over the real protocols, an embedded broker and the status page.
+    Demo {
+        /// Port of the embedded broker; 0 picks a free one.
+        #[arg(long, value_name = "PORT")]
+        mqtt: Option<u16>,
+        /// Port of the status page; 0 picks a free one.
+        #[arg(long, value_name = "PORT")]
+        web: Option<u16>,
+        /// End by itself after so many seconds.
+        #[arg(long = "for", value_name = "SECONDS")]
+        seconds: Option<f64>,
+    },
     /// Validate the configuration: where, what is wrong, what is allowed.
     Check {
         /// Configuration file; may be given more than once, later ones on top.
@@ -66,6 +78,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let code = match arguments.command {
         Command::Run { config, strict } => commands::run(&config, strict),
+        Command::Demo { mqtt, web, seconds } => commands::demo(mqtt, web, seconds),
         Command::Check { config, json } => commands::check(&config, json),
         Command::Decode { kind: DecodeKind::P1, file, json, key, auth_key } => {
             commands::decode_p1(file.as_deref(), json, key.as_deref(), auth_key.as_deref())

@@ -1,0 +1,238 @@
+//! A simulated house and the real binary in it, as a child process over real sockets.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gridkeeper::quantity::{Milliamp, Phase};
+use gridkeeper::simulator::{FaultHandle, Moment, NotReached, Overload, Plan, Request, Simulator, View};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// Times of the fail-safe table in fractions of a second; the contract's own are asserted in simulated time beside the
+/// controller.
+pub(crate) const QUICK_TIMING: &str = "\
+[timing]
+charger_silent_s = 0.6
+quiet_extra_s = 0.5
+cut_response_s = 0.6
+cut_response_hard_s = 0.5
+raise_after_cut_s = 0.6
+not_obeying_s = 1.0
+obedience_s = 2.0
+second_master_s = 2.0
+second_master_quiet_s = 4.0
+second_master_rewrite_s = 1.0
+lease_s = 0.6
+poll_s = 0.1
+";
+
+/// How long anything may take in a test before it counts as missing: far longer than it does take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a scene's configuration says beyond what the plan itself knows.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    pub(crate) fuse_a: f64,
+    /// Lines of `[grid]`.
+    pub(crate) grid: String,
+    /// Lines of each `[[charger]]`.
+    pub(crate) charger: Vec<String>,
+    /// Whole tables.
+    pub(crate) tables: String,
+    /// `[mqtt] url`; empty for none.
+    pub(crate) mqtt: String,
+    /// Environment of the process.
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) timing: String,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self {
+            fuse_a: 25.0,
+            grid: "meter_late_s = 0.5\nmeter_lost_s = 1.2\n".to_owned(),
+            charger: Vec::new(),
+            tables: String::new(),
+            mqtt: String::new(),
+            environment: Vec::new(),
+            timing: QUICK_TIMING.to_owned(),
+        }
+    }
+}
+
+/// House and appliance.
+pub(crate) struct Scene {
+    pub(crate) house: Simulator,
+    pub(crate) app: Appliance,
+    pub(crate) folder: TempDir,
+}
+
+impl Scene {
+    /// Starts both.
+    pub(crate) async fn start(plan: Plan, setting: Setting) -> Self {
+        let house = Simulator::start(plan.clone()).await.expect("loopback sockets");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("gridkeeper.toml");
+        std::fs::write(&file, configuration(&plan, &house, &setting, folder.path())).expect("a writable folder");
+        let app = Appliance::run(&file, &setting.environment);
+        Self { house, app, folder }
+    }
+
+    pub(crate) fn faults(&self) -> FaultHandle {
+        self.house.faults()
+    }
+
+    /// Waits for something to hold; a miss shows how house and appliance stood.
+    pub(crate) async fn until(&self, what: &str, reached: impl FnMut(&View) -> bool) -> Arc<View> {
+        self.within(PATIENCE, what, reached).await
+    }
+
+    /// The same with a time of its own, where the time is what is tested.
+    pub(crate) async fn within(&self, patience: Duration, what: &str, reached: impl FnMut(&View) -> bool) -> Arc<View> {
+        match self.house.until(what, patience, reached).await {
+            Ok(view) => view,
+            Err(missed) => panic!("{missed}\n--- log of the appliance\n{}", self.app.log()),
+        }
+    }
+
+    /// Asserts that something keeps holding for a while.
+    pub(crate) async fn holds(&self, what: &str, time: Duration, mut good: impl FnMut(&View) -> bool) {
+        let broken: Result<Arc<View>, NotReached> = self.house.until(what, time, |view| !good(view)).await;
+        if let Ok(view) = broken {
+            panic!("no longer true: {what}\n{view:#?}\n--- log of the appliance\n{}", self.app.log());
+        }
+    }
+
+    /// Waits until this charger's car draws at least so much.
+    pub(crate) async fn charging(&self, charger: usize, amps: i32) -> Arc<View> {
+        self.until(&format!("charger {charger} draws {amps} A"), |view| {
+            view.chargers[charger].highest_draw() >= Milliamp::from_amps(amps)
+        })
+        .await
+    }
+
+    /// Above `limit`, since then.
+    pub(crate) fn overload_since(&self, since: Instant, limit: f64) -> Overload {
+        Overload::of(&self.house.history_since(since), Milliamp::from_f64(limit))
+    }
+
+    pub(crate) fn history_since(&self, since: Instant) -> Vec<Moment> {
+        self.house.history_since(since)
+    }
+
+    pub(crate) fn requests_since(&self, charger: usize, since: Instant) -> Vec<Request> {
+        self.house.requests_since(charger, since)
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+}
+
+/// The configuration that an installer would write for this plan.
+pub(crate) fn configuration(plan: &Plan, house: &Simulator, setting: &Setting, folder: &Path) -> String {
+    let mut text = String::new();
+    let data = folder.join("data");
+    let mut line = |it: std::fmt::Arguments<'_>| writeln!(text, "{it}").expect("writing to a string");
+    line(format_args!("[grid]\nfuse_a = {}\n{}", setting.fuse_a, setting.grid));
+    if plan.meter.is_some() {
+        line(format_args!("meter = \"main\""));
+    }
+    if setting.tables.contains("[storage]") {
+        line(format_args!("[control]\nmin_on_s = 0\nmin_off_s = 0"));
+    } else {
+        line(format_args!("[control]\nmin_on_s = 0\nmin_off_s = 0\n[storage]\ndata_dir = \"{}\"", data.display()));
+    }
+    line(format_args!("[web]\nlisten = \"127.0.0.1:0\""));
+    if !setting.mqtt.is_empty() {
+        line(format_args!("[mqtt]\nurl = \"{}\"\ninterval_s = 0.2", setting.mqtt));
+    }
+    line(format_args!("{}\n{}", setting.timing, setting.tables));
+    if let Some(connection) = house.meter_connection() {
+        line(format_args!("[[meter]]\nid = \"main\"\ndriver = \"p1\"\nconnection = \"{connection}\""));
+    }
+    let chargers = plan.buses.iter().flat_map(|bus| &bus.chargers);
+    for (index, charger) in chargers.enumerate() {
+        let driver = match charger.kind {
+            gridkeeper::simulator::BoxKind::TeltoCharge { .. } => "teltocharge",
+            gridkeeper::simulator::BoxKind::EvseDin { .. } => "evse-din",
+        };
+        let phases: Vec<String> = charger.phases.iter().map(|phase: &Phase| format!("\"{phase}\"")).collect();
+        line(format_args!(
+            "[[charger]]\nid = \"c{index}\"\ndriver = \"{driver}\"\nconnection = \"{}\"\nunit = {}\nphases = [{}]\nmax_current_a = 32\nmode = \"fast\"\n{}",
+            house.charger_connection(index),
+            house.charger_unit(index),
+            phases.join(", "),
+            setting.charger.get(index).map_or("", String::as_str),
+        ));
+    }
+    text
+}
+
+/// The binary as a child process; killed when dropped.
+pub(crate) struct Appliance {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Appliance {
+    /// `gridkeeper run --strict -c FILE`, its log in a file beside it.
+    pub(crate) fn run(file: &Path, environment: &[(String, String)]) -> Self {
+        Self::launch(&["run", "--strict", "-c", &file.display().to_string()], file, environment, Stdio::null())
+    }
+
+    /// Any subcommand.
+    pub(crate) fn launch(arguments: &[&str], beside: &Path, environment: &[(String, String)], stdout: Stdio) -> Self {
+        let log = beside.with_extension(format!("{}.log", Instant::now().elapsed().as_nanos()));
+        let file = std::fs::File::create(&log).expect("a writable folder");
+        let child = Command::new(env!("CARGO_BIN_EXE_gridkeeper"))
+            .args(arguments)
+            .env("GRIDKEEPER_LOG", "debug")
+            .envs(environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(file)
+            .spawn()
+            .expect("the binary was built for this test");
+        Self { child, log }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).expect("the child runs");
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"))
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_else(|error| format!("no log: {error}"))
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child process").is_none()
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn ended(&mut self, patience: Duration) -> ExitStatus {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child process") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the process did not end within {patience:?}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+impl Drop for Appliance {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
