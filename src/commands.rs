@@ -109,6 +109,25 @@ pub fn decode_p1(file: Option<&Path>, json: bool, key: Option<&str>, auth_key: O
     }
 }
 
+/// `gridkeeper simulate --stdio`
+#[must_use]
+pub fn simulate(files: &[PathBuf]) -> u8 {
+    let config = match config::load(files, std::iter::empty(), None, Purpose::Simulate) {
+        Ok(loaded) => loaded.config,
+        Err(diagnostics) => {
+            complain(&diagnostics.to_string());
+            return WRONG_USAGE;
+        }
+    };
+    match crate::simulate::stdio(&config, &mut std::io::stdin().lock(), &mut std::io::stdout().lock()) {
+        Ok(()) => DONE,
+        Err(error) => {
+            complain(&error.to_string());
+            FAILED
+        }
+    }
+}
+
 /// Starts an appliance, waits for SIGTERM or SIGINT, stops it in order. Ends with 1 when it died by itself.
 fn until_signal(start: impl FnOnce() -> std::io::Result<Appliance>) -> u8 {
     let (tell, told) = channel();
