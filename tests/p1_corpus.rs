@@ -99,3 +99,28 @@ fn the_collected_telegrams_are_decoded_as_expected() {
     }
     eprintln!("{} files, {telegrams} telegrams, {objects} objects as expected", expectations.len());
 }
+
+/// The key of the sealed fixtures: 00 01 02 … 0F, with the published authentication key.
+const FIXTURE_KEY: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+
+/// Telegrams made for this project, one per dialect and per kind of damage. With `P1_FIXTURES=write` in the environment
+/// the expectations are written anew; read the difference before it is committed.
+#[test]
+fn the_fixtures_are_decoded_as_expected() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/p1");
+    let mut inputs = files(&directory, ".p1");
+    inputs.extend(files(&directory, ".bin"));
+    assert!(inputs.len() > 25);
+    for path in inputs {
+        let sealed = path.extension().is_some_and(|extension| extension == "bin");
+        let keys = sealed.then_some(Keys { key: FIXTURE_KEY, auth_key: None });
+        let (telegrams, outcome) = decode(&std::fs::read(&path).unwrap(), keys);
+        let found = serde_json::json!({ "outcome": format!("{outcome:?}"), "telegrams": telegrams });
+        let expectation = path.with_extension("expected.json");
+        if std::env::var_os("P1_FIXTURES").is_some_and(|mode| mode == "write") {
+            std::fs::write(&expectation, serde_json::to_string_pretty(&found).unwrap() + "\n").unwrap();
+        }
+        let expected: Value = serde_json::from_slice(&std::fs::read(&expectation).unwrap()).unwrap();
+        assert_eq!(found, expected, "{}", path.display());
+    }
+}

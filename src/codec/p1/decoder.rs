@@ -1,7 +1,7 @@
 //! Finds telegrams in a stream of bytes.
 
 use super::object::Line;
-use super::seal::{self, Keys, Seal};
+use super::seal::{self, Keys, Seal, TagCheck};
 use super::telegram::{Crc, Repair, Telegram, Verdict};
 
 /// Longest telegram in bytes. DSMR allows a text of 2048 digits in one line, so legal ones pass 3 kB.
@@ -178,6 +178,12 @@ impl Decoder {
         self.noise.hint()
     }
 
+    /// Bytes of memory held.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.buffer.capacity() + self.changed.capacity()
+    }
+
     fn take(&mut self, input: &mut &[u8]) {
         if self.done > 0 {
             let shift = self.done;
@@ -248,7 +254,7 @@ impl Decoder {
         };
         let at = seen + skip;
         let candidate = &self.buffer[at..];
-        let line_start = matches!(self.buffer[at - 1], b'\n' | b'\r');
+        let line_start = is_line_end(self.buffer[at - 1]);
         let new_start = match candidate[0] {
             b'!' if line_start => {
                 self.state = State::End { mark: at };
@@ -331,35 +337,48 @@ impl Decoder {
             return Step::Wait;
         }
         let end = self.done + length;
-        let Some(keys) = &self.keys else {
-            self.discard(end);
-            self.state = State::Idle;
-            self.noise = Noise::default();
-            return Step::Found(Found::Error(FrameError::NoKey { bytes: length }));
+        let opened = match &self.keys {
+            Some(keys) => seal::open(&self.buffer[self.done..end], keys, &mut self.changed)
+                .filter(|_| header(&self.changed) == Fit::Yes)
+                .ok_or(FrameError::WrongKey { bytes: length }),
+            None => Err(FrameError::NoKey { bytes: length }),
         };
-        let opened = seal::open(&self.buffer[self.done..end], keys, &mut self.changed);
-        let text = header(&self.changed) == Fit::Yes;
-        let (Some(seal), true) = (opened, text) else {
-            // Where bytes were lost on the way the length reaches into the next envelope, which must not be lost too.
-            let next = (self.done + 1..end).find(|&at| envelope(&self.buffer[at..]) != Fit::No);
-            self.discard(next.unwrap_or(end));
-            self.state = State::Idle;
-            self.noise = Noise::default();
+        let seal = match opened {
+            Ok(seal) => seal,
+            Err(error) => {
+                self.rescan(length);
+                return Step::Found(Found::Error(error));
+            }
+        };
+        let proven = seal.tag == TagCheck::Verified;
+        let Some(mark) = end_mark(&self.changed) else {
+            if proven {
+                self.leave(end);
+                let crc = Crc::absent(&self.changed);
+                let end = self.changed.len();
+                return Step::Found(Found::Opened { complete: false, crc, seal, end });
+            }
+            self.rescan(length);
             return Step::Found(Found::Error(FrameError::WrongKey { bytes: length }));
         };
-        let mark = end_mark(&self.changed);
-        let complete = mark.is_some();
-        let crc = match mark {
-            Some(mark) => {
-                let behind = &self.changed[mark + 1..];
-                let digits = behind.iter().take(4).position(|&byte| ends_crc(byte)).unwrap_or(behind.len().min(4));
-                Crc::check(&self.changed[..=mark], &behind[..digits])
-            }
-            None => Crc::absent(&self.changed),
-        };
-        self.leave(end);
-        self.noise = Noise::default();
-        Step::Found(Found::Opened { complete, crc, seal, end: mark.map_or(self.changed.len(), |mark| mark + 1) })
+        let behind = &self.changed[mark + 1..];
+        let digits = behind.iter().take(4).position(|&byte| ends_crc(byte)).unwrap_or(behind.len().min(4));
+        let crc = Crc::check(&self.changed[..=mark], &behind[..digits]);
+        if proven || crc.verdict != Verdict::Invalid {
+            self.leave(end);
+            self.noise = Noise::default();
+        } else {
+            self.rescan(length);
+        }
+        Step::Found(Found::Opened { complete: true, crc, seal, end: mark + 1 })
+    }
+
+    /// An envelope of this length gave nothing. Where bytes were lost on the way, the length reaches into what follows,
+    /// which must not be lost too: everything behind its first byte is looked at again.
+    fn rescan(&mut self, length: usize) {
+        self.noise = Noise { not_counted: length, ..Noise::default() };
+        self.discard(self.done + 1);
+        self.state = State::Idle;
     }
 
     fn give(&mut self, found: Found) -> Option<Result<Telegram<'_>, FrameError>> {
@@ -443,6 +462,10 @@ fn envelope(bytes: &[u8]) -> Fit {
     }
 }
 
+fn is_line_end(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
+}
+
 /// What can stand behind fewer than four CRC digits.
 fn ends_crc(byte: u8) -> bool {
     matches!(byte, b'\r' | b'\n' | 0 | b'/')
@@ -500,6 +523,8 @@ struct Noise {
     even_parity: u32,
     high_bit: u32,
     text: u32,
+    /// Encrypted bytes say nothing about the line.
+    not_counted: usize,
     dlms_heads: u32,
     last_four: u32,
 }
@@ -509,6 +534,10 @@ impl Noise {
     const ENOUGH: u32 = 256;
 
     fn count(&mut self, byte: u8) {
+        if self.not_counted > 0 {
+            self.not_counted -= 1;
+            return;
+        }
         if self.bytes == u32::MAX {
             *self = Self::default();
         }

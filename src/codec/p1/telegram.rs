@@ -105,7 +105,7 @@ impl Crc {
 }
 
 /// Up to four hexadecimal digits; some meters leave out zeros in front.
-pub(super) fn hex(digits: &[u8]) -> Option<u16> {
+fn hex(digits: &[u8]) -> Option<u16> {
     digits.iter().try_fold(0_u16, |value, &digit| {
         let digit = char::from(digit).to_digit(16)?;
         Some(value << 4 | digit as u16)
@@ -142,6 +142,9 @@ pub enum Rejection {
         /// The register that gives the version away.
         because: Obis,
     },
+    /// Neither registers nor a CRC.
+    #[error("telegram without registers and without CRC")]
+    Empty,
     /// Without a CRC every line must be whole.
     #[error("telegram with the unreadable line `{line}` and no CRC that proves the others")]
     UnreadableLine {
@@ -231,8 +234,11 @@ impl<'a> Telegram<'a> {
         }
     }
 
-    pub(super) fn check_lines(&self) -> Result<(), Rejection> {
+    fn check_lines(&self) -> Result<(), Rejection> {
         const SHOWN: usize = 40;
+        if self.objects().next().is_none() {
+            return Err(Rejection::Empty);
+        }
         for line in self.lines() {
             match line {
                 Line::Object(object) => {
