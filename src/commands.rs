@@ -25,7 +25,7 @@ pub const INVALID_INPUT: u8 = 3;
 #[must_use]
 pub fn run(files: &[PathBuf], strict: bool) -> u8 {
     let logging = Logging::start("info");
-    let (config, diagnostics) = match config::load(files, std::env::vars(), add_on_options(), Purpose::Run) {
+    let (config, diagnostics) = match config::load(files, config::environment(), add_on_options(), Purpose::Run) {
         Ok(loaded) => {
             if let Err(error) = config::save_last_good(&loaded.config.storage.data_dir, &loaded.inputs) {
                 tracing::warn!("no copy of the valid configuration could be kept: {error}");
@@ -60,7 +60,7 @@ pub fn demo(mqtt: Option<u16>, web: Option<u16>, seconds: Option<f64>) -> u8 {
 pub fn check(files: &[PathBuf], json: bool) -> u8 {
     let mut out = std::io::stdout().lock();
     let colour = out.is_terminal();
-    let code = config::command::check(files, std::env::vars(), add_on_options(), json, colour, &mut out);
+    let code = config::command::check(files, config::environment(), add_on_options(), json, colour, &mut out);
     code.unwrap_or_else(|error| written(Err(error)))
 }
 

@@ -168,3 +168,29 @@ fn check_prints_the_round_time_of_a_bus() {
         serde_json::from_str(&check(&root("tests/fixtures/config/warned/slow_bus.toml"), true).1).unwrap();
     assert_eq!(verdict["buses"][0]["round_s"], 4.13);
 }
+
+#[test]
+fn the_program_checks_and_ends_with_the_right_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gridkeeper"));
+        let done = command.args(arguments).current_dir(dir.path()).env_clear().output().unwrap();
+        (done.status.code(), String::from_utf8(done.stdout).unwrap())
+    };
+    if Path::new(config::DEFAULT_FILES[0]).exists() {
+        println!("skipped: {} exists on this machine", config::DEFAULT_FILES[0]);
+    } else {
+        let (code, text) = run(&["check"]);
+        assert_eq!(code, Some(2));
+        for it in config::DEFAULT_FILES {
+            assert!(text.contains(it), "{text}");
+        }
+        std::fs::write(dir.path().join("gridkeeper.toml"), "[site]\nname = \"Here\"\n").unwrap();
+        assert_eq!(run(&["check"]), (Some(0), "accepted: 0 meters, 0 chargers\n".to_owned()));
+    }
+    std::fs::write(dir.path().join("bad.toml"), "[site]\nnmae = 1\n").unwrap();
+    let (code, text) = run(&["check", "-c", "bad.toml", "--json"]);
+    assert_eq!(code, Some(2));
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["diagnostics"][0]["line"], 2);
+    assert_eq!(run(&["schema"]), (Some(0), config::schema().unwrap()));
+}

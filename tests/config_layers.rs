@@ -226,6 +226,27 @@ fn options_are_checked_as_strictly_as_the_file() {
 }
 
 #[test]
+fn a_variable_that_only_looks_like_ours_is_a_warning() {
+    for name in
+        ["GRIDKEEPER_GRID__FUSE_A", "GRIDKEEPER_GRID_FUSE_A", "gridkeeper__grid__fuse_a", "GRIDKEEPER___GRID__FUSE_A"]
+    {
+        let case = Case::new(&[HOUSE]).env(name, "16");
+        match case.load() {
+            Ok(it) => {
+                let [_, one] = &it.warnings[..] else { panic!("{name}: {:?}", it.warnings) };
+                assert!(
+                    one.message.contains(name) && one.help.as_ref().unwrap().contains("GRIDKEEPER__GRID__"),
+                    "{one:?}"
+                );
+                assert_eq!(it.config.grid.fuse, Some(Milliamp(25_000)));
+            }
+            Err(refused) => assert!(refused.to_string().contains(name), "{refused}"),
+        }
+    }
+    assert_eq!(Case::new(&[HOUSE]).env("GRIDKEEPER_LOG", "x").good().warnings.len(), 1, "only that of the EVSE-DIN");
+}
+
+#[test]
 fn options_may_stand_alone() {
     let mut case = Case::new(&[]).options(r#"{"site":{"name":"Add-on"}}"#);
     // No file at the default places of the machine that runs the test may disturb.
@@ -274,6 +295,7 @@ fn secrets_are_read_beside_the_file_that_names_them() {
     assert_eq!(config.web.password.unwrap().reveal(), "page");
     let MeterDriver::P1 { key, auth_key, .. } = &config.meters[0].driver else { panic!() };
     assert_eq!((key.unwrap()[15], auth_key.unwrap()[15]), (0x0f, 0xff));
+    assert!(!format!("{:?}", config.meters).contains("15"), "keys are not shown");
 
     for (name, bad, text) in [
         ("mqtt.pw", "", "it is empty"),
@@ -409,6 +431,29 @@ fn the_last_good_configuration_can_be_loaded_again() {
 
     std::fs::write(&kept, "{}garbage").unwrap();
     assert!(config::load_last_good(data.path()).unwrap().is_err());
+}
+
+#[test]
+fn a_file_that_is_no_toml_any_more_still_leads_to_the_last_good_one() {
+    let case = Case::new(&[&(HOUSE.to_owned() + "[storage]\ndata_dir = \"data\"\n")]);
+    let good = case.good();
+    config::save_last_good(&good.config.storage.data_dir, &good.inputs).unwrap();
+    for spoilt in [
+        HOUSE.replace("fuse_a = 25", "fuse_a = = 25") + "[storage]\ndata_dir = \"data\"\n",
+        HOUSE.to_owned() + "[storage]\ndata_dir = \"data\"\n[[charger\n",
+        "[storage]\ndata_dir = \"data\"\n\"".to_owned() + HOUSE,
+    ] {
+        std::fs::write(&case.files[0], spoilt).unwrap();
+        let refused = case.load().unwrap_err();
+        assert!(refused.list.iter().all(|it| it.message.starts_with("this is not TOML")), "{refused}");
+        assert_eq!(refused.usable.storage.data_dir, good.config.storage.data_dir);
+        let fallback = config::fallback(&refused).unwrap();
+        assert_eq!(format!("{:?}", fallback.chargers), format!("{:?}", good.config.chargers));
+        assert!(fallback.mqtt.is_some(), "that of the last good one");
+    }
+    let case = Case::new(&[HOUSE, "[[["]).env("GRIDKEEPER__CHARGER__SECOND__UNIT", "1");
+    let refused = case.load().unwrap_err();
+    assert!(refused.list.iter().all(|it| it.file.ends_with("1.toml")), "the device may stand in that file: {refused}");
 }
 
 #[test]

@@ -84,6 +84,11 @@ impl Bus {
     }
 }
 
+/// What stands behind the id of a P1 meter in the id of a meter connected to it.
+const SUB_METERS: [&str; 6] = ["electricity", "gas", "water", "heat", "cooling", "meter"];
+/// A TeltoCharge takes set-points up to this.
+const TELTOCHARGE_MAX_A: f64 = 32.0;
+
 /// A device with a wire.
 struct Wired {
     path: String,
@@ -122,6 +127,7 @@ pub(super) fn build(
             meter(checker, it, role, &mut wired)
         })
         .collect();
+    sub_meter_ids(checker, devices);
     let grid_phases: &[Phase] = if raw_grid.phases.get() == Some(&1) { &Phase::ALL[..1] } else { &Phase::ALL };
     let chargers: Vec<Charger> = devices
         .chargers
@@ -160,6 +166,25 @@ fn missing(checker: &mut Checker<'_>, head: &Head, key: &str, help: &str) {
     let message = format!("`{key}` is required for [[{table}]] {}", head.shown());
     let path = format!("{}.{key}", head.path);
     checker.report.say(Severity::Error, (head.header, Part::Value), &path, message, help);
+}
+
+/// The gas, water and heat meters behind a P1 meter get ids of their own, which no other meter may have.
+fn sub_meter_ids(checker: &mut Checker<'_>, devices: &Raw) {
+    let is_p1 = |it: &&RawDevice<raw::Meter>| it.raw.driver.get().is_some_and(|it| it == "p1");
+    for parent in devices.meters.iter().filter(is_p1).filter_map(|it| it.head.id.as_deref()) {
+        for it in &devices.meters {
+            let Some(suffix) = it.head.id.as_deref().and_then(|id| id.strip_prefix(parent)?.strip_prefix('-')) else {
+                continue;
+            };
+            let (kind, number) = suffix.split_once('-').unwrap_or((suffix, "2"));
+            if SUB_METERS.contains(&kind) && number.bytes().all(|it| it.is_ascii_digit()) {
+                let message = format!("the id {} is kept for a meter behind `{parent}`", it.head.shown());
+                let help =
+                    format!("choose another id; {parent}-gas, {parent}-water and the like come from the P1 port");
+                checker.report.error(it.head.header, &format!("{}.id", it.head.path), message, help);
+            }
+        }
+    }
 }
 
 /// A meter of the charger's own.
@@ -346,6 +371,22 @@ fn charger(
     ] {
         checker.not_above(slot, &path(key), max, "max_current_a");
     }
+    if word == Some("teltocharge") {
+        if let Some((value, at)) = raw.max_current_a.set().filter(|it| *it.0 > TELTOCHARGE_MAX_A) {
+            let message = format!("`max_current_a` = {value} is more than a TeltoCharge takes");
+            checker.report.error(at, &path("max_current_a"), message, format!("allowed: 6 to {TELTOCHARGE_MAX_A} A"));
+        }
+        if let Some((value, at)) = raw.fail_safe_current_a.set().filter(|it| it.0.fract() != 0.0) {
+            let message =
+                format!("`fail_safe_current_a` = {value} does not fit its register, which holds whole amperes");
+            checker.report.error(
+                at,
+                &path("fail_safe_current_a"),
+                message,
+                "allowed: 0, or 6 to 32 A, without decimals",
+            );
+        }
+    }
     let watchdog = watchdog(checker, raw, word, &path("watchdog_s"));
     let step = match (word, amps(&raw.current_step_a)) {
         (_, Some(step)) => step,
@@ -432,6 +473,10 @@ fn buses(checker: &mut Checker<'_>, wired: &[Wired]) -> HashMap<std::path::PathB
         let earlier: Vec<&Wired> = wired[..index].iter().filter(|other| Bus::of(&other.connection) == bus).collect();
         let Some(first) = earlier.first() else {
             if let Connection::Serial(line) = &it.connection {
+                if let Some((other, _)) = lines.iter().find(|other| same_port(other.0, &line.path)) {
+                    let message = format!("{} and {} are the same port", line.path.display(), other.display());
+                    checker.report.error(it.at, &path, message, "name a port by one path everywhere");
+                }
                 lines.insert(line.path.clone(), line.clone());
             }
             continue;
@@ -469,6 +514,14 @@ fn buses(checker: &mut Checker<'_>, wired: &[Wired]) -> HashMap<std::path::PathB
         }
     }
     lines
+}
+
+/// Two names of one port, as far as they exist now.
+fn same_port(a: &std::path::Path, b: &std::path::Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
 }
 
 /// Takes over what is not set yet; what contradicts, as pairs of texts.

@@ -58,29 +58,38 @@ struct Known {
     layer: usize,
 }
 
-/// Reads all layers and merges them. `None` when a layer is not even well-formed: what was said of it is then all that
-/// can be said.
-pub(super) fn read(inputs: &Inputs, purpose: Purpose, report: &mut Report) -> Option<Merged> {
+/// Reads all layers and merges them. `false`: some layer is not even well-formed, and what is missing in the result
+/// means nothing.
+pub(super) fn read(inputs: &Inputs, purpose: Purpose, report: &mut Report) -> (Merged, bool) {
     let mut reader = Reader { purpose, report, known: Vec::new(), headers: HashMap::new(), layer: 0 };
-    let files: Vec<Option<Node>> = inputs.files.iter().map(|it| reader.parse_toml(it)).collect();
-    let options = inputs.options.as_ref().map(|it| reader.parse_json(it));
-    if files.iter().any(Option::is_none) || matches!(options, Some(None)) {
-        return None;
-    }
+    let mut complete = true;
     let mut layers = Vec::new();
-    for file in files.into_iter().flatten() {
-        layers.push(reader.read_layer(file));
+    for file in &inputs.files {
+        let (root, well_formed) = reader.parse_toml(file);
+        let found = reader.report.found();
+        layers.push(reader.read_layer(root));
+        if !well_formed {
+            // What could be made of the rest still says where the data are, but no more can be said of it.
+            reader.report.forget_since(found);
+            complete = false;
+        }
     }
-    let options = options.flatten().map(|it| reader.read_layer(it));
-    layers.push(reader.read_variables(&inputs.variables));
+    let mut options = None;
+    if let Some(file) = &inputs.options {
+        match reader.parse_json(file) {
+            Some(root) => options = Some(reader.read_layer(root)),
+            None => complete = false,
+        }
+    }
+    layers.push(reader.read_variables(&inputs.variables, complete));
     layers.extend(options);
 
     let Reader { known, headers, .. } = reader;
     match merge(layers) {
-        Ok(tables) => Some(sort_out(tables, known, headers)),
+        Ok(tables) => (sort_out(tables, known, headers), complete),
         Err(error) => {
             report.push(Diagnostic::bare(Severity::Error, "configuration", error.to_string()));
-            None
+            (Merged::default(), false)
         }
     }
 }
@@ -134,13 +143,10 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn parse_toml(&mut self, file: &SourceFile) -> Option<Node> {
+    /// What could be made of a file, and whether it was well-formed.
+    fn parse_toml(&mut self, file: &SourceFile) -> (Node, bool) {
         let number = self.report.add_file(file);
         let (table, errors) = DeTable::parse_recoverable(&file.text);
-        if errors.is_empty() {
-            let whole = table.span();
-            return Some(self.table_node(number, table.get_ref(), whole.clone(), whole));
-        }
         for error in errors.iter().take(MAX_SYNTAX_ERRORS) {
             let at = self.report.place(Place::File {
                 file: number,
@@ -160,7 +166,8 @@ impl Reader<'_> {
                 help,
             );
         }
-        None
+        let whole = table.span();
+        (self.table_node(number, table.get_ref(), whole.clone(), whole), errors.is_empty())
     }
 
     fn table_node(
@@ -441,15 +448,20 @@ impl Reader<'_> {
         self.report.say(Severity::Error, (node.at, Part::Key), path, message, help);
     }
 
-    /// Checks the environment. Devices are known by then.
-    fn read_variables(&mut self, variables: &[(String, String)]) -> Layer {
+    /// Checks the environment. Devices are known by then, unless a file could not be read.
+    fn read_variables(&mut self, variables: &[(String, String)], complete: bool) -> Layer {
         self.layer += 1;
         let mut layer: Map<String, Value> = Map::new();
         for (name, value) in variables {
             let at = self.report.place(Place::Variable(name.clone()));
             let Some(rest) = name.strip_prefix(PREFIX) else { continue };
-            let Some(found) = self.find_variable(rest, at) else { continue };
-            let (section, device, field) = found;
+            let said = self.report.found();
+            let Some((section, device, field)) = self.find_variable(rest, at) else {
+                if !complete {
+                    self.report.forget_since(said);
+                }
+                continue;
+            };
             let path = match &device {
                 Some(id) => format!("{}.{id}.{}", section.name, field.name),
                 None => format!("{}.{}", section.name, field.name),
@@ -527,6 +539,22 @@ impl Reader<'_> {
         };
         Some((section, device, field))
     }
+}
+
+/// A warning about a variable that looks like ours but is not read.
+pub(super) fn near_miss(name: &str) -> Option<Diagnostic> {
+    if name.starts_with(PREFIX) {
+        return None;
+    }
+    let rest = name.to_ascii_uppercase().replace('-', "_");
+    let rest = rest.strip_prefix("GRIDKEEPER_")?.trim_start_matches('_');
+    let table = SECTIONS
+        .iter()
+        .map(|it| variable_form(it.name))
+        .find(|it| rest.strip_prefix(it.as_str()).is_some_and(|it| it.starts_with('_')))?;
+    let message = format!("variable {} is not read", short(name));
+    let help = format!("names begin with {PREFIX}{table}__, in capitals and with two underscores between the parts");
+    Some(Diagnostic::bare(Severity::Warning, "environment", message).help(help))
 }
 
 /// A name as it is written in a variable.

@@ -38,7 +38,6 @@ pub use settings_store::SettingsStore;
 pub use source::{DEFAULT_FILES, Inputs, SourceFile};
 pub use warn::BusBudget;
 
-use model::Storage;
 use source::Report;
 
 /// A configuration that may be used.
@@ -92,6 +91,7 @@ pub fn load(
             .help("name one with -c FILE"),
         );
     }
+    failed.extend(variables.iter().filter_map(|it| layer::near_miss(&it.0)));
     let mut variables: Vec<(String, String)> =
         variables.into_iter().filter(|it| it.0.starts_with(layer::PREFIX)).collect();
     variables.sort();
@@ -102,26 +102,28 @@ pub fn load(
 /// Checks a configuration whose texts were read already; `failed` is what went wrong while reading.
 pub(crate) fn load_inputs(inputs: Inputs, purpose: Purpose, failed: Vec<Diagnostic>) -> Result<Loaded, Diagnostics> {
     let mut report = Report::default();
-    let merged = layer::read(&inputs, purpose, &mut report);
-    let incomplete = !failed.is_empty();
+    let (merged, well_formed) = layer::read(&inputs, purpose, &mut report);
+    let complete = well_formed && failed.iter().all(|it| it.severity != Severity::Error);
     for it in failed {
         report.push(it);
     }
-    let Some(merged) = merged else {
-        let storage = Storage { data_dir: inputs.default_data_dir };
-        let usable = Usable { site: None, mqtt: None, web: None, storage };
-        return Err(Diagnostics { list: report.finish(), usable: Box::new(usable) });
-    };
     let found = report.found();
     let built = check::build(&merged, &inputs, purpose, &mut report);
-    if incomplete {
-        // With a file missing, what the others lack says nothing.
+    if !complete {
+        // What is lacking may stand in what could not be read.
         report.forget_since(found);
     }
     match built {
         (Some(config), _, buses) => Ok(Loaded { config, warnings: report.finish(), buses, inputs }),
         (None, usable, _) => Err(Diagnostics { list: report.finish(), usable: Box::new(usable) }),
     }
+}
+
+/// The environment of this process, for [`load`]. What is not UTF-8 comes with its bad bytes replaced, so that a key
+/// that it belongs to refuses it by name.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    let text = |it: std::ffi::OsString| it.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
 }
 
 /// Where the data live when the configuration does not say: the add-on's folder, the service manager's, the user's.

@@ -179,7 +179,7 @@ pub enum MeterRole {
 }
 
 /// Ways to read a meter.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum MeterDriver {
     /// A P1 port.
     P1 {
@@ -195,6 +195,21 @@ pub enum MeterDriver {
         /// As an installer would know it.
         period: Option<Span>,
     },
+}
+
+/// Without the keys.
+impl std::fmt::Debug for MeterDriver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::P1 { connection, key, auth_key } => f
+                .debug_struct("P1")
+                .field("connection", connection)
+                .field("key", &key.map(|_| "…"))
+                .field("auth_key", &auth_key.map(|_| "…"))
+                .finish(),
+            Self::Simulated { period } => f.debug_struct("Simulated").field("period", period).finish(),
+        }
+    }
 }
 
 /// `[[charger]]`

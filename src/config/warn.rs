@@ -43,7 +43,7 @@ pub(super) fn all(
     grid(config, raw_grid, report);
     timing(&config.timing, merged, report);
     fail_safe_sum(config, devices, report);
-    passwords(config, merged, inputs, report);
+    broker(config, merged, inputs, report);
     if purpose != Purpose::Simulate {
         simulated(config, devices, report);
         no_watchdog(config, devices, report);
@@ -164,7 +164,7 @@ fn simulated(config: &Config, devices: &Raw, report: &mut Report) {
     }
 }
 
-fn passwords(config: &Config, merged: &Merged, inputs: &Inputs, report: &mut Report) {
+fn broker(config: &Config, merged: &Merged, inputs: &Inputs, report: &mut Report) {
     let Some(mqtt) = merged.tables.get("mqtt") else { return };
     let place = |key: &str| mqtt.get(key).and_then(|it| At::from_origin(it.origin()));
     if let Some(at) = place("password")
@@ -173,6 +173,10 @@ fn passwords(config: &Config, merged: &Merged, inputs: &Inputs, report: &mut Rep
     {
         let message = format!("{} holds a password and may be read by every user of this machine", source.name);
         report.warn(at, "mqtt.password", message, "use password_file, or chmod o-r the file");
+    }
+    if let (None, Some(at)) = (place("url"), merged.headers.get("mqtt").filter(|_| !mqtt.is_empty())) {
+        let message = "[mqtt] has no `url`, so no broker is used";
+        report.say(Severity::Warning, (*at, Part::Key), "mqtt.url", message, "write url = \"mqtt://host:1883\"");
     }
     if let Some(it) = &config.mqtt
         && let MqttEndpoint::Embedded(address) = &it.endpoint
