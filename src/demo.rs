@@ -84,7 +84,7 @@ impl Demo {
         };
         self.appliance.stop();
         self.house.stop();
-        self.lines.say("Stopped: both chargers were left at their safe current.".to_owned());
+        self.lines.say("Stopped.".to_owned());
         self.lines.finish();
         drop(self.folder);
         code
@@ -198,7 +198,8 @@ fn plan() -> Plan {
     }
 }
 
-/// The configuration as a person would write it, read by the same reader.
+/// The configuration as a person would write it, read by the same reader. The times between turns are short, so that
+/// a minute shows them.
 fn configuration(house: &Simulator, mqtt: u16, web: u16, folder: &Path) -> Result<Config, String> {
     let meter = house.meter_connection().unwrap_or_default();
     let (garage, carport) = (house.charger_connection(0), house.charger_connection(1));
@@ -212,6 +213,10 @@ time_zone = "Europe/Amsterdam"
 [grid]
 fuse_a = {FUSE_A}
 meter = "main"
+
+[control]
+min_on_s = 20
+min_off_s = 20
 
 [mqtt]
 url = "embedded://127.0.0.1:{mqtt}"

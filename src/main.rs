@@ -28,10 +28,10 @@ enum Command {
     },
     /// A simulated house over the real protocols, an embedded broker and the status page.
     Demo {
-        /// Port of the embedded broker; 0 picks a free one.
+        /// Port of the embedded broker; 0 picks a free one. Default: 1883, or a free one where that is taken.
         #[arg(long, value_name = "PORT")]
         mqtt: Option<u16>,
-        /// Port of the status page; 0 picks a free one.
+        /// Port of the status page; 0 picks a free one. Default: 8127, or a free one where that is taken.
         #[arg(long, value_name = "PORT")]
         web: Option<u16>,
         /// End by itself after so many seconds.
@@ -66,15 +66,6 @@ enum Command {
     },
     /// Print the JSON Schema of the configuration.
     Schema,
-    /// Run the controller alone, driven from outside in simulated time.
-    Simulate {
-        /// Speak JSON lines on standard input and output.
-        #[arg(long, required = true)]
-        stdio: bool,
-        /// Configuration file with simulated devices.
-        #[arg(short, long = "config", value_name = "FILE", required = true)]
-        config: Vec<PathBuf>,
-    },
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -93,7 +84,6 @@ fn main() -> ExitCode {
             commands::decode_p1(file.as_deref(), json, key.as_deref(), auth_key.as_deref())
         }
         Command::Schema => commands::schema(),
-        Command::Simulate { stdio: _, config } => commands::simulate(&config),
     };
     ExitCode::from(code)
 }

@@ -15,15 +15,15 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 /// For everything that must come; a test that waits this long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A configuration file in the making. Ids: meter `main`, chargers `c0`, `c1`, …
 #[derive(Clone, Debug)]
-pub struct Configuration(toml::Table);
+pub(crate) struct Configuration(toml::Table);
 
 impl Configuration {
     /// For this house: fuse 25 A, no broker, no page, and every time of the fail-safe table a tenth of its default.
-    pub fn quick(house: &Simulator) -> Self {
+    pub(crate) fn quick(house: &Simulator) -> Self {
         let mut it = Self(
             toml::from_str(
                 r#"
@@ -81,7 +81,7 @@ impl Configuration {
     }
 
     /// With this value at `table.key`, or at `list.id.key` for a device; a device that is not there yet is added.
-    pub fn with(mut self, path: &str, value: impl Into<toml::Value>) -> Self {
+    pub(crate) fn with(mut self, path: &str, value: impl Into<toml::Value>) -> Self {
         let parts: Vec<&str> = path.split('.').collect();
         let (table, key) = match *parts.as_slice() {
             [table, key] => {
@@ -104,20 +104,20 @@ impl Configuration {
     }
 
     /// Without this key of a table.
-    pub fn without(mut self, table: &str, key: &str) -> Self {
+    pub(crate) fn without(mut self, table: &str, key: &str) -> Self {
         self.0[table].as_table_mut().unwrap().remove(key);
         self
     }
 
     /// As TOML.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         toml::to_string(&self.0).unwrap()
     }
 }
 
 /// The real program. Killed when dropped.
 #[derive(Debug)]
-pub struct Gridkeeper {
+pub(crate) struct Gridkeeper {
     pid: Pid,
     ended: watch::Receiver<Option<ExitStatus>>,
     log: watch::Receiver<String>,
@@ -127,12 +127,12 @@ pub struct Gridkeeper {
 
 impl Gridkeeper {
     /// `gridkeeper run` with this configuration and a data directory of its own.
-    pub fn run(configuration: &Configuration) -> Self {
+    pub(crate) fn run(configuration: &Configuration) -> Self {
         Self::run_in(tempfile::tempdir().unwrap(), configuration)
     }
 
     /// The same in a folder that was used before.
-    pub fn run_in(folder: TempDir, configuration: &Configuration) -> Self {
+    pub(crate) fn run_in(folder: TempDir, configuration: &Configuration) -> Self {
         let data_dir = folder.path().join("data").display().to_string();
         let file = folder.path().join("gridkeeper.toml");
         std::fs::write(&file, configuration.clone().with("storage.data_dir", data_dir).text()).unwrap();
@@ -140,7 +140,7 @@ impl Gridkeeper {
     }
 
     /// Any subcommand. Without `read_output` nobody ever reads its standard output.
-    pub fn start(
+    pub(crate) fn start(
         folder: TempDir,
         arguments: impl for<'a> FnOnce(&'a mut Command, &Path) -> &'a mut Command,
         read_output: bool,
@@ -170,46 +170,46 @@ impl Gridkeeper {
     }
 
     /// SIGTERM, SIGKILL, SIGSTOP, SIGCONT, …
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(self.pid, signal).unwrap();
     }
 
     /// Waits for its end.
-    pub async fn ended(&mut self) -> ExitStatus {
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         let ended = tokio::time::timeout(PATIENCE, self.ended.wait_for(Option::is_some)).await;
         let status = *ended.unwrap_or_else(|_| panic!("it does not end\n{}", self.log.borrow().as_str())).unwrap();
         status.unwrap()
     }
 
     /// Ends it at once, and gives the folder for the next start.
-    pub async fn killed(mut self) -> TempDir {
+    pub(crate) async fn killed(mut self) -> TempDir {
         self.signal(Signal::SIGKILL);
         self.ended().await;
         std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
     }
 
     /// All that it logged so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.borrow().clone()
     }
 
     /// All that it printed so far.
-    pub fn output(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         self.output.borrow().clone()
     }
 
     /// Waits until its log satisfies `enough`.
-    pub async fn until_log(&mut self, what: &str, enough: impl Fn(&str) -> bool) -> String {
+    pub(crate) async fn until_log(&mut self, what: &str, enough: impl Fn(&str) -> bool) -> String {
         until(&mut self.log, what, enough).await
     }
 
     /// Waits until its output satisfies `enough`.
-    pub async fn until_output(&mut self, what: &str, enough: impl Fn(&str) -> bool) -> String {
+    pub(crate) async fn until_output(&mut self, what: &str, enough: impl Fn(&str) -> bool) -> String {
         until(&mut self.output, what, enough).await
     }
 
     /// Its folder: `gridkeeper.toml` and `data` are in it.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 }
@@ -227,12 +227,12 @@ impl Drop for Gridkeeper {
 }
 
 async fn until(text: &mut watch::Receiver<String>, what: &str, enough: impl Fn(&str) -> bool) -> String {
+    let watched = text.clone();
     let waiting = tokio::time::timeout(PATIENCE, text.wait_for(|it| enough(it))).await;
     match waiting {
-        Ok(Ok(found)) => return found.clone(),
-        Ok(Err(_)) | Err(_) => {}
+        Ok(Ok(found)) => found.clone(),
+        Ok(Err(_)) | Err(_) => panic!("not seen: {what}\n{}", watched.borrow().as_str()),
     }
-    panic!("not seen: {what}\n{}", text.borrow().as_str())
 }
 
 /// Collects what a pipe brings, line by line.
