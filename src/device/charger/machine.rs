@@ -256,7 +256,7 @@ impl Machine {
             plan.wake = self.order.valid_until;
             match self.order.order.contact {
                 Contact::Quiet => self.drop_all(&mut plan),
-                Contact::WriteFirst(number) => self.plan_attempt(number, step, &mut plan),
+                Contact::WriteFirst(number) => self.plan_attempt(now, number, step, &mut plan),
                 Contact::Open if !self.opened => self.plan_opening(now, &mut plan),
                 Contact::Open | Contact::Normal => self.plan_normal(now, step, &mut plan),
             }
@@ -270,13 +270,13 @@ impl Machine {
         plan
     }
 
-    fn plan_attempt(&mut self, number: u32, step: Milliamp, plan: &mut Plan) {
+    fn plan_attempt(&mut self, now: Mono, number: u32, step: Milliamp, plan: &mut Plan) {
         if self.attempt != Some(number) {
             self.attempt = Some(number);
             self.drop_all(plan);
             self.read_after_write = false;
             if let Some(target) = self.target(step) {
-                self.begin_write(target, Priority::Reduction, plan);
+                self.begin_write(now, target, Priority::Reduction, plan);
             }
         } else if self.read_after_write && self.writing.is_none() && self.job.is_none() {
             self.read_after_write = false;
@@ -296,26 +296,27 @@ impl Machine {
         match (target, self.writing) {
             (Some(target), Some(writing)) if target < writing => {
                 self.drop_write(plan);
-                self.begin_write(target, Priority::Reduction, plan);
+                self.begin_write(now, target, Priority::Reduction, plan);
             }
             (Some(target), None) if unlike => {
                 due = true;
                 if now >= self.retry_at {
                     let lower = self.held.highest().is_some_and(|highest| target < highest);
                     let priority = if lower { Priority::Reduction } else { Priority::SetPoint };
-                    self.begin_write(target, priority, plan);
+                    self.begin_write(now, target, priority, plan);
                 } else {
                     plan.wake = plan.wake.min(self.retry_at);
                 }
             }
             _ => {}
         }
-        if !(due && self.write_failed) {
-            self.plan_poll(now, false, plan);
-        }
+        // Before the next poll: on a bus whose round is longer than the period a poll is always due.
         if self.chore_due && self.job.is_none() && self.writing.is_none() && !due && target.is_some() {
             self.chore_due = false;
             self.begin_job(Job::Chore, plan);
+        }
+        if !(self.write_failed && (due || self.writing.is_some())) {
+            self.plan_poll(now, false, plan);
         }
     }
 
@@ -361,7 +362,7 @@ impl Machine {
             return;
         }
         match self.lapse_target(step) {
-            Some(target) => self.begin_write(target, Priority::Reduction, plan),
+            Some(target) => self.begin_write(now, target, Priority::Reduction, plan),
             None if self.job.is_none() => self.begin_job(Job::Poll { first: true }, plan),
             None => {}
         }
@@ -411,8 +412,9 @@ impl Machine {
         plan.drop_job |= self.job.take().is_some();
     }
 
-    fn begin_write(&mut self, offer: Milliamp, priority: Priority, plan: &mut Plan) {
+    fn begin_write(&mut self, now: Mono, offer: Milliamp, priority: Priority, plan: &mut Plan) {
         self.pending = false;
+        self.retry_at = now + self.timing.poll;
         self.writing = Some(offer);
         plan.write = Some((offer, priority));
     }
@@ -442,7 +444,6 @@ impl Machine {
             }
             WriteEnd::Refused { maybe } | WriteEnd::Failed { maybe } => {
                 self.pending = true;
-                self.retry_at = now + self.timing.poll;
                 self.lapse_failed(now);
                 if maybe {
                     self.held.doubt(offer);

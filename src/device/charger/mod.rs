@@ -10,6 +10,8 @@ mod machine;
 mod register;
 mod task;
 pub mod teltocharge;
+#[cfg(test)]
+mod tests;
 
 use tokio_util::sync::CancellationToken;
 

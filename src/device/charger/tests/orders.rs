@@ -1,0 +1,406 @@
+//! What a charger task does with orders and leases, whatever the charger.
+
+use std::time::Duration;
+
+use super::rig::{Fault, Rig, WATCHDOG, amps, evse_words, normal, telto_words};
+use crate::command::{ChargerAction, ChargerCommand, Contact};
+use crate::link::modbus::{Operation, Priority};
+use crate::quantity::{Milliamp, Mono};
+use crate::reading::{ChargerObservation, PilotState};
+
+const SET_POINT: u16 = 15;
+
+fn open() -> ChargerCommand {
+    ChargerCommand { contact: Contact::Open, fail_safe: amps(6), ..ChargerCommand::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_before_the_first_lease() {
+    let rig = Rig::telto();
+    rig.pass(4.9).await;
+    assert_eq!(rig.line.heard(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_any_lease_a_charger_is_lowered_to_the_configured_fail_safe_current() {
+    let rig = Rig::telto();
+    rig.pass(10.0).await;
+    let heard = rig.line.heard();
+    assert_eq!(heard.len(), 2, "{heard:?}");
+    assert!(matches!(heard[0].operation, Operation::ReadHolding { address: 0, count: 21 }));
+    assert_eq!(heard[1].written(), Some((SET_POINT, 6)));
+    assert!(heard[0].at >= Mono(5000));
+    rig.pass(100.0).await;
+    assert_eq!(rig.line.heard(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_contact_reads_then_obeys_and_asks_for_the_identity_last() {
+    let rig = Rig::telto();
+    rig.line.set(20, 16);
+    rig.hold(open(), 0.2).await;
+    let heard = rig.line.heard();
+    assert_eq!(heard.len(), 1, "one read, then the order: {heard:?}");
+    assert_eq!(heard[0].operation, Operation::ReadHolding { address: 0, count: 21 });
+    let report = rig.told().last_report();
+    assert_eq!((report.state, report.set_point), (PilotState::B, Some(amps(10))));
+    assert!(report.read_begun < report.received_at);
+
+    rig.hold(ChargerCommand { offer: Some(amps(6)), ..open() }, 3.0).await;
+    let telegrams = rig.line.heard();
+    let writes: Vec<_> = telegrams.iter().filter_map(super::rig::Telegram::written).collect();
+    assert_eq!(writes, [(SET_POINT, 6), (20, 6)], "set-point before watchdog");
+    let told = rig.told();
+    assert_eq!(told.written(), [amps(6)]);
+    assert_eq!(told.identity.unwrap().model.as_deref(), Some("TeltoCharge EVC1210"));
+    let long = telegrams.iter().position(|it| it.operation == Operation::ReadHolding { address: 0, count: 45 });
+    let first_write = telegrams.iter().position(|it| it.written().is_some());
+    assert!(first_write < long, "identity after the set-point");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_offer_that_stands_already_is_not_written_again() {
+    let rig = Rig::telto();
+    rig.settle(amps(10)).await;
+    rig.hold(normal(amps(10)), 60.0).await;
+    let heard = rig.line.heard();
+    assert!(heard.iter().all(|it| it.written().is_none()), "{heard:?}");
+    assert!((55..=65).contains(&heard.len()), "one read per second: {}", heard.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_order_is_written_at_once_and_reductions_overtake() {
+    let rig = Rig::telto();
+    rig.settle(amps(10)).await;
+    for (offer, priority) in [(16, Priority::SetPoint), (8, Priority::Reduction), (0, Priority::Reduction)] {
+        rig.pass(0.3).await;
+        rig.line.heard();
+        let before = rig.clock.now();
+        rig.order(normal(amps(offer)));
+        rig.pass(0.1).await;
+        let write = rig.line.heard().into_iter().find(|it| it.written().is_some()).unwrap();
+        assert_eq!(write.written(), Some((SET_POINT, offer as u16)));
+        assert_eq!(write.priority, priority);
+        assert_eq!(write.at.since(before).0, 20, "only the line's own time");
+        assert_eq!(rig.told().written(), [amps(offer)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_does_not_wait_for_a_slow_poll() {
+    let rig = Rig::telto();
+    rig.settle(amps(10)).await;
+    rig.line.lock().answer_time = Duration::from_millis(900);
+    rig.hold(normal(amps(10)), 3.0).await;
+    rig.line.lock().answer_time = Duration::from_millis(20);
+    // A poll is under way that was begun with the long time.
+    rig.line.heard();
+    rig.order(normal(amps(6)));
+    rig.pass(0.05).await;
+    assert_eq!(rig.line.writes(), [(SET_POINT, 6)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reduction_takes_the_place_of_a_raise_that_was_not_sent() {
+    let rig = Rig::telto();
+    rig.settle(amps(10)).await;
+    rig.line.lock().answer_time = Duration::from_millis(400);
+    rig.order(normal(amps(16)));
+    rig.pass(0.1).await;
+    rig.order(normal(amps(6)));
+    rig.pass(1.0).await;
+    assert_eq!(rig.line.writes(), [(SET_POINT, 6)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rewrite_writes_the_same_offer_again() {
+    let rig = Rig::telto();
+    let order = rig.settle(amps(10)).await;
+    rig.line.set(SET_POINT, 32);
+    rig.hold(order, 3.0).await;
+    assert_eq!(rig.line.writes(), [], "who fights, and how often, is the controller's decision");
+    assert_eq!(rig.told().last_report().set_point, Some(amps(32)));
+    rig.hold(ChargerCommand { rewrite: 1, ..order }, 3.0).await;
+    let heard = rig.line.heard();
+    let writes: Vec<_> = heard.iter().filter(|it| it.written().is_some()).collect();
+    assert_eq!(writes.len(), 1);
+    assert_eq!((writes[0].written(), writes[0].priority), (Some((SET_POINT, 10)), Priority::Reduction));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_above_the_wired_maximum_and_nothing_below_six_is_written() {
+    let rig = Rig::telto();
+    rig.settle(amps(10)).await;
+    for (offer, word) in [(Milliamp(99_000), 16), (Milliamp(5_999), 0), (Milliamp(9_999), 9), (Milliamp(-7000), 0)] {
+        rig.hold(normal(offer), 1.5).await;
+        assert_eq!(rig.line.writes(), [(SET_POINT, word)], "{offer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_write_says_what_may_stand_and_is_tried_once_per_period_without_polls() {
+    let rig = Rig::telto();
+    rig.settle(amps(10)).await;
+    rig.line.fault(Fault::ReturnDead);
+    rig.hold(normal(amps(16)), 0.7).await;
+    rig.hold(normal(amps(6)), 5.0).await;
+    let heard = rig.line.heard();
+    assert!(heard.len() <= 7, "one attempt per period: {heard:?}");
+    let told = rig.told();
+    assert_eq!(told.written(), []);
+    assert!(told.unconfirmed().contains(&Some(amps(16))));
+    assert_eq!(told.unconfirmed().last(), Some(&Some(amps(16))), "the raise may still stand: {told:?}");
+    rig.line.fault(Fault::None);
+    rig.hold(normal(amps(6)), 3.0).await;
+    assert_eq!(rig.told().written(), [amps(6)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_charger_that_refuses_writes_is_still_read() {
+    let rig = Rig::telto();
+    rig.settle(amps(10)).await;
+    rig.line.lock().unknown_functions = vec![6, 16];
+    rig.hold(normal(amps(6)), 5.0).await;
+    let told = rig.told();
+    let reports = told.observations.iter().filter(|it| matches!(it, ChargerObservation::Report(_))).count();
+    assert!(reports >= 4, "{told:?}");
+    assert!(told.unconfirmed().len() >= 4 && told.unconfirmed().iter().all(Option::is_none));
+    let last_error = told.health.last().unwrap().1.last_error.clone().unwrap();
+    assert!(last_error.starts_with("charger left: set-point of 6 A: memory: refused with exception 1"), "{last_error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn write_first_is_one_write_per_number_and_a_read_only_after_success() {
+    let rig = Rig::telto();
+    rig.settle(amps(10)).await;
+    rig.line.fault(Fault::ReturnDead);
+    for number in 1..=3 {
+        rig.hold(ChargerCommand { contact: Contact::WriteFirst(number), ..normal(amps(6)) }, 3.0).await;
+        let heard = rig.line.heard();
+        assert_eq!(heard.len(), 1, "{heard:?}");
+        assert_eq!(heard[0].written(), Some((SET_POINT, 6)));
+        assert_eq!(rig.told().unconfirmed().last(), Some(&Some(amps(6))));
+    }
+    rig.line.fault(Fault::None);
+    rig.hold(ChargerCommand { contact: Contact::WriteFirst(4), ..normal(amps(6)) }, 3.0).await;
+    let heard = rig.line.heard();
+    assert_eq!(heard.len(), 2, "{heard:?}");
+    assert_eq!(heard[0].written(), Some((SET_POINT, 6)));
+    assert!(matches!(heard[1].operation, Operation::ReadHolding { .. }));
+    let told = rig.told();
+    assert_eq!(told.written(), [amps(6)]);
+    assert_eq!(told.last_report().set_point, Some(amps(6)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn quiet_sends_nothing_at_all() {
+    let rig = Rig::telto();
+    rig.settle(amps(10)).await;
+    let quiet = ChargerCommand { contact: Contact::Quiet, ..normal(amps(6)) };
+    rig.hold(quiet, 0.1).await;
+    rig.line.heard();
+    rig.hold(ChargerCommand { rewrite: 7, verify_watchdog: 7, fail_safe: amps(0), open: true, ..quiet }, 120.0).await;
+    rig.actions.send(ChargerAction::Reboot).await.unwrap();
+    rig.hold(quiet, 5.0).await;
+    assert_eq!(rig.line.heard(), []);
+    rig.hold(normal(amps(6)), 3.0).await;
+    assert!(!rig.line.writes().iter().any(|it| it.0 == 21), "a wish is not kept for later");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_lease_ends_the_charger_is_lowered_and_left_alone() {
+    let rig = Rig::telto();
+    rig.settle(amps(16)).await;
+    let ends = rig.orders.borrow().valid_until;
+    rig.line.heard();
+    rig.pass(600.0).await;
+    let heard = rig.line.heard();
+    let write = heard.iter().position(|it| it.written().is_some()).unwrap();
+    assert_eq!(heard[write].written(), Some((SET_POINT, 6)));
+    assert!(heard[write].at >= ends && heard[write].at.since(ends).0 <= 50, "{:?} for {ends:?}", heard[write].at);
+    assert_eq!(heard.len(), write + 1, "a telegram after it would feed the watchdog: {heard:?}");
+    rig.told();
+
+    rig.hold(normal(amps(12)), 3.0).await;
+    let writes = rig.line.writes();
+    assert_eq!(writes, [(SET_POINT, 12)], "it obeys again");
+    assert_eq!(rig.told().last_report().watchdog.unwrap().timeout, WATCHDOG);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_lease_never_raises() {
+    for (offer, order_fail_safe, left) in [(0, 6, 0), (6, 6, 6), (16, 0, 0), (10, 16, 10)] {
+        let rig = Rig::telto();
+        rig.settle(amps(offer)).await;
+        rig.hold(ChargerCommand { fail_safe: amps(order_fail_safe), ..normal(amps(offer)) }, 3.0).await;
+        rig.line.heard();
+        rig.pass(20.0).await;
+        let last = rig.line.heard().pop().unwrap();
+        assert_eq!(last.written(), Some((SET_POINT, left)), "{offer} A with {order_fail_safe} A");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_ends_during_a_raise_takes_it_back() {
+    let rig = Rig::telto();
+    rig.settle(amps(10)).await;
+    rig.line.lock().answer_time = Duration::from_millis(300);
+    rig.hold(normal(amps(10)), 2.0).await;
+    let valid_until = rig.orders.borrow().valid_until;
+    tokio::time::sleep_until(tokio::time::Instant::from_std(rig.clock.instant(Mono(valid_until.0 - 100)))).await;
+    rig.line.heard();
+    rig.orders.send_modify(|leased| leased.order = normal(amps(16)));
+    rig.pass(30.0).await;
+    assert_eq!(rig.line.writes(), [(SET_POINT, 6)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deaf_line_at_the_end_of_a_lease_is_given_time_for_the_watchdog() {
+    let rig = Rig::telto();
+    rig.settle(amps(16)).await;
+    let ends = rig.orders.borrow().valid_until;
+    rig.line.fault(Fault::ReturnDead);
+    rig.pass(200.0).await;
+    let heard = rig.line.heard();
+    let after: Vec<i64> = heard.iter().filter(|it| it.at >= ends).map(|it| it.at.since(ends).0 / 1000).collect();
+    assert!(heard.iter().filter(|it| it.at >= ends).all(|it| it.written() == Some((SET_POINT, 6))), "{heard:?}");
+    assert_eq!(after.len(), 3 + 4, "three attempts, then one after each silence: {after:?}");
+    assert!(after[3] - after[2] >= 40 && after[4] - after[3] >= 40, "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_evse_din_is_lowered_at_the_end_of_a_lease_and_read_on() {
+    let rig = Rig::evse(16);
+    rig.settle(amps(16)).await;
+    rig.pass(30.0).await;
+    let heard = rig.line.heard();
+    assert_eq!(heard.iter().filter_map(super::rig::Telegram::written).collect::<Vec<_>>(), [(1000, 6)]);
+    assert!(heard.last().unwrap().written().is_none(), "there is no watchdog to be fed");
+    rig.line.fault(Fault::Dead);
+    rig.hold(normal(amps(16)), 3.0).await;
+    rig.pass(12.0).await;
+    rig.line.fault(Fault::None);
+    rig.pass(12.0).await;
+    assert_eq!(rig.line.writes().last(), Some(&(1000, 6)), "tried until it was confirmed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_orderly_stop_leaves_the_last_offer_behind_and_ends() {
+    for mut rig in [Rig::telto(), Rig::evse(16)] {
+        rig.settle(amps(16)).await;
+        rig.last_offer.send_replace(Some(amps(6)));
+        tokio::time::timeout(Duration::from_secs(1), &mut rig.task).await.unwrap().unwrap();
+        let writes = rig.line.writes();
+        assert_eq!(writes.iter().map(|it| it.1).collect::<Vec<_>>(), [6]);
+        let told = rig.told();
+        assert_eq!(told.written(), [amps(6)]);
+        assert_eq!(told.last_report().set_point, Some(amps(6)), "read back");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_orderly_stop_ends_within_eight_seconds_whatever_the_charger_does() {
+    for fault in [Fault::Dead, Fault::ReturnDead, Fault::Refuses] {
+        let mut rig = Rig::telto();
+        rig.settle(amps(16)).await;
+        rig.line.fault(fault);
+        let begin = rig.clock.now();
+        rig.last_offer.send_replace(Some(amps(6)));
+        tokio::time::timeout(Duration::from_millis(8100), &mut rig.task).await.unwrap().unwrap();
+        assert!(rig.clock.now().since(begin).0 >= 5000, "it kept trying: {fault:?}");
+        assert!(rig.told().unconfirmed().len() > 5);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancelling_ends_the_task_at_once() {
+    let mut rig = Rig::telto();
+    rig.settle(amps(16)).await;
+    rig.cancel.cancel();
+    tokio::time::timeout(Duration::from_millis(1), &mut rig.task).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_control_thread_that_is_gone_is_a_lease_that_ends() {
+    let rig = Rig::telto();
+    rig.settle(amps(16)).await;
+    let (orders, _) = tokio::sync::watch::channel(crate::command::Leased::default());
+    let mut rig = rig;
+    drop(std::mem::replace(&mut rig.orders, orders));
+    let (actions, _) = tokio::sync::mpsc::channel(1);
+    drop(std::mem::replace(&mut rig.actions, actions));
+    let (last_offer, _) = tokio::sync::watch::channel(None);
+    drop(std::mem::replace(&mut rig.last_offer, last_offer));
+    rig.pass(10.0).await;
+    assert_eq!(rig.line.writes(), [(SET_POINT, 6)]);
+    rig.pass(600.0).await;
+    assert_eq!(rig.line.heard(), []);
+    assert!(!rig.task.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_and_errors_are_told_with_the_bus_round_and_health_once_per_second() {
+    let rig = Rig::telto();
+    let order = rig.settle(amps(10)).await;
+    rig.line.fault(Fault::Dead);
+    rig.line.lock().round = Duration::from_millis(800);
+    rig.hold(order, 10.0).await;
+    let told = rig.told();
+    let failed: Vec<_> =
+        told.observations.iter().filter(|it| matches!(it, ChargerObservation::Failed { .. })).collect();
+    assert!((6..=12).contains(&failed.len()), "{failed:?}");
+    assert!(matches!(failed[1], ChargerObservation::Failed { unconfirmed: None, round, period, .. }
+        if round.0 == 800 && *period == rig.timing.poll));
+    assert!(told.health.len() <= 11);
+    let (_, health) = told.health.last().unwrap();
+    assert!(!health.online && health.timeouts >= 6 && health.good > 5);
+    assert!(health.last_error.as_ref().unwrap().contains("charger left: memory: no complete answer"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rubbish_in_the_registers_is_an_error_that_says_where() {
+    let rig = Rig::telto();
+    let order = rig.settle(amps(10)).await;
+    rig.line.set(9, 0);
+    rig.hold(order, 3.0).await;
+    let told = rig.told();
+    assert!(!told.unconfirmed().is_empty());
+    let error = told.health.last().unwrap().1.last_error.clone().unwrap();
+    assert_eq!(&*error, "charger left: register 9 (EVSE ID) holds 0, allowed is 21571 (\"TC\")");
+    rig.line.set(9, 21_571);
+    rig.line.set(6, 77);
+    rig.hold(order, 3.0).await;
+    let told = rig.told();
+    assert_eq!(told.last_report().state, PilotState::F);
+    let error = told.health.last().unwrap().1.last_error.clone().unwrap();
+    assert_eq!(&*error, "charger left: register 6 (EVSE status) holds 77, allowed is 0 to 9");
+}
+
+#[tokio::test(start_paused = true)]
+async fn function_codes_that_the_charger_does_not_know_are_replaced() {
+    let mut words = telto_words();
+    words.insert(20, 16);
+    let rig = Rig::telto_with(words);
+    rig.line.lock().unknown_functions = vec![3, 6];
+    rig.settle(amps(12)).await;
+    assert_eq!((rig.line.word(15), rig.line.word(20)), (12, 6));
+    rig.hold(normal(amps(8)), 2.0).await;
+    let heard = rig.line.heard();
+    assert!(heard.iter().all(|it| matches!(it.operation.function(), 4 | 16)), "learnt: {heard:?}");
+    let rig = Rig::evse_with(evse_words(16), true);
+    rig.line.lock().unknown_functions = vec![6];
+    rig.settle(amps(12)).await;
+    assert_eq!(rig.line.word(1000), 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bus_slower_than_the_period_leaves_room_for_everything_else() {
+    let rig = Rig::telto();
+    rig.line.lock().answer_time = Duration::from_millis(1500);
+    rig.line.set(20, 16);
+    rig.hold(ChargerCommand { offer: Some(amps(12)), ..open() }, 20.0).await;
+    rig.line.set(19, 0);
+    rig.hold(normal(amps(12)), 20.0).await;
+    assert_eq!((rig.line.word(15), rig.line.word(19), rig.line.word(20)), (12, 30, 6));
+    assert!(rig.told().identity.is_some());
+}

@@ -1,0 +1,186 @@
+//! What only a TeltoCharge has.
+
+use std::time::Duration;
+
+use super::rig::{Rig, amps, normal, telto_words};
+use crate::command::{ChargerAction, ChargerCommand, Lock};
+use crate::event::EventType;
+use crate::link::modbus::Operation;
+use crate::quantity::{Milliamp, Span, WattHour};
+use crate::reading::{OwnLimit, PilotState, Watchdog};
+
+#[tokio::test(start_paused = true)]
+async fn the_watchdog_is_programmed_where_it_differs_and_read_back() {
+    let mut words = telto_words();
+    words.extend([(19, 0), (20, 32)]);
+    let rig = Rig::telto_with(words);
+    rig.hold(ChargerCommand { offer: None, contact: crate::command::Contact::Open, ..normal(amps(0)) }, 0.5).await;
+    rig.line.heard();
+    rig.hold(normal(amps(10)), 4.0).await;
+    let heard = rig.line.heard();
+    let programmed: Vec<_> = heard.iter().filter_map(super::rig::Telegram::written).filter(|it| it.0 > 15).collect();
+    assert_eq!(programmed, [(20, 6), (19, 30)], "the current before the time");
+    assert!(heard.iter().any(|it| it.operation == Operation::ReadHolding { address: 19, count: 2 }));
+    let told = rig.told();
+    assert_eq!(told.last_report().watchdog, Some(Watchdog { timeout: Span::from_secs(30), fail_safe: amps(6) }));
+    assert!(told.events.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fail_safe_current_follows_the_order_and_is_not_rewritten_needlessly() {
+    let rig = Rig::telto();
+    let order = rig.settle(amps(10)).await;
+    rig.hold(ChargerCommand { fail_safe: Milliamp::ZERO, ..order }, 120.0).await;
+    let writes = rig.line.writes();
+    assert_eq!(writes, [(20, 0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_who_changes_the_watchdog_is_corrected() {
+    let rig = Rig::telto();
+    let order = rig.settle(amps(10)).await;
+    rig.line.set(19, 0);
+    rig.hold(order, 3.0).await;
+    assert_eq!(rig.line.writes(), [(19, 30)]);
+    assert_eq!(rig.line.word(19), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watchdog_that_cannot_be_set_is_a_risk_and_an_event_until_it_can() {
+    let rig = Rig::telto();
+    rig.line.set(20, 32);
+    rig.line.lock().deaf = vec![20];
+    rig.hold(ChargerCommand { contact: crate::command::Contact::Open, ..normal(amps(10)) }, 20.0).await;
+    let told = rig.told();
+    let risk = told.risk.unwrap();
+    assert_eq!(
+        risk,
+        "charger left: its fail-safe timer could not be set to 30 s and 6 A (registers 19 and 20): reads back 30 s and 32 A"
+    );
+    assert_eq!(told.events.len(), 1);
+    assert_eq!((told.events[0].event_type, told.events[0].subject.as_str()), (EventType::WatchdogFailed, "left"));
+    rig.line.lock().deaf.clear();
+    rig.hold(normal(amps(10)), 90.0).await;
+    assert_eq!(rig.line.word(20), 6);
+    let told = rig.told();
+    assert_eq!(told.risk, None);
+    assert_eq!(told.last_report().watchdog.unwrap().fail_safe, amps(6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_full_bus_most_polls_are_short_and_a_new_state_is_looked_at_in_full() {
+    let rig = Rig::telto();
+    let order = rig.settle(amps(10)).await;
+    rig.line.lock().round = Duration::from_millis(900);
+    rig.hold(order, 12.0).await;
+    let lengths =
+        |heard: Vec<super::rig::Telegram>| -> Vec<usize> { heard.iter().map(|it| it.operation.count()).collect() };
+    let counts = lengths(rig.line.heard());
+    assert!(counts.iter().all(|count| [21, 45].contains(count)), "{counts:?}");
+    let long = counts.iter().filter(|count| **count == 45).count();
+    assert!((3..=5).contains(&long), "{counts:?}");
+    // Energy is told in between, too.
+    assert!(rig.told().last_report().energy.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_register_map_is_read_as_far_as_it_goes() {
+    let mut words = telto_words();
+    words.retain(|register, _| *register < 34);
+    let rig = Rig::telto_with(words);
+    rig.settle(amps(10)).await;
+    rig.hold(normal(amps(10)), 5.0).await;
+    let heard = rig.line.heard();
+    assert!(heard.iter().all(|it| it.operation.count() == 34), "{heard:?}");
+    let told = rig.told();
+    assert_eq!(told.unconfirmed(), []);
+    let report = told.last_report();
+    assert_eq!((report.energy, report.own_limit), (None, Some(amps(32))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiting_session_is_authorised_and_only_then() {
+    let rig = Rig::telto();
+    let order = rig.settle(amps(10)).await;
+    rig.line.set(6, 5);
+    rig.hold(order, 8.0).await;
+    assert_eq!(rig.line.writes(), [(17, 1)], "not more often than every ten seconds");
+    assert!(rig.told().last_report().needs_authorization);
+    rig.line.set(6, 1);
+    rig.hold(order, 30.0).await;
+    assert_eq!(rig.line.writes(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn phases_are_ordered_where_the_box_can() {
+    let rig = Rig::telto();
+    let order = rig.settle(amps(10)).await;
+    rig.hold(ChargerCommand { phases: Some(1), ..order }, 5.0).await;
+    rig.hold(ChargerCommand { phases: Some(3), ..order }, 15.0).await;
+    assert_eq!(rig.line.writes(), [(14, 0), (14, 6)]);
+    rig.line.set(11, 0);
+    rig.hold(ChargerCommand { phases: Some(1), ..order }, 30.0).await;
+    assert_eq!(rig.line.writes(), [], "phase change not possible");
+}
+
+#[tokio::test(start_paused = true)]
+async fn open_stops_the_session_and_lets_it_go_on() {
+    let rig = Rig::telto();
+    let order = rig.settle(amps(10)).await;
+    rig.line.set(6, 0);
+    rig.hold(ChargerCommand { open: true, offer: Some(Milliamp::ZERO), ..order }, 15.0).await;
+    assert_eq!(rig.line.writes(), [(15, 0), (16, 1), (16, 1)], "asked again while it still charges");
+    rig.line.set(6, 3);
+    rig.hold(ChargerCommand { open: true, offer: Some(Milliamp::ZERO), ..order }, 60.0).await;
+    assert_eq!(rig.line.writes(), []);
+    rig.hold(order, 5.0).await;
+    assert_eq!(rig.line.writes(), [(15, 10), (16, 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn wishes_are_done_once() {
+    let rig = Rig::telto();
+    let order = rig.settle(amps(10)).await;
+    let wishes = [
+        (ChargerAction::Authorize, (17, 1)),
+        (ChargerAction::Lock(Lock::Locked), (18, 1)),
+        (ChargerAction::Lock(Lock::Unlock), (18, 2)),
+        (ChargerAction::Lock(Lock::Auto), (18, 0)),
+        (ChargerAction::Reboot, (21, 1)),
+    ];
+    for (wish, write) in wishes {
+        rig.actions.send(wish).await.unwrap();
+        rig.hold(order, 3.0).await;
+        assert_eq!(rig.line.writes(), [write]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_and_causes_reach_the_controller() {
+    let rig = Rig::telto();
+    let order = rig.settle(amps(10)).await;
+    rig.line.set(29, 13);
+    rig.line.set(36, 7);
+    rig.line.set(35, 1 << 5);
+    rig.line.set(6, 8);
+    rig.hold(order, 2.0).await;
+    let report = rig.told().last_report();
+    assert_eq!((report.own_limit, report.own_limit_cause), (Some(amps(13)), Some(OwnLimit::Temperature)));
+    assert_eq!((report.state, report.fault.to_string().as_str()), (PilotState::F, "temperature error"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_counter_that_falls_is_not_told_until_it_is_certain() {
+    let rig = Rig::telto();
+    let order = rig.settle(amps(10)).await;
+    rig.line.set(41, 0);
+    rig.hold(order, 3.0).await;
+    let told = rig.told();
+    assert!(told.last_report().energy.is_none(), "{told:?}");
+    rig.line.set(41, 501);
+    rig.hold(order, 2.0).await;
+    assert_eq!(rig.told().last_report().energy, Some(WattHour(5010)));
+    rig.line.set(41, 3);
+    rig.hold(order, 8.0).await;
+    assert_eq!(rig.told().last_report().energy, Some(WattHour(30)), "another box");
+}
