@@ -87,7 +87,9 @@ pub(crate) enum Heard {
     Subscribed(Vec<bool>),
     /// A publication is on the wire.
     Written,
-    /// Anything else: a sign of life.
+    /// Anything else from the broker.
+    Alive,
+    /// Anything else from us.
     Other,
 }
 
@@ -130,7 +132,8 @@ impl Events {
                 ack.return_codes.iter().map(|code| !matches!(code, SubscribeReasonCode::Failure)).collect(),
             )),
             Ok(Event::Outgoing(Sent::Publish(_))) => Ok(Heard::Written),
-            Ok(_) => Ok(Heard::Other),
+            Ok(Event::Incoming(_)) => Ok(Heard::Alive),
+            Ok(Event::Outgoing(_)) => Ok(Heard::Other),
             Err(error) => Err(explain(&error, &self.address)),
         }
     }

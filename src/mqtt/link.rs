@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::client::{self, Address, Client, Events, Heard, Received};
 use super::outbox::Outbox;
@@ -298,18 +298,28 @@ impl Task {
     async fn converse(&mut self, role: Role, events: &mut Events, backoff: &mut Backoff) -> End {
         let tuning = self.address.tuning;
         let mut window = (Instant::now(), 0_u32);
-        // The client pings after each keep-alive and misses the answer at the next; a write that hangs in between
-        // would stop both clocks, so a third one stands outside.
-        let patience = Duration::from_secs(u64::from(tuning.keep_alive_s)) * 3;
+        // The client counts its own writes as life and pings only when it is idle: a broker that takes everything and
+        // answers nothing would be noticed after a hundred messages. Something must come within each keep-alive, the
+        // answer to a ping or an acknowledgement.
+        let patience = Duration::from_secs(u64::from(tuning.keep_alive_s)) * 3 / 2;
+        let mut heard_at = Instant::now();
         loop {
             let leaving = *self.wanted.borrow() != role;
             if leaving {
                 self.shared.leave(tuning.goodbye);
             }
-            match timeout(if leaving { tuning.goodbye } else { patience }, events.next()).await {
+            let until = if leaving { Instant::now() + tuning.goodbye } else { heard_at + patience };
+            let event = timeout_at(until, events.next()).await;
+            if let Ok(Ok(Heard::Message(_) | Heard::Subscribed(_) | Heard::Accepted | Heard::Alive)) = &event {
+                heard_at = Instant::now();
+            }
+            match event {
                 Ok(Err(_)) | Err(_) if leaving => return End::Left,
                 Ok(Err(problem)) => return End::Lost(problem, true),
-                Err(_) => return End::Lost(format!("{} hangs: it takes nothing any more", self.broker()), true),
+                Err(_) => {
+                    let (broker, seconds) = (self.broker(), patience.as_secs_f64());
+                    return End::Lost(format!("{broker} hangs: it answered nothing for {seconds} s"), true);
+                }
                 Ok(Ok(Heard::Message(message))) => {
                     self.hear(&message);
                     window.1 += 1;
@@ -324,7 +334,7 @@ impl Task {
                     }
                 }
                 Ok(Ok(Heard::Written)) => self.shared.lock().written += 1,
-                Ok(Ok(Heard::Accepted | Heard::Other)) => {}
+                Ok(Ok(Heard::Accepted | Heard::Alive | Heard::Other)) => {}
             }
             self.shared.pump();
             let elapsed = window.0.elapsed();

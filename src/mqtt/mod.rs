@@ -31,6 +31,7 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use self::client::{Address, Material};
 use self::embedded::Embedded;
@@ -84,9 +85,10 @@ pub async fn run(options: MqttOptions, views: Views, cancel: CancellationToken) 
     }
     let address = Address { host, port, tls, login, client_id: options.client_id.clone(), tuning: options.tuning };
     let (service, link) = Service::new(Arc::new(options), views, address, status);
-    let link = tokio::spawn(link);
+    // However this ends, the link does not outlive it.
+    let link = AbortOnDropHandle::new(tokio::spawn(link));
     service.run(cancel).await;
-    link.abort();
+    drop(link);
     if let Some(broker) = broker {
         broker.stop().await;
     }

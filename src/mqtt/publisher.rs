@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::discovery::meter::{self, QUALITY};
+use super::discovery::meter::{self, Medium, QUALITY};
 use super::discovery::{self, Component, Device, Key, Moment, ORIGIN, charger, site};
 use super::guard::Guard;
 use super::json::{Object, Out};
@@ -242,7 +242,11 @@ impl Publisher {
         let mut fingerprint = DefaultHasher::new();
         (quality, it.words).hash(&mut fingerprint);
         let fingerprint = fingerprint.finish();
-        let reading = values.wall_ms.or(values.received_at.map(|it| it.0));
+        // Each telegram repeats what a gas meter said an hour ago: only its time tells a new reading.
+        let reading = match it.medium {
+            Medium::Electricity => Some(it.frames),
+            Medium::Gas | Medium::Water | Medium::Other => values.wall_ms.or(Some(it.frames)),
+        };
         // With an interval of a second each telegram goes out as it comes.
         let tick = tick || (fresh && self.options.config.interval <= Span::from_secs(1));
         if it.track.due(fingerprint, reading, at.now, tick) {

@@ -89,6 +89,8 @@ pub(super) struct MeterTrack {
     pub(super) entities: BTreeMap<Arc<str>, Component>,
     /// The frame that was looked at last.
     pub(super) values: Option<Arc<MeterValues>>,
+    /// Frames looked at.
+    pub(super) frames: i64,
     /// Of its words: they are told at once.
     pub(super) words: u64,
     /// When the first frame arrived.
@@ -106,6 +108,7 @@ impl MeterTrack {
             extra: Vec::new(),
             entities: BTreeMap::new(),
             values: None,
+            frames: 0,
             words: 0,
             first_frame: None,
         }
@@ -117,10 +120,11 @@ impl MeterTrack {
             return false;
         }
         self.values = Some(Arc::clone(values));
+        self.frames += 1;
         self.first_frame = self.first_frame.or(values.received_at);
         let mut words = DefaultHasher::new();
         for (key, value) in &values.values {
-            if let Value::Text(text) = value {
+            if let (true, Value::Text(text)) = (meter::is_told_at_once(key), value) {
                 (key, text).hash(&mut words);
             }
             if !self.entities.contains_key(key) && self.admits(key) {

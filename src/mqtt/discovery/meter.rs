@@ -95,6 +95,11 @@ pub(crate) fn is_counter(key: &str) -> bool {
         && !key.contains("power")
 }
 
+/// A word that is published as soon as it changes. Other texts may change with every telegram.
+pub(crate) fn is_told_at_once(key: &str) -> bool {
+    matches!(key, "tariff" | "valve")
+}
+
 /// The entity of a key, as far as it is one of the contract's.
 fn known(key: &str, medium: Medium) -> Option<Component> {
     let sensor = |class: &str, unit: &str| Component::sensor().class(class).unit(unit);
@@ -109,8 +114,8 @@ fn known(key: &str, medium: Medium) -> Option<Component> {
         return Some(measured(class, &unit.to_uppercase(), digits).name(format!("{name} {phase}")));
     }
     if let Some(rest) = key.strip_prefix("energy_") {
-        if rest == "gj" {
-            return Some(sensor("energy", "GJ").counter().digits(3));
+        if let "gj" | "kwh" = rest {
+            return Some(sensor("energy", if rest == "gj" { "GJ" } else { "kWh" }).counter().digits(3));
         }
         let (direction, tariff) = rest.strip_suffix("_kwh")?.split_once('_').map_or_else(
             || (rest.strip_suffix("_kwh").unwrap_or(rest), None),
@@ -212,7 +217,7 @@ mod tests {
             assert!(known(key, Medium::Gas).is_some(), "{key}");
         }
         assert!(known("energy_import_t4_kwh", Medium::Electricity).is_some());
-        for key in ["energy_import_tx_kwh", "energy_kwh", "power_l4_w", "obis_0_0_96_13_0", "energy_"] {
+        for key in ["energy_import_tx_kwh", "energy_mwh", "power_l4_w", "obis_0_0_96_13_0", "energy_"] {
             assert!(known(key, Medium::Electricity).is_none(), "{key}");
         }
     }

@@ -1,0 +1,102 @@
+//! Two appliances on one base topic.
+
+use gridkeeper::mqtt::LinkState;
+use serde_json::json;
+
+use super::house::options;
+use super::peer::{Broker, Peer};
+use super::rig::Rig;
+
+#[tokio::test]
+async fn the_second_stands_by_and_takes_over_when_the_first_is_gone() {
+    let broker = Broker::start().await;
+    let mut first = options(broker.address);
+    first.instance = "first".into();
+    first.client_id = "first".into();
+    let mut second = first.clone();
+    second.instance = "second".into();
+    second.client_id = "second".into();
+    second.site.name = "Second home".into();
+
+    let mut a = Rig::start(first);
+    a.online().await;
+    let peer = Peer::connect(broker.address, "#").await;
+    peer.json("gridkeeper/site/state", |_| true).await;
+    let mut b = Rig::start(second);
+    let status = b.until("standing by", |it| it.state == LinkState::Standby).await;
+    let problem = status.problem.unwrap();
+    assert!(problem.contains("`first`") && problem.contains("base_topic"), "{problem}");
+
+    // It obeys nothing: only one answer, and the wish reaches the first only.
+    peer.publish("gridkeeper/charger/left/set/max_current_a", "9");
+    peer.json("gridkeeper/result", |it| it["value"] == "9").await;
+    peer.publish("gridkeeper/charger/left/set/max_current_a", "8");
+    peer.json("gridkeeper/result", |it| it["value"] == "8").await;
+    assert_eq!(peer.seen().iter().filter(|it| it.topic == "gridkeeper/result").count(), 2);
+    assert!(b.wishes().is_empty());
+    // It publishes nothing, not even by its will.
+    assert_eq!(b.status.borrow().published, 0);
+    let site = "homeassistant/device/gridkeeper_site/config";
+    assert!(peer.seen().iter().all(|it| it.topic != site || !it.text().contains("Second")));
+
+    // The first says good-bye.
+    a.stop().await;
+    b.online().await;
+    peer.json(site, |it| it["device"]["name"] == "Second home").await;
+    let info = peer.json("gridkeeper/bridge/info", |it| it["instance"] == "second").await;
+    assert_eq!(info["interval_s"], 0.2);
+    peer.text_after(0, "gridkeeper/status", "online").await;
+    b.stop().await;
+    broker.kill().await;
+}
+
+#[tokio::test]
+async fn one_that_dies_without_a_word_is_followed_by_its_will() {
+    let broker = Broker::start().await;
+    let mut first = options(broker.address);
+    first.instance = "first".into();
+    first.client_id = "first".into();
+    let mut second = first.clone();
+    second.instance = "second".into();
+    second.client_id = "second".into();
+    let mut a = Rig::start(first);
+    a.online().await;
+    let mut b = Rig::start(second);
+    b.until("standing by", |it| it.state == LinkState::Standby).await;
+    a.kill().await;
+    b.online().await;
+    b.stop().await;
+    broker.kill().await;
+}
+
+#[tokio::test]
+async fn traces_of_a_dead_instance_are_waited_for_and_then_overwritten() {
+    let broker = Broker::start().await;
+    let peer = Peer::connect(broker.address, "gridkeeper/#").await;
+    // A broker that lost the will: online for ever, but nobody renews it.
+    peer.retain("gridkeeper/status", "online");
+    peer.retain("gridkeeper/bridge/info", json!({"instance": "ghost", "interval_s": 0.3}).to_string());
+    peer.json("gridkeeper/bridge/info", |_| true).await;
+    let mark = peer.mark();
+    let mut rig = Rig::start(options(broker.address));
+    rig.until("in doubt", |it| it.problem.as_ref().is_some_and(|it| it.contains("`ghost`"))).await;
+    assert_eq!(peer.mark(), mark, "nothing is published meanwhile");
+    rig.online().await;
+    assert_eq!(rig.status.borrow().problem, None);
+    peer.json("gridkeeper/bridge/info", |it| it["instance"] == "test").await;
+    rig.stop().await;
+    broker.kill().await;
+}
+
+#[tokio::test]
+async fn our_own_traces_do_not_hold_us_up() {
+    let broker = Broker::start().await;
+    let peer = Peer::connect(broker.address, "gridkeeper/#").await;
+    peer.retain("gridkeeper/status", "online");
+    peer.retain("gridkeeper/bridge/info", json!({"instance": "test", "interval_s": 3600}).to_string());
+    peer.json("gridkeeper/bridge/info", |_| true).await;
+    let mut rig = Rig::start(options(broker.address));
+    rig.online().await;
+    rig.stop().await;
+    broker.kill().await;
+}
