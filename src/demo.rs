@@ -77,7 +77,8 @@ impl Demo {
             seconds.and_then(|it| Duration::try_from_secs_f64(it.max(0.0)).ok()).and_then(|it| begun.checked_add(it));
         let code = match self.announce() {
             Ok(()) => self.watch(begun, end),
-            Err(problem) => {
+            Err(Early::Signal) => DONE,
+            Err(Early::Problem(problem)) => {
                 complain(&problem);
                 FAILED
             }
@@ -90,7 +91,7 @@ impl Demo {
         code
     }
 
-    fn announce(&mut self) -> Result<(), String> {
+    fn announce(&mut self) -> Result<(), Early> {
         let (meter, left, right) = self.house.places();
         let lines = &mut self.lines;
         lines.say("A simulated house of 3 x 25 A with two cars, over the real protocols:".to_owned());
@@ -98,9 +99,10 @@ impl Demo {
         let (mqtt, web) = (self.appliance.mqtt_status(), self.appliance.web_address());
         let broker = wait(&self.signals, || mqtt.borrow().embedded)?.ok_or_else(|| {
             let problem = mqtt.borrow().problem.clone();
-            format!("the broker did not start: {}", problem.unwrap_or_else(|| "no reason given".to_owned()))
+            Early::Problem(format!("the broker did not start: {}", problem.as_deref().unwrap_or("no reason given")))
         })?;
-        let page = wait(&self.signals, || *web.borrow())?.ok_or("the page could not be served")?;
+        let page = wait(&self.signals, || *web.borrow())?
+            .ok_or_else(|| Early::Problem("the page could not be served".to_owned()))?;
         lines.say(format!("  MQTT     mqtt://{broker}  (mosquitto_sub -p {} -v -t 'gridkeeper/#')", broker.port()));
         lines.say(format!("  page     http://{page}/"));
         lines.say("Ctrl-C ends it. Each second: phases against the main fuse, then each charger and why.".to_owned());
@@ -137,8 +139,16 @@ impl Demo {
     }
 }
 
-/// Looks every few milliseconds until there is something; nothing when a signal or the time came first.
-fn wait<T>(signals: &mpsc::Receiver<()>, mut look: impl FnMut() -> Option<T>) -> Result<Option<T>, String> {
+/// Why it ends before it has begun.
+enum Early {
+    /// Ctrl-C or SIGTERM.
+    Signal,
+    /// Something does not work.
+    Problem(String),
+}
+
+/// Looks every few milliseconds until there is something; nothing when the time was over first.
+fn wait<T>(signals: &mpsc::Receiver<()>, mut look: impl FnMut() -> Option<T>) -> Result<Option<T>, Early> {
     let deadline = Instant::now() + ANNOUNCE_WITHIN;
     loop {
         if let Some(found) = look() {
@@ -147,7 +157,7 @@ fn wait<T>(signals: &mpsc::Receiver<()>, mut look: impl FnMut() -> Option<T>) ->
         match signals.recv_timeout(Duration::from_millis(10)) {
             Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
             Err(RecvTimeoutError::Timeout) => return Ok(None),
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => return Err("interrupted while starting".to_owned()),
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return Err(Early::Signal),
         }
     }
 }

@@ -8,10 +8,10 @@ use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use support::Gridkeeper;
+use support::{Gridkeeper, Output};
 
-fn demo(arguments: &[&str], read_output: bool) -> Gridkeeper {
-    Gridkeeper::start(tempfile::tempdir().unwrap(), |it, _| it.arg("demo").args(arguments), read_output)
+fn demo(arguments: &[&str], output: Output) -> Gridkeeper {
+    Gridkeeper::start(tempfile::tempdir().unwrap(), |it, _| it.arg("demo").args(arguments), output)
 }
 
 /// Text between two others.
@@ -21,7 +21,7 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
 
 #[tokio::test]
 async fn it_announces_broker_and_page_balances_the_cars_and_ends_on_ctrl_c() {
-    let mut demo = demo(&["--mqtt", "0", "--web", "0"], true);
+    let mut demo = demo(&["--mqtt", "0", "--web", "0"], Output::Read);
     let output = demo.until_output("a car that charges", |it| it.contains("charging, draws")).await;
     let broker = between(&output, "mqtt://", " ");
     TcpStream::connect(broker).await.unwrap();
@@ -43,8 +43,8 @@ async fn it_announces_broker_and_page_balances_the_cars_and_ends_on_ctrl_c() {
 }
 
 #[tokio::test]
-async fn it_ends_by_itself_after_its_time_although_nobody_reads_what_it_prints() {
-    let mut demo = demo(&["--mqtt", "0", "--web", "0", "--for", "2.5"], false);
+async fn it_ends_by_itself_after_its_time_although_its_output_is_blocked_from_the_first_byte() {
+    let mut demo = demo(&["--mqtt", "0", "--web", "0", "--for", "2.5"], Output::Blocked);
     assert_eq!(demo.ended().await.code(), Some(0));
 }
 
@@ -52,7 +52,7 @@ async fn it_ends_by_itself_after_its_time_although_nobody_reads_what_it_prints()
 async fn a_port_that_was_asked_for_and_is_taken_is_an_error_that_names_it() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let mut demo = demo(&["--mqtt", "0", "--web", &port], true);
+    let mut demo = demo(&["--mqtt", "0", "--web", &port], Output::Read);
     assert_eq!(demo.ended().await.code(), Some(1));
     demo.until_log("the port", |it| it.contains(&port) && it.contains("0 picks a free one")).await;
 }

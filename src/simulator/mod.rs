@@ -51,7 +51,6 @@ pub use plan::{
 };
 pub use view::{ChargerView, Moment, NotReached, Overload, Request, SetPoint, View};
 
-use crate::quantity::Phase;
 use live::Live;
 use modbus::Framing;
 
@@ -63,8 +62,6 @@ const TICK: Duration = Duration::from_millis(20);
 struct Place {
     connection: String,
     unit: u8,
-    driver: &'static str,
-    phases: Vec<Phase>,
 }
 
 /// A running house. Dropping it ends all its tasks and closes its sockets.
@@ -100,12 +97,9 @@ impl Simulator {
         }
         for (bus, plan) in plan.buses.iter().enumerate() {
             let connection = simulator.open_bus(bus, plan.link).await?;
-            simulator.chargers.extend(plan.chargers.iter().map(|it| Place {
-                connection: connection.clone(),
-                unit: it.unit,
-                driver: it.kind.driver(),
-                phases: it.phases.clone(),
-            }));
+            simulator
+                .chargers
+                .extend(plan.chargers.iter().map(|it| Place { connection: connection.clone(), unit: it.unit }));
         }
         tasks.spawn(async move {
             let mut ticks = tokio::time::interval(TICK);
@@ -180,30 +174,6 @@ impl Simulator {
     #[must_use]
     pub fn charger_unit(&self, charger: usize) -> u8 {
         self.chargers[charger].unit
-    }
-
-    /// The `driver` of a charger as the configuration writes it.
-    ///
-    /// # Panics
-    /// When the plan has no such charger.
-    #[must_use]
-    pub fn charger_driver(&self, charger: usize) -> &'static str {
-        self.chargers[charger].driver
-    }
-
-    /// Grid phase behind the charger's own L1, L2, L3.
-    ///
-    /// # Panics
-    /// When the plan has no such charger.
-    #[must_use]
-    pub fn charger_phases(&self, charger: usize) -> &[Phase] {
-        &self.chargers[charger].phases
-    }
-
-    /// How many chargers there are.
-    #[must_use]
-    pub fn charger_count(&self) -> usize {
-        self.chargers.len()
     }
 
     /// To take hold of it.

@@ -307,17 +307,6 @@ pub enum BoxKind {
     },
 }
 
-impl BoxKind {
-    /// The driver's name in the configuration.
-    #[must_use]
-    pub fn driver(self) -> &'static str {
-        match self {
-            Self::TeltoCharge { .. } => "teltocharge",
-            Self::EvseDin { .. } => "evse-din",
-        }
-    }
-}
-
 /// One car.
 #[derive(Clone, Debug)]
 pub struct CarPlan {
