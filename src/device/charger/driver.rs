@@ -80,8 +80,6 @@ pub(super) enum Notice {
     Identity(Identity),
     /// A standing risk, or that it is none any more.
     Risk(Option<String>),
-    /// Its fail-safe timer cannot be programmed or verified; why.
-    WatchdogFailed(String),
     /// The unit of the set-point register has changed: what was written there no longer means the same.
     RewriteSetPoint,
 }

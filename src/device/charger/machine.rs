@@ -181,13 +181,14 @@ impl Machine {
             self.attempt = None;
         }
         if !first {
-            if after.rewrite != before.rewrite {
-                self.pending = true;
-                self.retry_at = now;
-            }
             if after.verify_watchdog != before.verify_watchdog {
                 self.forget = true;
                 self.next_poll = now;
+            }
+            // A charger whose timer must be looked at anew may have lost its set-point as well.
+            if after.rewrite != before.rewrite || self.forget {
+                self.pending = true;
+                self.retry_at = now;
             }
         }
         if after.offer < before.offer {
@@ -464,7 +465,8 @@ impl Machine {
         if opening || (self.held.confirmed.is_none() && self.lapse.is_some()) {
             self.opened = true;
             self.held = Held { confirmed: set_point, doubt: None, seen: set_point };
-            self.pending = false;
+            // Whatever stands there, it becomes ours with the first order.
+            self.pending = true;
             self.write_failed = false;
         }
         self.chore_due = true;

@@ -15,7 +15,6 @@ use crate::device::charger::driver::{ChargerDriver, Chore, DriverError, Notice, 
 use crate::device::charger::machine::{Job, Machine, Plan, Settings, WriteEnd};
 use crate::device::charger::register::{RegisterError, settable};
 use crate::device::{ChargerChannels, ControlLink, DeviceRef, ToControl};
-use crate::event::{Event, EventType};
 use crate::link::modbus::Priority;
 use crate::quantity::{Milliamp, Mono, Span};
 use crate::reading::ChargerObservation;
@@ -29,8 +28,6 @@ const STOP_RETRY: Duration = Duration::from_millis(250);
 const STOP_ATTEMPTS_SILENT: u32 = 3;
 /// Health, identity and risks are told at most this often.
 const HEALTH_PERIOD: Span = Span::from_secs(1);
-/// Events kept while the control thread cannot take them.
-const EVENTS: usize = 8;
 
 type Running<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -269,7 +266,6 @@ struct Voice {
     complaints: Vec<RegisterError>,
     identity: Told<Option<Identity>>,
     risk: Told<Option<String>>,
-    events: Vec<Event>,
 }
 
 /// Something that the control thread must hear of in the end, even when it could not take it at first.
@@ -292,7 +288,6 @@ impl Voice {
             complaints: Vec::new(),
             identity: Told::default(),
             risk: Told::default(),
-            events: Vec::new(),
         }
     }
 
@@ -342,13 +337,11 @@ impl Voice {
     fn notice(&mut self, notice: Notice) {
         match notice {
             Notice::Identity(identity) => self.identity.now = Some(identity),
-            Notice::Risk(risk) => self.risk.now = risk.map(|risk| format!("{}: {risk}", self.name)),
-            Notice::WatchdogFailed(why) => {
-                let detail = format!("{}: {why}", self.name);
-                self.note(why);
-                if self.events.len() < EVENTS {
-                    self.events.push(Event { event_type: EventType::WatchdogFailed, subject: self.id.clone(), detail });
+            Notice::Risk(risk) => {
+                if let Some(risk) = &risk {
+                    tracing::warn!(charger = %self.id, "{risk}");
                 }
+                self.risk.now = risk.map(|risk| format!("{}: {risk}", self.name));
             }
             Notice::RewriteSetPoint => {}
         }
@@ -361,10 +354,8 @@ impl Voice {
         self.health.discarded_bytes = discarded_bytes;
         let due = self.told_at.map_or(now, |told| told + HEALTH_PERIOD);
         let device = DeviceRef::Charger(self.index);
-        let pending = self.health != self.told
-            || self.identity.now != self.identity.told
-            || self.risk.now != self.risk.told
-            || !self.events.is_empty();
+        let pending =
+            self.health != self.told || self.identity.now != self.identity.told || self.risk.now != self.risk.told;
         if !pending {
             return Mono(i64::MAX);
         }
@@ -380,12 +371,6 @@ impl Voice {
         }
         if self.risk.now != self.risk.told && self.control.tell(ToControl::Risk(device, self.risk.now.clone())) {
             self.risk.told = self.risk.now.clone();
-        }
-        while let Some(event) = self.events.first() {
-            if !self.control.tell(ToControl::Event(event.clone())) {
-                break;
-            }
-            self.events.remove(0);
         }
         if self.health != self.told && self.control.tell(ToControl::Health(device, self.health.clone())) {
             self.told = self.health.clone();

@@ -204,8 +204,7 @@ impl<L: Line> TeltoCharge<L> {
                 "its fail-safe timer could not be set to {} s and {} A (registers 19 and 20): {why}",
                 wanted.0, wanted.1
             );
-            notices.push(Notice::Risk(Some(why.clone())));
-            notices.push(Notice::WatchdogFailed(why));
+            notices.push(Notice::Risk(Some(why)));
         }
         programmed
     }

@@ -404,3 +404,14 @@ async fn a_bus_slower_than_the_period_leaves_room_for_everything_else() {
     assert_eq!((rig.line.word(15), rig.line.word(19), rig.line.word(20)), (12, 30, 6));
     assert!(rig.told().identity.is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_stands_at_the_first_contact_is_written_once_all_the_same() {
+    let rig = Rig::telto();
+    rig.hold(open(), 0.5).await;
+    rig.hold(normal(amps(10)), 10.0).await;
+    assert_eq!(rig.line.writes(), [(SET_POINT, 10)], "the register held 10 A already");
+    assert_eq!(rig.told().written(), [amps(10)], "only an order that was confirmed can be compared with what is read");
+    rig.hold(ChargerCommand { verify_watchdog: 1, ..normal(amps(10)) }, 10.0).await;
+    assert_eq!(rig.line.writes(), [(SET_POINT, 10)]);
+}

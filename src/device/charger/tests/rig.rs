@@ -17,7 +17,6 @@ use crate::device::charger::machine::Settings;
 use crate::device::charger::teltocharge::TeltoCharge;
 use crate::device::charger::{evse_din, task};
 use crate::device::{ChargerChannels, ControlLink, ToControl};
-use crate::event::Event;
 use crate::link::modbus::{BusError, Operation, Priority, Reply};
 use crate::quantity::{Milliamp, Mono, Span};
 use crate::reading::{ChargerObservation, ChargerReport};
@@ -174,7 +173,6 @@ pub(super) struct Heard {
     pub(super) observations: Vec<ChargerObservation>,
     pub(super) identity: Option<Arc<Identity>>,
     pub(super) risk: Option<String>,
-    pub(super) events: Vec<Event>,
     pub(super) health: Vec<(Mono, Health)>,
 }
 
@@ -363,7 +361,6 @@ impl Rig {
                 ToControl::Charger(0, observation) => heard.observations.push(observation),
                 ToControl::ChargerIdentity(0, identity) => heard.identity = Some(identity),
                 ToControl::Risk(_, risk) => heard.risk = risk,
-                ToControl::Event(event) => heard.events.push(event),
                 ToControl::Health(_, health) => heard.health.push((self.clock.now(), health)),
                 other => panic!("not from a charger: {other:?}"),
             }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::rig::{Rig, amps, normal, telto_words};
 use crate::command::{ChargerAction, ChargerCommand, Lock};
-use crate::event::EventType;
 use crate::link::modbus::Operation;
 use crate::quantity::{Milliamp, Span, WattHour};
 use crate::reading::{OwnLimit, PilotState, Watchdog};
@@ -23,7 +22,7 @@ async fn the_watchdog_is_programmed_where_it_differs_and_read_back() {
     assert!(heard.iter().any(|it| it.operation == Operation::ReadHolding { address: 19, count: 2 }));
     let told = rig.told();
     assert_eq!(told.last_report().watchdog, Some(Watchdog { timeout: Span::from_secs(30), fail_safe: amps(6) }));
-    assert!(told.events.is_empty());
+    assert_eq!(told.risk, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -46,7 +45,7 @@ async fn somebody_who_changes_the_watchdog_is_corrected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watchdog_that_cannot_be_set_is_a_risk_and_an_event_until_it_can() {
+async fn a_watchdog_that_cannot_be_set_is_a_risk_until_it_can() {
     let rig = Rig::telto();
     rig.line.set(20, 32);
     rig.line.lock().deaf = vec![20];
@@ -57,8 +56,6 @@ async fn a_watchdog_that_cannot_be_set_is_a_risk_and_an_event_until_it_can() {
         risk,
         "charger left: its fail-safe timer could not be set to 30 s and 6 A (registers 19 and 20): reads back 30 s and 32 A"
     );
-    assert_eq!(told.events.len(), 1);
-    assert_eq!((told.events[0].event_type, told.events[0].subject.as_str()), (EventType::WatchdogFailed, "left"));
     rig.line.lock().deaf.clear();
     rig.hold(normal(amps(10)), 90.0).await;
     assert_eq!(rig.line.word(20), 6);
