@@ -1,16 +1,24 @@
 //! A simulated house and the real binary in it, as a child process over real sockets.
 
 use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use gridkeeper::quantity::{Milliamp, Phase};
 use gridkeeper::simulator::{FaultHandle, Moment, NotReached, Overload, Plan, Request, Simulator, View};
+use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// Times of the fail-safe table in fractions of a second; the contract's own are asserted in simulated time beside the
 /// controller.
@@ -69,17 +77,44 @@ pub(crate) struct Scene {
     pub(crate) house: Simulator,
     pub(crate) app: Appliance,
     pub(crate) folder: TempDir,
+    environment: Vec<(String, String)>,
 }
 
 impl Scene {
     /// Starts both.
     pub(crate) async fn start(plan: Plan, setting: Setting) -> Self {
+        Self::start_into(plan, setting, |_| ()).await
+    }
+
+    /// The same, with something done to the house before the appliance finds it.
+    pub(crate) async fn start_into(plan: Plan, setting: Setting, before: impl FnOnce(&FaultHandle)) -> Self {
+        Self::build(plan, setting, before, Appliance::run).await
+    }
+
+    /// The same with an appliance whose output nobody reads.
+    pub(crate) async fn start_unread(plan: Plan, setting: Setting) -> Self {
+        Self::build(plan, setting, |_| (), Appliance::run_unread).await
+    }
+
+    async fn build(
+        plan: Plan,
+        setting: Setting,
+        before: impl FnOnce(&FaultHandle),
+        run: impl FnOnce(&Path, &[(String, String)]) -> Appliance,
+    ) -> Self {
         let house = Simulator::start(plan.clone()).await.expect("loopback sockets");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("gridkeeper.toml");
         std::fs::write(&file, configuration(&plan, &house, &setting, folder.path())).expect("a writable folder");
-        let app = Appliance::run(&file, &setting.environment);
-        Self { house, app, folder }
+        before(&house.faults());
+        let app = run(&file, &setting.environment);
+        Self { house, app, folder, environment: setting.environment }
+    }
+
+    /// The appliance once more, with the same configuration and data; the one before must have ended.
+    pub(crate) fn start_again(&mut self) {
+        assert!(!self.app.is_running(), "only one appliance at a time");
+        self.app = Appliance::run(&self.folder.path().join("gridkeeper.toml"), &self.environment);
     }
 
     pub(crate) fn faults(&self) -> FaultHandle {
@@ -104,6 +139,58 @@ impl Scene {
         let broken: Result<Arc<View>, NotReached> = self.house.until(what, time, |view| !good(view)).await;
         if let Ok(view) = broken {
             panic!("no longer true: {what}\n{view:#?}\n--- log of the appliance\n{}", self.app.log());
+        }
+    }
+
+    /// Waits until the log of the appliance satisfies `enough`.
+    pub(crate) async fn until_log(&self, what: &str, enough: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = self.app.log();
+            if enough(&log) {
+                return log;
+            }
+            assert!(Instant::now() < deadline, "not logged within {PATIENCE:?}: {what}\n{log}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until the appliance has told this event for the first time.
+    pub(crate) async fn event(&self, event: &str, subject: &str) -> String {
+        let words = [format!("event=\"{event}\""), format!("subject=\"{subject}\"")];
+        let told = |log: &str| log.lines().any(|line| words.iter().all(|word| line.contains(word.as_str())));
+        self.until_log(&format!("event {event} of {subject}"), told).await
+    }
+
+    /// How often the appliance has told this event.
+    pub(crate) fn events(&self, event: &str, subject: &str) -> usize {
+        let words = [format!("event=\"{event}\""), format!("subject=\"{subject}\"")];
+        self.app.log().lines().filter(|line| words.iter().all(|word| line.contains(word.as_str()))).count()
+    }
+
+    /// `/api/status`.
+    pub(crate) async fn status(&self) -> serde_json::Value {
+        let log = self.until_log("where the page is", |log| log.contains("the page is on http://")).await;
+        let address = log.split_once("the page is on http://").and_then(|(_, rest)| rest.split_once('/'));
+        let mut stream = TcpStream::connect(address.expect("an address").0).await.expect("a page");
+        let request = b"GET /api/status HTTP/1.1\r\nHost: gridkeeper\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.expect("a connection that takes a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer in text");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error} in {answer}"))
+    }
+
+    /// Waits until `/api/status` satisfies `reached`.
+    pub(crate) async fn until_status(&self, what: &str, reached: impl Fn(&serde_json::Value) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = self.status().await;
+            if reached(&status) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not shown: {what}\n{status:#}\n{}", self.app.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -177,6 +264,8 @@ pub(crate) fn configuration(plan: &Plan, house: &Simulator, setting: &Setting, f
 pub(crate) struct Appliance {
     child: Child,
     log: PathBuf,
+    /// Held open, never read.
+    _unread: Option<std::io::PipeReader>,
 }
 
 impl Appliance {
@@ -185,20 +274,30 @@ impl Appliance {
         Self::launch(&["run", "--strict", "-c", &file.display().to_string()], file, environment, Stdio::null())
     }
 
+    /// The same with a pipe for its output that is full already.
+    pub(crate) fn run_unread(file: &Path, environment: &[(String, String)]) -> Self {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        fill(&writer);
+        let stdout = writer.try_clone().expect("a second handle");
+        let mut command = Self::command(&["run", "--strict", "-c", &file.display().to_string()], environment);
+        let child = command.stdout(stdout).stderr(writer).spawn().expect("the binary was built for this test");
+        Self { child, log: file.with_extension("unread"), _unread: Some(reader) }
+    }
+
     /// Any subcommand.
     pub(crate) fn launch(arguments: &[&str], beside: &Path, environment: &[(String, String)], stdout: Stdio) -> Self {
-        let log = beside.with_extension(format!("{}.log", Instant::now().elapsed().as_nanos()));
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let log = beside.with_extension(format!("{}.log", NUMBER.fetch_add(1, Ordering::Relaxed)));
         let file = std::fs::File::create(&log).expect("a writable folder");
-        let child = Command::new(env!("CARGO_BIN_EXE_gridkeeper"))
-            .args(arguments)
-            .env("GRIDKEEPER_LOG", "debug")
-            .envs(environment.iter().cloned())
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(file)
-            .spawn()
-            .expect("the binary was built for this test");
-        Self { child, log }
+        let mut command = Self::command(arguments, environment);
+        let child = command.stdout(stdout).stderr(file).spawn().expect("the binary was built for this test");
+        Self { child, log, _unread: None }
+    }
+
+    fn command(arguments: &[&str], environment: &[(String, String)]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gridkeeper"));
+        command.args(arguments).env("GRIDKEEPER_LOG", "debug").envs(environment.iter().cloned()).stdin(Stdio::null());
+        command
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -235,4 +334,17 @@ impl Drop for Appliance {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Writes to a pipe until it takes no more. A handle of its own, opened anew, so that only this one does not block.
+fn fill(pipe: &std::io::PipeWriter) {
+    let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
+    let flags = OFlag::O_NONBLOCK.bits();
+    let mut writer = OpenOptions::new().write(true).custom_flags(flags).open(path).expect("a handle of our own");
+    let full = loop {
+        if let Err(error) = writer.write(b"x") {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), std::io::ErrorKind::WouldBlock);
 }
