@@ -173,6 +173,7 @@ fn charger(id: &str, at: Mono) -> ChargerView {
                 offer: Milliamp::from_amps(10),
                 figure: Some(Milliamp::from_amps(25)),
                 wait: None,
+                detail: Default::default(),
             },
             fault: Flags::default(),
             warning: Flags { bits: 1, names: &["hot"] },
