@@ -81,8 +81,8 @@ impl MeterState {
         self.random.span((Span::ZERO, self.plan.jitter))
     }
 
-    fn stamp(&mut self, now: Mono) -> Option<i64> {
-        let plain = self.first_stamp + now.0 / 1000;
+    fn stamp(&mut self, due: Mono) -> Option<i64> {
+        let plain = self.first_stamp + due.0 / 1000;
         match self.plan.stamps {
             Stamps::Absent => None,
             Stamps::Plain => Some(plain),
@@ -93,10 +93,10 @@ impl MeterState {
         }
     }
 
-    fn sample(&mut self, house: &House) -> Sample {
+    fn sample(&mut self, house: &House, due: Mono) -> Sample {
         let (import, export) = house.counters();
         let mut sample = Sample {
-            stamp: self.stamp(house.now()),
+            stamp: self.stamp(due),
             current: house.grid().0.map(Some),
             power: house.power().0.map(Some),
             voltage: house.voltage().0.map(Some),
@@ -120,9 +120,9 @@ impl MeterState {
         sample
     }
 
-    /// The bytes that go out now; empty for none.
-    fn emit(&mut self, house: &House) -> Vec<u8> {
-        let mut sample = self.sample(house);
+    /// The bytes of the sample that was due at `due`; empty for none.
+    fn emit(&mut self, house: &House, due: Mono) -> Vec<u8> {
+        let mut sample = self.sample(house, due);
         if matches!(self.fault, MeterFault::Silent | MeterFault::Unreachable) {
             return Vec::new();
         }
@@ -190,11 +190,11 @@ pub(super) async fn run(live: Arc<Live>, out: broadcast::Sender<Arc<[u8]>>, canc
         }
         let bytes = live.with(|state| {
             let crate::simulator::live::State { house, meter, .. } = state;
-            meter.emit(house)
+            meter.emit(house, due)
         });
-        // After a stall the missed telegrams are not made up for.
-        let late = live.clock.now().since(due);
-        last = if late > Span::from_secs(1) { due + late } else { due };
+        // After a stall the missed telegrams are not made up for, and the others keep their times.
+        let period = live.with(|state| state.meter.next(due)).since(due);
+        last = due + period.times(live.clock.now().since(due).0 / period.0.max(1));
         if jitter > Span::ZERO && !sleep_until(&live.clock, due + jitter, &cancel, None).await {
             return;
         }
