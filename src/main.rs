@@ -66,6 +66,15 @@ enum Command {
     },
     /// Print the JSON Schema of the configuration.
     Schema,
+    /// Run the controller alone, driven from outside in simulated time.
+    Simulate {
+        /// Speak JSON lines on standard input and output.
+        #[arg(long, required = true)]
+        stdio: bool,
+        /// Configuration file with simulated devices.
+        #[arg(short, long = "config", value_name = "FILE", required = true)]
+        config: Vec<PathBuf>,
+    },
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -84,6 +93,7 @@ fn main() -> ExitCode {
             commands::decode_p1(file.as_deref(), json, key.as_deref(), auth_key.as_deref())
         }
         Command::Schema => commands::schema(),
+        Command::Simulate { stdio: _, config } => commands::simulate(&config),
     };
     ExitCode::from(code)
 }
