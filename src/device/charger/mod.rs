@@ -20,28 +20,11 @@ use crate::config::model::{Charger, ChargerDriver as Kind};
 use crate::control::Timing;
 use crate::device::ChargerChannels;
 use crate::link::modbus::Bus;
-use crate::quantity::{Milliamp, Span};
+use crate::quantity::Milliamp;
 use driver::BusLine;
 use machine::Settings;
 
 pub use register::RegisterError;
-
-/// How long after the write of a set-point the pilot of this kind of charger shows it, where the charger itself does
-/// not say so.
-#[must_use]
-pub fn write_latency(kind: &Kind) -> Span {
-    match kind {
-        // Its set-point register and its pilot are told apart by nothing; the box takes about a second.
-        Kind::TeltoCharge { .. } => Span::from_secs(1),
-        Kind::EvseDin { .. } | Kind::Simulated => Span::ZERO,
-    }
-}
-
-/// Whether this kind of charger measures what the car draws.
-#[must_use]
-pub fn measures(kind: &Kind) -> bool {
-    matches!(kind, Kind::TeltoCharge { .. })
-}
 
 /// Runs the charger's task until it is cancelled, or until `last_offer` was left behind. A simulated charger has no
 /// wire and ends at once.

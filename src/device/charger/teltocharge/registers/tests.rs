@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::reading::OwnLimit;
 
 /// A charger on three phases that charges with 16 A.
 fn charging() -> [u16; COUNT] {
