@@ -26,6 +26,8 @@ const STEADY: (Milliamp, Span) = (Milliamp(300), Span::from_secs(3));
 /// Orders of the past that a slow box may still show.
 const ORDERS: usize = 16;
 const ORDER_MEMORY: Span = Span::from_secs(10);
+/// Response of a car that was not seen yet.
+const RESPONSE: Span = Span::from_secs(5);
 /// A lower figure of the box is asked about again after this time.
 const BOX_LIMIT: Span = Span::from_secs(60);
 /// The fail-safe registers may differ from what was ordered for so long before it is told.
@@ -91,6 +93,8 @@ pub(super) struct Charger {
     pub(super) on_since: Option<Mono>,
     pub(super) off_since: Option<Mono>,
     pub(super) raised_at: Option<Mono>,
+    /// From an order to the current that follows it, as this car was seen to take.
+    response: Span,
 }
 
 impl Charger {
@@ -131,6 +135,7 @@ impl Charger {
             on_since: None,
             off_since: None,
             raised_at: None,
+            response: RESPONSE,
         }
     }
 
@@ -525,8 +530,17 @@ impl Charger {
         let since = effective.max(held.since);
         let followed = self.measured && largest(&self.current()) <= self.order + FOLLOWS;
         if followed || now.since(since) >= timing.raise_after_cut {
+            if followed {
+                let took = now.since(held.since).0;
+                self.response = Span((self.response.0 * 3 + took) / 4);
+            }
             self.held = None;
         }
+    }
+
+    /// How long this car takes to follow a cut.
+    pub(super) fn response(&self) -> Span {
+        self.response
     }
 
     /// Judges the car's obedience; `true` when it has just been found not to obey.

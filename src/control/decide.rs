@@ -373,13 +373,23 @@ impl Controller {
                 allocate::take(ask, charger.order(), &self.chains, &mut scratch.room);
             }
         }
-        for (circuit, room) in self.circuits.iter_mut().zip(&scratch.room) {
-            for (phase, left) in room.iter() {
+        for index in 0..self.circuits.len() {
+            let response = self.response(index);
+            for (phase, left) in scratch.room[index].iter() {
                 if *left < Milliamp::ZERO {
-                    circuit.patience[phase].cut(now);
+                    self.circuits[index].patience[phase].cut(now, response);
                 }
             }
         }
+    }
+
+    /// How long an overload of this circuit lasts: until its meter shows it and the slowest car has followed.
+    fn response(&self, circuit: usize) -> Span {
+        let circuit = &self.circuits[circuit];
+        let period = circuit.setup.meter.and_then(|meter| self.meters[meter].period()).unwrap_or(Span::ZERO);
+        let running = circuit.chargers.iter().map(|index| &self.chargers[*index]).filter(|it| it.draws_current());
+        let slowest = running.map(Charger::response).max().unwrap_or(Span::ZERO);
+        period + slowest
     }
 
     /// Raises: as far as the sum of everything that may still be offered leaves room in all recent frames.
@@ -415,6 +425,11 @@ impl Controller {
                     allocate::take(ask, more, &self.chains, &mut scratch.room);
                     allocate::take(ask, more, &self.chains, &mut scratch.start_room);
                     charger.set_order(now, offer);
+                    for circuit in &self.chains[ask.circuit] {
+                        for phase in ask.phases.iter() {
+                            self.circuits[*circuit].patience[phase].raised(now);
+                        }
+                    }
                 }
             }
             self.reasons[index] = self.reason(index, blocked, scratch);

@@ -137,6 +137,10 @@ impl Meter {
         self.good_count
     }
 
+    pub(super) fn period(&self) -> Option<Span> {
+        self.period
+    }
+
     pub(super) fn is_lost(&self) -> bool {
         self.lost
     }
