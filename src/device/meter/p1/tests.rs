@@ -139,6 +139,8 @@ fn phases_and_direction_follow_the_configuration() {
     assert_eq!(turned.number("voltage_l2_v"), 230.1);
     assert_eq!(turned.number("power_l2_w"), -400.0);
     assert_eq!(turned.number("power_w"), -1193.0);
+    assert_eq!(turned.number("power_export_w"), 1193.0);
+    assert_eq!(turned.number("energy_export_t1_kwh"), 1234.567);
 }
 
 #[test]

@@ -24,9 +24,12 @@ pub(super) fn values(
     mut unusable: impl FnMut(Unusable),
 ) -> Values {
     let mut values = Values::new();
-    for object in telegram.objects().filter(|object| object.obis.a != 0 || object.obis.b == 0) {
+    // Channel 1 stands back behind channel 0.
+    let second = |object: &Object<'_>| (object.obis.a, object.obis.b) == (1, 1);
+    let own = || telegram.objects().filter(|object| object.obis.a != 0 || object.obis.b == 0);
+    for object in own().filter(|object| !second(object)).chain(own().filter(second)) {
         match published(&object, mapping) {
-            // Channel 1 stands back behind channel 0, a repeated line behind the first.
+            // A repeated line stands back behind the first.
             Ok((key, value)) => {
                 values.entry(key).or_insert(value);
             }
@@ -42,10 +45,13 @@ fn published(object: &Object<'_>, mapping: &Mapping) -> Result<(Arc<str>, Value)
     let Some(register) = register::lookup(object.obis).filter(|_| object.obis.f == 255) else {
         return unnamed(object);
     };
-    let key = match register.phase {
-        Some(phase) => register.key.replace('#', phase_word(mapping.phases[phase])).into(),
-        None => register.key.into(),
+    let mut key = match register.phase {
+        Some(phase) => register.key.replace('#', phase_word(mapping.phases[phase])),
+        None => register.key.to_owned(),
     };
+    if mapping.invert {
+        key = if key.contains("import") { key.replace("import", "export") } else { key.replace("export", "import") };
+    }
     let value = match register.form {
         Form::In(unit) => in_unit(object, unit)?,
         Form::Number => match object.single().and_then(Decimal::parse) {
@@ -56,7 +62,7 @@ fn published(object: &Object<'_>, mapping: &Mapping) -> Result<(Arc<str>, Value)
         Form::Word => Value::Text(short(object.args().map(object::text).collect::<Vec<_>>().join(" "))),
         Form::Text => Value::Text(short(readable(object.single().unwrap_or_default()))),
     };
-    Ok((key, value))
+    Ok((key.into(), value))
 }
 
 fn in_unit(object: &Object<'_>, unit: Unit) -> Result<Value, Refusal> {
