@@ -89,6 +89,8 @@ pub struct Controller {
     pub(super) reasons: Vec<Reason>,
     pub(super) scratch: Scratch,
     pub(super) decision: Decision,
+    /// When a car was last started.
+    pub(super) started_at: Option<Mono>,
     fail_safe: bool,
 }
 
@@ -124,6 +126,7 @@ impl Controller {
             signals: Signals::default(),
             scratch: Scratch::default(),
             decision: Decision { wake_at: now, ..Decision::default() },
+            started_at: None,
             fail_safe: false,
         }
     }
@@ -329,9 +332,11 @@ impl Controller {
         self.watch_overload(now);
         for index in 0..self.chargers.len() {
             let circuits = &self.chains[self.chargers[index].setup.circuit];
+            let hard = circuits.iter().any(|circuit| self.is_hard(*circuit));
             let phases = self.chargers[index].phases();
             let overload =
                 circuits.iter().any(|circuit| phases.iter().any(|phase| self.circuits[*circuit].overload[phase]));
+            self.chargers[index].check_response(now, hard, &self.timing);
             if self.chargers[index].watch(now, overload, &self.timing) {
                 let charger = &self.chargers[index];
                 let drawn = largest(&charger.current());

@@ -13,6 +13,8 @@ use super::session::{DRAWS, largest};
 const RAISE_STEP: Milliamp = Milliamp::from_amps(4);
 /// And not more often than this.
 const RAISE_EVERY: Span = Span(900);
+/// Cars are started one after another.
+const START_EVERY: Span = Span(900);
 /// Given out at a time while a meter is lost.
 const LOST_STEP: Milliamp = LEAST;
 /// A car that draws nothing for so long after its offer goes behind the others.
@@ -187,12 +189,12 @@ impl Controller {
     }
 
     /// Nothing may be raised for this charger now, and why.
-    fn raise_blocked(&self, index: usize, budgets: &[super::circuit::Budget]) -> Option<LimitReason> {
+    fn raise_blocked(&self, now: Mono, index: usize, budgets: &[super::circuit::Budget]) -> Option<LimitReason> {
         let charger = &self.chargers[index];
         if !charger.link.is_up() {
             return Some(LimitReason::Offline);
         }
-        if charger.read_back.second_master() {
+        if charger.master_forbids(now, &self.timing) {
             return Some(LimitReason::SecondMaster);
         }
         for circuit in &self.chains[charger.setup.circuit] {
@@ -233,13 +235,12 @@ impl Controller {
 
     /// What each charger is to get in the end: the shares of what the circuits leave now.
     fn target(&mut self, now: Mono, scratch: &mut super::controller::Scratch) {
-        let _ = now;
         scratch.room.clear();
         scratch.room.extend(scratch.budgets.iter().map(|budget| budget.cut));
         scratch.start_room.clear();
         scratch.start_room.extend(scratch.budgets.iter().map(|budget| budget.start));
-        self.reserve(now, &mut scratch.room, &scratch.asks);
-        self.reserve(now, &mut scratch.start_room, &scratch.asks);
+        self.reserve(&mut scratch.room, &scratch.asks);
+        self.reserve(&mut scratch.start_room, &scratch.asks);
         for (index, ask) in scratch.asks.iter().enumerate() {
             // Whoever runs keeps its least before anybody new is started.
             if self.chargers[index].link.is_up() && self.chargers[index].order() >= ask.least {
@@ -253,7 +254,7 @@ impl Controller {
             ask.keeps = charger.order() >= ask.least;
             if charger.fixed(&self.timing).is_some() {
                 ask.cap = Milliamp::ZERO;
-            } else if self.raise_blocked(index, &scratch.budgets).is_some() {
+            } else if self.raise_blocked(now, index, &scratch.budgets).is_some() {
                 ask.cap = ask.cap.min(charger.order());
             } else if charger.order() < ask.least && !someone_yields {
                 let room = allocate::room_for(ask, &self.chains, &scratch.start_room);
@@ -268,25 +269,17 @@ impl Controller {
         scratch.allocator.fill(&scratch.asks, &scratch.sequence, &self.chains, &mut scratch.room, &mut scratch.target);
     }
 
-    /// Takes out of the room what cannot be changed now: silent chargers, and draw above the offer that should be gone.
-    fn reserve(&self, now: Mono, room: &mut [Phases<Milliamp>], asks: &[Ask]) {
+    /// Takes out of the room what no order changes now.
+    fn reserve(&self, room: &mut [Phases<Milliamp>], asks: &[Ask]) {
         for (charger, ask) in self.chargers.iter().zip(asks) {
             if let Some(figure) = charger.fixed(&self.timing) {
                 allocate::take(ask, figure, &self.chains, room);
-                continue;
-            }
-            let hard = self.chains[ask.circuit].iter().any(|circuit| self.is_hard(*circuit));
-            let overdue = charger.overdue(now, hard, &self.timing);
-            for circuit in &self.chains[ask.circuit] {
-                for phase in ask.phases.iter() {
-                    room[*circuit][phase] -= overdue[phase];
-                }
             }
         }
     }
 
     /// Above 1.45 times its limit.
-    fn is_hard(&self, circuit: usize) -> bool {
+    pub(super) fn is_hard(&self, circuit: usize) -> bool {
         let ceiling = self.circuits[circuit].ceiling(self.site.max_import);
         let measured = self.circuits[circuit].house.measured();
         measured.is_some_and(|current| {
@@ -367,7 +360,7 @@ impl Controller {
     fn learn_cuts(&mut self, now: Mono, scratch: &mut super::controller::Scratch) {
         scratch.room.clear();
         scratch.room.extend(scratch.budgets.iter().map(|budget| budget.cut));
-        self.reserve(now, &mut scratch.room, &scratch.asks);
+        self.reserve(&mut scratch.room, &scratch.asks);
         for (charger, ask) in self.chargers.iter().zip(&scratch.asks) {
             if charger.fixed(&self.timing).is_none() {
                 allocate::take(ask, charger.order(), &self.chains, &mut scratch.room);
@@ -399,22 +392,23 @@ impl Controller {
         scratch.start_room.clear();
         scratch.start_room.extend(scratch.budgets.iter().map(|budget| budget.start));
         for room in [&mut scratch.room, &mut scratch.start_room] {
-            self.reserve(now, room, &scratch.asks);
+            self.reserve(room, &scratch.asks);
             for (charger, ask) in self.chargers.iter().zip(&scratch.asks) {
                 if charger.fixed(&self.timing).is_none() {
                     allocate::take(ask, charger.counted(&self.timing), &self.chains, room);
                 }
             }
         }
+        let mut starting = self.started_at.is_some_and(|at| now.since(at) < START_EVERY);
         for place in 0..scratch.sequence.len() {
             let index = scratch.sequence[place];
-            let blocked = self.raise_blocked(index, &scratch.budgets);
+            let blocked = self.raise_blocked(now, index, &scratch.budgets);
             let charger = &mut self.chargers[index];
             let (order, target) = (charger.order(), scratch.target[index]);
             let ask = &scratch.asks[index];
             let starts = order < ask.least;
             let recently = charger.raised_at.is_some_and(|at| now.since(at) < RAISE_EVERY);
-            if target > order && blocked.is_none() && !recently {
+            if target > order && blocked.is_none() && !recently && !(starts && starting) {
                 let counted = charger.counted(&self.timing);
                 let room = if starts { &scratch.start_room } else { &scratch.room };
                 let room = allocate::room_for(ask, &self.chains, room).max(Milliamp::ZERO);
@@ -425,6 +419,10 @@ impl Controller {
                     allocate::take(ask, more, &self.chains, &mut scratch.room);
                     allocate::take(ask, more, &self.chains, &mut scratch.start_room);
                     charger.set_order(now, offer);
+                    if starts {
+                        starting = true;
+                        self.started_at = Some(now);
+                    }
                     for circuit in &self.chains[ask.circuit] {
                         for phase in ask.phases.iter() {
                             self.circuits[*circuit].patience[phase].raised(now);

@@ -88,6 +88,7 @@ pub(super) struct Meter {
     flipped: Option<Phase>,
     absurd_at: Option<Mono>,
     per_phase: bool,
+    now: Mono,
 }
 
 impl Meter {
@@ -113,6 +114,7 @@ impl Meter {
             flipped: None,
             absurd_at: None,
             per_phase: false,
+            now: born,
         }
     }
 
@@ -161,6 +163,7 @@ impl Meter {
 
     /// Sets late and lost by the time; what changed, if anything did.
     pub(super) fn tick(&mut self, now: Mono) -> Option<Turn> {
+        self.now = now;
         let silence = now.since(self.good_at.unwrap_or(self.born));
         if silence >= self.lost_time() {
             self.late = true;
@@ -353,12 +356,13 @@ impl Meter {
     }
 
     pub(super) fn status(&self) -> MeterStatus {
+        let fresh = self.frame.filter(|frame| self.now.since(frame.received_at) < self.late_time());
         let quality = if self.lost {
             Quality::Lost
-        } else if self.late || self.frame.is_none() {
-            Quality::Late
-        } else if self.frame.is_some_and(|frame| frame.doubtful) {
+        } else if fresh.is_some_and(|frame| frame.doubtful) {
             Quality::Doubtful
+        } else if self.late || fresh.is_none() {
+            Quality::Late
         } else {
             Quality::Good
         };

@@ -1,0 +1,141 @@
+//! What is heard of a charger: reports, acknowledged writes, failed attempts.
+
+use crate::quantity::{Milliamp, Mono, Span};
+use crate::reading::{ChargerObservation, ChargerReport};
+
+use super::{Charger, News, ORDER_MEMORY, Written};
+use crate::control::interface::Timing;
+use crate::control::link::Change;
+use crate::control::obey::Foreign;
+use crate::control::session::largest;
+use crate::control::taper::Taper;
+
+/// The fail-safe registers may differ from what was ordered for so long before it is told.
+const WATCHDOG_PATIENCE: Span = Span::from_secs(15);
+
+impl Charger {
+    pub(in crate::control) fn observe(
+        &mut self,
+        observation: &ChargerObservation,
+        timing: &Timing,
+        mut tell: impl FnMut(News),
+    ) {
+        match observation {
+            ChargerObservation::Report(report) => self.take_report(report, timing, &mut tell),
+            ChargerObservation::Written { offer, at, .. } => {
+                self.written = Some(Written { offer: *offer, at: *at });
+                if *offer <= self.order {
+                    self.rewriting = false;
+                }
+                self.link.written(*at);
+            }
+            ChargerObservation::Failed { at, unconfirmed, round, period } => {
+                let facts = self.facts(timing);
+                if let Some(change) = self.link.failed(*at, *unconfirmed, *round, *period, &facts) {
+                    tell(News::Link(change));
+                }
+            }
+        }
+    }
+
+    fn take_report(&mut self, report: &ChargerReport, timing: &Timing, tell: &mut impl FnMut(News)) {
+        let at = report.received_at;
+        let facts = self.facts(timing);
+        let read_back = report.set_point.or(report.offered);
+        let change = self.link.report(at, read_back, &facts);
+        self.check_watchdog(report, tell);
+        let energy = report.energy;
+        if let Some(turn) = self.session.report(at, report.state, energy) {
+            self.obedience.release();
+            self.taper = Taper::default();
+            tell(News::Session(turn));
+        }
+        self.report = Some(*report);
+        self.measure(report);
+        if let Some(change) = change {
+            if change != Change::Resumed {
+                self.start_up(at, read_back);
+            }
+            self.verify_watchdog = self.verify_watchdog.wrapping_add(1);
+            tell(News::Link(change));
+            return;
+        }
+        self.compare(report, timing, tell);
+        self.see(report);
+    }
+
+    /// The start-up rule, first half: the present offer counts; the order follows with the next decision.
+    fn start_up(&mut self, at: Mono, read_back: Option<Milliamp>) {
+        let present = read_back.unwrap_or(self.setup.max_current);
+        self.written = None;
+        self.shown_at = None;
+        self.held = None;
+        self.order = Milliamp::ZERO;
+        self.order_since = at;
+        self.hold(at, present.max(largest(&self.draws.latest().unwrap_or_default())));
+        self.appeared = true;
+    }
+
+    fn check_watchdog(&mut self, report: &ChargerReport, tell: &mut impl FnMut(News)) {
+        let (Some(timeout), Some(found)) = (self.setup.watchdog, report.watchdog) else { return };
+        let fits = found.timeout == timeout && found.fail_safe == self.fail_safe;
+        self.watchdog_fits = Some(fits);
+        if fits {
+            self.watchdog_wrong_since = None;
+            self.watchdog_told = false;
+            return;
+        }
+        let since = *self.watchdog_wrong_since.get_or_insert(report.received_at);
+        if report.received_at.since(since) >= WATCHDOG_PATIENCE && !std::mem::replace(&mut self.watchdog_told, true) {
+            self.verify_watchdog = self.verify_watchdog.wrapping_add(1);
+            tell(News::WatchdogFailed);
+        }
+    }
+
+    /// The set-point that is read back, against ours.
+    fn compare(&mut self, report: &ChargerReport, timing: &Timing, tell: &mut impl FnMut(News)) {
+        let Some(written) = self.written else { return };
+        if report.read_begun < written.at || self.rewriting {
+            return;
+        }
+        let ours = self.order.max(written.offer);
+        let found = match report.set_point {
+            Some(found) => found,
+            // A box that shows its pilot only may lag: any order of the last seconds is still ours.
+            None => match report.offered {
+                Some(offered) if offered > self.recent_orders(report.received_at) => offered,
+                _ => return,
+            },
+        };
+        if found > ours {
+            self.hold(report.received_at, found);
+            let foreign = self.read_back.above(report.received_at, timing);
+            if foreign != Foreign::Wait {
+                self.rewrite = self.rewrite.wrapping_add(1);
+                self.rewriting = true;
+            }
+            if foreign == Foreign::Rebooted {
+                self.verify_watchdog = self.verify_watchdog.wrapping_add(1);
+            }
+            tell(News::Foreign { foreign, read_back: found });
+        } else if found < self.order && written.offer == self.order {
+            self.box_limit = Some((found, report.received_at));
+        }
+    }
+
+    fn recent_orders(&self, now: Mono) -> Milliamp {
+        let memory = ORDER_MEMORY + self.setup.write_latency;
+        let past = self.past_orders.iter().filter(|(until, _)| now.since(*until) <= memory);
+        past.map(|(_, offer)| *offer).fold(self.order, Milliamp::max)
+    }
+
+    /// Whether the order has reached the pilot.
+    fn see(&mut self, report: &ChargerReport) {
+        if self.shown_at.is_some() || self.written.is_none_or(|written| report.read_begun < written.at) {
+            return;
+        }
+        if report.offered.or(report.set_point).is_some_and(|shown| shown <= self.order) {
+            self.shown_at = Some(report.received_at);
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! One charger: its order, what it may still hold of older ones, what its car draws, what it has been told.
+
+mod current;
+mod hear;
+
+use crate::command::{ChargerCommand, Contact};
+use crate::quantity::{Milliamp, Mono, Span};
+use crate::reading::{ChargerReport, PilotState};
+
+use crate::control::draw::Draws;
+use crate::control::interface::{ChargerSettings, ChargerSetup, Timing};
+use crate::control::link::{Change, Facts, Link};
+use crate::control::obey::{Foreign, Obedience, ReadBack, Sight};
+use crate::control::phases::PhaseSet;
+use crate::control::session::{self, Session, largest};
+use crate::control::taper::Taper;
+
+/// The least current that a car can be offered (IEC 61851-1).
+pub(in crate::control) const LEAST: Milliamp = Milliamp::from_amps(6);
+/// A draw counts as following its offer up to this much above.
+const FOLLOWS: Milliamp = Milliamp(500);
+/// Orders of the past that a slow box may still show.
+const ORDERS: usize = 16;
+const ORDER_MEMORY: Span = Span::from_secs(10);
+/// Response of a car that was not seen yet.
+const RESPONSE: Span = Span::from_secs(5);
+/// A lower figure of the box is asked about again after this time.
+const BOX_LIMIT: Span = Span::from_secs(60);
+
+/// What happened, for the events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::control) enum News {
+    Link(Change),
+    Session(session::Turn),
+    Foreign { foreign: Foreign, read_back: Milliamp },
+    WatchdogFailed,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    figure: Milliamp,
+    since: Mono,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Written {
+    offer: Milliamp,
+    at: Mono,
+}
+
+/// The state of one charger.
+#[derive(Clone, Debug)]
+pub(in crate::control) struct Charger {
+    pub(in crate::control) setup: ChargerSetup,
+    pub(in crate::control) settings: ChargerSettings,
+    pub(in crate::control) wired: PhaseSet,
+    pub(in crate::control) link: Link,
+    pub(in crate::control) report: Option<ChargerReport>,
+    pub(in crate::control) session: Session,
+    pub(in crate::control) obedience: Obedience,
+    pub(in crate::control) read_back: ReadBack,
+    pub(in crate::control) taper: Taper,
+    draws: Draws,
+    /// The currents in `draws` are measured, not assumed from the offer.
+    measured: bool,
+    order: Milliamp,
+    ordered: bool,
+    order_since: Mono,
+    written: Option<Written>,
+    shown_at: Option<Mono>,
+    held: Option<Held>,
+    past_orders: [(Mono, Milliamp); ORDERS],
+    rewrite: u32,
+    verify_watchdog: u32,
+    rewriting: bool,
+    watchdog_fits: Option<bool>,
+    watchdog_wrong_since: Option<Mono>,
+    watchdog_told: bool,
+    box_limit: Option<(Milliamp, Mono)>,
+    /// Programmed fail-safe current in force.
+    fail_safe: Milliamp,
+    /// The start-up rule waits for the next decision.
+    pub(in crate::control) appeared: bool,
+    /// Good frames that each meter had when it appeared; raises wait for three more.
+    pub(in crate::control) appeared_at_frames: Vec<u32>,
+    /// When it last began or ceased to be offered current.
+    pub(in crate::control) on_since: Option<Mono>,
+    pub(in crate::control) off_since: Option<Mono>,
+    pub(in crate::control) raised_at: Option<Mono>,
+    /// From an order to the current that follows it, as this car was seen to take.
+    response: Span,
+    /// Its draw is above what it holds although the response time is over.
+    overdue: bool,
+}
+
+impl Charger {
+    pub(in crate::control) fn new(setup: ChargerSetup, meters: usize) -> Self {
+        let settings = setup.settings;
+        let wired = PhaseSet::of(setup.phases.iter().copied());
+        let fail_safe = setup.fail_safe;
+        let watchdog_fits = setup.watchdog.map(|_| false);
+        Self {
+            setup,
+            settings,
+            wired,
+            link: Link::default(),
+            report: None,
+            session: Session::default(),
+            obedience: Obedience::default(),
+            read_back: ReadBack::default(),
+            taper: Taper::default(),
+            draws: Draws::default(),
+            measured: false,
+            order: Milliamp::ZERO,
+            ordered: false,
+            order_since: Mono(0),
+            written: None,
+            shown_at: None,
+            held: None,
+            past_orders: [(Mono(i64::MIN), Milliamp::ZERO); ORDERS],
+            rewrite: 0,
+            verify_watchdog: 0,
+            rewriting: false,
+            watchdog_fits,
+            watchdog_wrong_since: None,
+            watchdog_told: false,
+            box_limit: None,
+            fail_safe,
+            appeared: false,
+            appeared_at_frames: vec![0; meters],
+            on_since: None,
+            off_since: None,
+            raised_at: None,
+            response: RESPONSE,
+            overdue: false,
+        }
+    }
+
+    pub(in crate::control) fn id(&self) -> &str {
+        &self.setup.id
+    }
+
+    pub(in crate::control) fn order(&self) -> Milliamp {
+        self.order
+    }
+
+    /// The least that is worth offering: 6 A in whole steps.
+    pub(in crate::control) fn least(&self) -> Milliamp {
+        let step = self.setup.step.0.max(1);
+        Milliamp((LEAST.0 + step - 1) / step * step)
+    }
+
+    pub(in crate::control) fn step(&self) -> Milliamp {
+        Milliamp(self.setup.step.0.max(1))
+    }
+
+    pub(in crate::control) fn state(&self) -> Option<PilotState> {
+        self.report.map(|report| report.state)
+    }
+
+    pub(in crate::control) fn fail_safe(&self) -> Milliamp {
+        self.fail_safe
+    }
+
+    pub(in crate::control) fn watchdog_verified(&self) -> Option<bool> {
+        self.watchdog_fits
+    }
+
+    fn facts(&self, timing: &Timing) -> Facts {
+        Facts {
+            holds: self.holds(),
+            watchdog: self.setup.watchdog,
+            verified: self.watchdog_fits == Some(true),
+            programmed: self.fail_safe,
+            silent_after: timing.charger_silent,
+            quiet_extra: timing.quiet_extra,
+        }
+    }
+
+    /// The most that it may offer while it answers: the order, and older ones until they are known to be gone.
+    fn holds(&self) -> Milliamp {
+        let held = self.held.map_or(Milliamp::ZERO, |held| held.figure);
+        self.order.max(held).max(self.written.map_or(Milliamp::ZERO, |written| written.offer))
+    }
+
+    /// What stands in the sum of offers for it.
+    pub(in crate::control) fn counted(&self, timing: &Timing) -> Milliamp {
+        self.fixed(timing).unwrap_or_else(|| self.held_or_ordered())
+    }
+
+    fn held_or_ordered(&self) -> Milliamp {
+        self.order.max(self.held.map_or(Milliamp::ZERO, |held| held.figure))
+    }
+
+    /// A figure that no order of ours changes now: it is silent, somebody else writes its set-point, or its car does
+    /// not follow.
+    pub(in crate::control) fn fixed(&self, timing: &Timing) -> Option<Milliamp> {
+        if let Some(figure) = self.link.counted(&self.facts(timing)) {
+            return Some(figure.max(self.order));
+        }
+        let foreign = self.read_back.second_master() && self.held.is_some();
+        if self.overdue {
+            return Some(self.held_or_ordered().max(largest(&self.current())));
+        }
+        foreign.then(|| self.held_or_ordered())
+    }
+
+    /// Somebody else writes its set-point: ours goes up at most once a minute, and not against his.
+    pub(in crate::control) fn master_forbids(&self, now: Mono, timing: &Timing) -> bool {
+        let waits = now.since(self.order_since) < timing.second_master_rewrite;
+        self.read_back.second_master() && (waits || self.held.is_some())
+    }
+
+    /// Phases on which it counts.
+    pub(in crate::control) fn phases(&self) -> PhaseSet {
+        self.session.phases(self.wired)
+    }
+
+    /// Changes the order; what it held before counts until it is known to be gone.
+    pub(in crate::control) fn set_order(&mut self, now: Mono, offer: Milliamp) {
+        self.ordered = true;
+        if offer == self.order {
+            return;
+        }
+        let before = self.order;
+        let still = if self.overdue { before.max(largest(&self.current())) } else { before };
+        self.past_orders.rotate_right(1);
+        self.past_orders[0] = (now, before);
+        if offer < before {
+            let figure = self.held.map_or(still, |held| held.figure.max(still));
+            self.held = Some(Held { figure, since: now });
+        } else if self.held.is_some_and(|held| held.figure <= offer) {
+            self.held = None;
+        }
+        if offer > before {
+            self.raised_at = Some(now);
+        }
+        if before == Milliamp::ZERO {
+            self.on_since = Some(now);
+        }
+        if offer == Milliamp::ZERO {
+            self.on_since = None;
+            self.off_since = Some(now);
+            if self.draws_current() {
+                self.session.interruptions = self.session.interruptions.saturating_add(1);
+            }
+        }
+        self.order = offer;
+        self.order_since = now;
+        self.shown_at = None;
+        self.assume(now);
+    }
+
+    /// What its timer is to fall to; the register is rewritten only when this differs.
+    pub(in crate::control) fn set_fail_safe(&mut self, fail_safe: Milliamp) {
+        self.fail_safe = fail_safe;
+    }
+
+    /// Counts it at `figure` until it has come down to its order.
+    pub(in crate::control) fn hold(&mut self, now: Mono, figure: Milliamp) {
+        let figure = self.held.map_or(figure, |held| held.figure.max(figure));
+        if figure > self.order {
+            self.held = Some(Held { figure, since: now });
+        }
+    }
+
+    /// When the present order took effect at the pilot, as far as it can be known.
+    pub(in crate::control) fn effective_at(&self) -> Option<Mono> {
+        let shows = self.report.is_some_and(|report| report.offered.is_some() || report.set_point.is_some());
+        if shows {
+            return self.shown_at;
+        }
+        let written = self.written.filter(|written| written.offer == self.order)?;
+        Some(written.at.max(self.order_since) + self.setup.write_latency)
+    }
+
+    /// When the last order was acknowledged.
+    pub(in crate::control) fn written_at(&self) -> Option<Mono> {
+        self.written.filter(|written| written.offer <= self.order).map(|written| written.at.max(self.order_since))
+    }
+
+    /// Finds out whether the car draws more than it holds although it should have followed by now. `hard`: the limit
+    /// is passed by so much that less time is given.
+    pub(in crate::control) fn check_response(&mut self, now: Mono, hard: bool, timing: &Timing) {
+        let excess = largest(&self.current()) - self.held_or_ordered();
+        self.overdue =
+            self.measured && self.link.is_up() && excess > FOLLOWS && self.response_is_over(now, hard, timing);
+    }
+
+    fn response_is_over(&self, now: Mono, hard: bool, timing: &Timing) -> bool {
+        let by_pilot = self.effective_at().is_some_and(|at| now.since(at) >= timing.cut_response);
+        let by_write = self.written_at().is_some_and(|at| now.since(at) >= timing.cut_response_hard);
+        by_pilot || (hard && by_write)
+    }
+
+    /// Releases what it held once the reduction was read back and the draw has followed, or 6 s have gone since.
+    pub(in crate::control) fn settle(&mut self, now: Mono, timing: &Timing) {
+        self.read_back.tick(now, timing);
+        let facts = self.facts(timing);
+        self.link.tick(now, &facts);
+        if self.box_limit.is_some_and(|(_, since)| now.since(since) >= BOX_LIMIT) {
+            self.box_limit = None;
+        }
+        let Some(held) = self.held else { return };
+        let Some(effective) = self.effective_at().filter(|_| !self.rewriting) else { return };
+        let since = effective.max(held.since);
+        let followed = self.measured && largest(&self.current()) <= self.order + FOLLOWS;
+        if followed || now.since(since) >= timing.raise_after_cut {
+            if followed {
+                let took = now.since(held.since).0;
+                self.response = Span((self.response.0 * 3 + took) / 4);
+            }
+            self.held = None;
+        }
+    }
+
+    /// How long this car takes to follow a cut.
+    pub(in crate::control) fn response(&self) -> Span {
+        self.response
+    }
+
+    /// Judges the car's obedience; `true` when it has just been found not to obey.
+    pub(in crate::control) fn watch(&mut self, now: Mono, overload: bool, timing: &Timing) -> bool {
+        if !self.measured || !self.link.is_up() {
+            return false;
+        }
+        // Against what the box holds: a foreign set-point is not the car's fault.
+        let sight = Sight {
+            drawn: largest(&self.current()),
+            offer: self.held_or_ordered(),
+            effective_at: self.effective_at(),
+            overload,
+        };
+        self.obedience.watch(now, &sight, timing)
+    }
+
+    /// The box's own ceiling: what it reports, or a set-point that it did not take.
+    pub(in crate::control) fn box_limit(&self) -> Option<Milliamp> {
+        let own = self.report.and_then(|report| report.own_limit);
+        let found = self.box_limit.map(|(figure, _)| figure);
+        match (own, found) {
+            (Some(own), Some(found)) => Some(own.min(found)),
+            (own, found) => own.or(found),
+        }
+    }
+
+    /// While it is silent only min(last offer, fail-safe current) is written.
+    pub(in crate::control) fn fall_back(&mut self, now: Mono) {
+        let offer = self.order.min(self.fail_safe);
+        self.set_order(now, offer);
+    }
+
+    pub(in crate::control) fn command(&self) -> ChargerCommand {
+        let contact = self.link.contact();
+        ChargerCommand {
+            offer: (self.ordered && contact != Contact::Open).then_some(self.order),
+            phases: None,
+            fail_safe: self.fail_safe,
+            contact,
+            rewrite: self.rewrite,
+            verify_watchdog: self.verify_watchdog,
+            open: self.obedience.open(),
+        }
+    }
+
+    /// The offer to be left behind at an orderly stop.
+    pub(in crate::control) fn last_offer(&self) -> Milliamp {
+        let charging = self.state() == Some(PilotState::C) && self.link.is_up();
+        let safe = charging && self.watchdog_fits == Some(true);
+        let offer = self.order.min(if safe { LEAST } else { self.fail_safe });
+        if offer < LEAST { Milliamp::ZERO } else { offer }
+    }
+
+    /// When time alone will change something here.
+    pub(in crate::control) fn next_turn(&self, timing: &Timing) -> Option<Mono> {
+        let held = self
+            .held
+            .and_then(|held| self.effective_at().map(|effective| effective.max(held.since) + timing.raise_after_cut));
+        match (self.link.next_turn(), held) {
+            (Some(link), Some(held)) => Some(link.min(held)),
+            (link, held) => link.or(held),
+        }
+    }
+}

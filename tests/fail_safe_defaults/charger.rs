@@ -1,0 +1,216 @@
+//! Rows: charger silent and back; what it counts at meanwhile.
+
+use gridkeeper::command::Contact;
+use gridkeeper::event::EventType;
+use gridkeeper::quantity::{Mono, Phases, Span};
+
+use crate::site::{Site, amps, setup};
+
+/// Two cars at 11 A each behind 24.5 A less 2 A of house; the first one's link goes.
+fn two() -> Site {
+    let site = Site::charging(setup(2));
+    assert_eq!([site.offer(0), site.offer(1)], [11.0, 11.0]);
+    site
+}
+
+#[test]
+fn silent_after_five_seconds_counted_from_the_first_failure() {
+    let mut site = two();
+    let heard = site.now - Span::from_secs(1);
+    site.sims[0].hears = false;
+    site.run(4);
+    assert_eq!(site.told(EventType::ChargerLost, heard), None);
+    assert_eq!(site.counted(0), 11.0);
+    site.run(2);
+    assert_eq!(site.told(EventType::ChargerLost, heard), Some(5.0));
+    assert_eq!(
+        (site.counted(0), site.offer(0)),
+        (11.0, 6.0),
+        "told min(last offer, fail-safe), counted at what it had"
+    );
+    assert_eq!(site.reason(0), "offline");
+    assert_eq!(site.offer(1), 11.0, "the other one does not get what the silent one may still draw");
+}
+
+#[test]
+fn three_writes_then_nothing_for_the_watchdog_and_ten_seconds_then_its_fail_safe_current() {
+    let mut site = two();
+    let before = site.sims[0].writes.len();
+    site.sims[0].hears = false;
+    site.run(9);
+    assert_eq!(site.contact(0), Contact::Quiet);
+    let writes: Vec<_> = site.sims[0].writes[before..].iter().map(|(_, offer)| *offer).collect();
+    assert_eq!(writes, [amps(6.0); 3]);
+    // The third write failed at the seventh second, so quiet lasts until the 47th.
+    let quiet_since = site.now;
+    let sent = site.sims[0].sent;
+    site.run(38);
+    assert_eq!(site.sims[0].sent, sent, "any telegram would feed the watchdog");
+    assert_eq!((site.contact(0), site.counted(0)), (Contact::Quiet, 11.0));
+    site.run(2);
+    assert!(matches!(site.contact(0), Contact::WriteFirst(_)));
+    assert_eq!(site.counted(0), 6.0);
+    site.run(20);
+    assert_eq!(site.offer(1), 16.0, "now the other one may have the rest");
+    assert!(site.sims[0].sent > sent, "tried again");
+    let attempts = site.sims[0].writes.iter().filter(|(at, _)| *at > quiet_since);
+    assert!(attempts.clone().all(|(_, offer)| *offer == amps(6.0)));
+    site.run(600);
+    assert!(attempts_every(&site, quiet_since + Span::from_secs(120)).iter().all(|gap| (5..=31).contains(gap)));
+}
+
+fn attempts_every(site: &Site, since: Mono) -> Vec<i64> {
+    let at: Vec<i64> = site.sims[0].writes.iter().filter(|(at, _)| *at > since).map(|(at, _)| at.0 / 1000).collect();
+    at.windows(2).map(|pair| pair[1] - pair[0]).collect()
+}
+
+#[test]
+fn a_dead_return_line_ends_in_the_same_known_current() {
+    let mut site = two();
+    site.sims[0].answers = false;
+    site.run(9);
+    assert_eq!(site.sims[0].drawn, amps(6.0), "the writes reach it");
+    site.run(45);
+    assert_eq!(site.sims[0].drawn, amps(6.0), "its watchdog holds it there");
+    assert_eq!(site.counted(0), 6.0);
+}
+
+#[test]
+fn while_one_is_silent_the_others_take_the_whole_cut() {
+    let mut site = two();
+    site.sims[0].hears = false;
+    site.run(3);
+    site.house = Phases::all(amps(6.0));
+    site.run(2);
+    assert_eq!(site.counted(0), 11.0);
+    assert_eq!(site.offer(1), 7.0);
+}
+
+#[test]
+fn without_a_watchdog_it_counts_at_its_last_offer_for_ever() {
+    let mut setup = setup(2);
+    setup.chargers[0].watchdog = None;
+    let mut site = Site::charging(setup);
+    let before = site.sims[0].writes.len();
+    site.sims[0].hears = false;
+    site.run(900);
+    assert_eq!(site.counted(0), 11.0);
+    assert!(site.offer(1) <= 11.0);
+    assert!(site.sims[0].writes[before..].iter().all(|(_, offer)| *offer == amps(6.0)));
+    let gaps = attempts_every(&site, Mono(70_000));
+    assert!(gaps.iter().all(|gap| (5..=30).contains(gap)), "one write every 5 to 30 s: {gaps:?}");
+}
+
+#[test]
+fn an_unverified_watchdog_is_no_reason_to_believe_in_it() {
+    let mut setup = setup(2);
+    setup.chargers[0].watchdog = Some(Span::from_secs(20));
+    let mut site = Site::charging(setup);
+    assert_eq!(site.status(0).watchdog_verified, Some(false), "the box says 30 s");
+    assert!(site.status(1).watchdog_verified == Some(true));
+    site.sims[0].hears = false;
+    site.run(300);
+    assert_eq!(site.counted(0), 11.0);
+}
+
+#[test]
+fn back_with_the_same_figure_within_the_watchdog_goes_on_as_before() {
+    let mut setup = setup(2);
+    setup.chargers[0].fail_safe = amps(16.0);
+    let mut site = Site::charging(setup);
+    site.sims[0].hears = false;
+    site.run(7);
+    assert_eq!(site.count(EventType::ChargerLost), 1);
+    site.sims[0].hears = true;
+    site.run(2);
+    assert_eq!(site.count(EventType::ChargerBack), 1);
+    assert_eq!(site.offer(0), 11.0);
+}
+
+#[test]
+fn back_with_another_figure_is_the_start_up_rule() {
+    let mut site = two();
+    site.sims[0].hears = false;
+    site.run(120);
+    site.sims[0].hears = true;
+    let since = site.now;
+    let verify = site.command(0).verify_watchdog;
+    while site.told(EventType::ChargerBack, since).is_none() {
+        site.tick();
+        assert!(site.now.since(since) < Span::from_secs(40), "asked again within 30 s");
+    }
+    assert!(site.offer(0) <= 6.0);
+    assert_ne!(site.command(0).verify_watchdog, verify, "its timer is verified anew");
+    let frames = site.now;
+    while site.offer(0) <= 6.0 {
+        site.tick();
+    }
+    assert!(site.now.since(frames) >= Span::from_secs(2), "three good frames first");
+    site.run(60);
+    assert_eq!([site.offer(0), site.offer(1)], [11.0, 11.0]);
+}
+
+#[test]
+fn one_lost_telegram_is_nothing() {
+    let mut site = two();
+    for _ in 0..20 {
+        site.sims[0].hears = false;
+        site.tick();
+        site.sims[0].hears = true;
+        site.run(3);
+        assert_eq!([site.offer(0), site.offer(1)], [11.0, 11.0]);
+    }
+    assert_eq!(site.events, []);
+}
+
+#[test]
+fn a_set_point_read_back_above_ours_is_counted_rewritten_and_told() {
+    let mut site = two();
+    let (rewrite, verify) = (site.command(0).rewrite, site.command(0).verify_watchdog);
+    site.sims[0].set_point = amps(32.0);
+    site.tick();
+    assert_eq!(site.count(EventType::ChargerRebooted), 1);
+    assert_eq!(site.counted(0), 32.0);
+    assert_eq!(site.command(0).rewrite, rewrite + 1);
+    assert_eq!(site.command(0).verify_watchdog, verify + 1);
+    assert_eq!(site.offer(0), 11.0);
+    site.run(10);
+    assert_eq!(site.sims[0].set_point, amps(11.0));
+    assert_eq!((site.counted(0), site.offer(1)), (11.0, 11.0));
+}
+
+#[test]
+fn a_second_master_is_rewritten_once_a_minute_and_forgotten_after_ten_minutes() {
+    let mut site = two();
+    site.sims[0].other_master = Some(amps(16.0));
+    site.run(2);
+    assert_eq!(site.count(EventType::ChargerRebooted), 1);
+    site.run(3);
+    assert_eq!(site.count(EventType::SecondMaster), 1);
+    assert_eq!(site.reason(0), "second_master");
+    let before = site.sims[0].writes.len();
+    site.run(300);
+    let writes = site.sims[0].writes.len() - before;
+    assert!((4..=6).contains(&writes), "{writes} writes in 5 minutes");
+    assert_eq!(site.counted(0), 16.0);
+    // A reduction does not wait for its minute.
+    site.house = Phases::all(amps(12.0));
+    site.run(2);
+    assert!(
+        site.sims[0]
+            .writes
+            .last()
+            .is_some_and(|(at, offer)| *offer < amps(11.0) && *at >= site.now - Span::from_secs(2))
+    );
+    site.house = Phases::all(amps(2.0));
+    site.sims[0].other_master = None;
+    site.run(300);
+    assert_eq!([site.offer(0), site.offer(1)], [11.0, 11.0], "raised again, once a minute");
+    site.sims[0].set_point = amps(16.0);
+    site.run(2);
+    assert_eq!(site.count(EventType::ChargerRebooted), 1, "still the second master");
+    site.run(601);
+    site.sims[0].set_point = amps(16.0);
+    site.run(2);
+    assert_eq!(site.count(EventType::ChargerRebooted), 2, "forgotten after ten quiet minutes");
+}

@@ -1,0 +1,149 @@
+//! Rows: input lost; broker (nothing changes); settings and modes.
+
+use gridkeeper::control::{Accepted, InputMeaning};
+use gridkeeper::event::EventType;
+use gridkeeper::quantity::Phases;
+use gridkeeper::reading::Observation;
+
+use crate::site::{Site, amps, input, setup};
+
+fn with(meaning: InputMeaning) -> Site {
+    let mut setup = setup(1);
+    setup.inputs.push(input(meaning));
+    Site::new(setup)
+}
+
+fn after(site: &mut Site, level: Option<bool>) -> (f64, &'static str) {
+    for _ in 0..30 {
+        site.tick_with(&[Observation::Input(0, level)]);
+    }
+    (site.offer(0), site.reason(0))
+}
+
+#[test]
+fn dim_and_block_count_as_active_while_unknown_or_lost() {
+    for (meaning, word) in [(InputMeaning::GridDim, "dim"), (InputMeaning::Block, "block")] {
+        let mut site = with(meaning);
+        site.run(30);
+        assert_eq!((site.offer(0), site.reason(0)), (0.0, word), "unknown");
+        assert_eq!(after(&mut site, Some(false)), (16.0, "none"));
+        assert_eq!(after(&mut site, None), (0.0, word));
+        assert_eq!(site.count(EventType::InputLost), 1);
+        assert_eq!(after(&mut site, Some(false)), (16.0, "none"), "first good reading");
+        assert_eq!(site.count(EventType::InputBack), 1);
+        assert_eq!(after(&mut site, Some(true)), (0.0, word));
+    }
+}
+
+#[test]
+fn low_tariff_counts_as_inactive_while_unknown_or_lost() {
+    let mut site = with(InputMeaning::LowTariff);
+    assert_eq!(after(&mut site, None).0, 16.0, "nobody asked for the low tariff");
+    site.set("charger/c0/set/low_tariff_only", "ON");
+    assert_eq!(after(&mut site, None), (0.0, "tariff"));
+    assert_eq!(site.command(0).fail_safe, amps(0.0), "may not charge now: nothing to fall to");
+    assert_eq!(after(&mut site, Some(true)), (16.0, "none"));
+    assert_eq!(site.command(0).fail_safe, amps(6.0));
+    assert_eq!(after(&mut site, Some(false)), (0.0, "tariff"));
+}
+
+#[test]
+fn modes_of_a_later_version_stay_at_zero_and_say_so() {
+    let mut site = Site::charging(setup(1));
+    for mode in ["solar", "eco", "eco_plus", "pv", "minpv"] {
+        site.set("charger/c0/set/mode", mode);
+        site.tick();
+        assert_eq!(site.offer(0), 0.0);
+        let sentence = site.status(0).reason.to_string();
+        assert!(sentence.contains("is not available in this version"), "{sentence}");
+    }
+    site.set("charger/c0/set/mode", "now");
+    site.run(30);
+    assert_eq!(site.offer(0), 16.0);
+    site.set("site/set/peak_15min_kw", "5");
+    site.tick();
+    assert_eq!((site.offer(0), site.reason(0)), (0.0, "peak_15min"));
+    site.set("site/set/peak_15min_kw", "none");
+    site.run(30);
+    assert_eq!(site.offer(0), 16.0);
+}
+
+#[test]
+fn switches_act_at_once_and_in_full() {
+    let mut site = Site::charging(setup(1));
+    site.set("site/set/charging_enabled", "OFF");
+    site.tick();
+    assert_eq!((site.offer(0), site.reason(0)), (0.0, "off"));
+    site.set("site/set/charging_enabled", "1");
+    site.run(30);
+    site.set("charger/c0/set/mode", "fixed");
+    site.set("charger/c0/set/fixed_current_a", "8.0");
+    site.tick();
+    assert_eq!((site.offer(0), site.reason(0)), (8.0, "fixed"));
+    site.set("site/set/max_import_a", "9");
+    site.tick();
+    assert_eq!((site.offer(0), site.reason(0)), (6.0, "limit_l1"));
+    site.house = Phases::all(amps(4.0));
+    site.tick();
+    assert_eq!(site.offer(0), 0.0);
+}
+
+#[test]
+fn refusals_say_what_is_allowed() {
+    let mut site = Site::new(setup(1));
+    let refused = [
+        ("charger/c0/set/mode", "Fast", "off, fast, fixed, eco, eco_plus, solar"),
+        ("charger/c0/set/max_current_a", "5", "6 to 16 A"),
+        ("charger/c0/set/max_current_a", "17", "6 to 16 A"),
+        ("charger/c0/set/max_current_a", "10,5", "decimal point"),
+        ("charger/c0/set/max_current_a", "10 A", "plain number"),
+        ("charger/c0/set/max_current_a", "NaN", "plain number"),
+        ("charger/c0/set/max_current_a", "1e1", "plain number"),
+        ("charger/c0/set/fixed_current_a", "3", "6 to 16 A"),
+        ("charger/c0/set/priority", "0", "1 (first) to 9 (last)"),
+        ("charger/c0/set/low_tariff_only", "yes", "ON, OFF, true, false, 1, 0"),
+        ("charger/c0/set/phases", "1", "not available in this version"),
+        ("charger/c0/set/colour", "red", "mode, max_current_a"),
+        ("charger/c0/set/authorize", "PRESS", "does not answer now"),
+        ("charger/c9/set/mode", "fast", "no charger"),
+        ("site/set/max_import_a", "25.5", "0 to 25 A"),
+        ("site/set/max_import_a", "-1", "0 to 25 A"),
+        ("site/set/max_import_kw", "5", "not available in this version"),
+        ("site/set/fuse_a", "80", "charging_enabled, max_import_a"),
+        ("meter/main/set/x", "1", "charger/<id>/set/<setting>"),
+    ];
+    for (path, value, allowed) in refused {
+        let error = site.controller.set(site.now, path, value).expect_err(path).to_string();
+        assert!(error.contains(allowed), "{path} {value}: {error}");
+    }
+    let long = "x".repeat(100_000);
+    let error = site.controller.set(site.now, "charger/c0/set/mode", &long).expect_err("too long").to_string();
+    assert!(error.len() < 200, "a refusal is short: {}", error.len());
+}
+
+#[test]
+fn settings_are_told_in_the_form_in_which_they_are_accepted_again() {
+    let mut site = Site::new(setup(1));
+    let pairs = [
+        ("charger/c0/set/mode", "pv", Some("solar")),
+        ("charger/c0/set/max_current_a", "10.0", Some("10")),
+        ("charger/c0/set/low_tariff_only", "True", Some("ON")),
+        ("site/set/max_import_a", "0", Some("0")),
+        ("site/set/max_import_a", "none", None),
+        ("site/set/sharing", "priority", Some("priority")),
+        ("charger/c0/set/mode", "none", None),
+    ];
+    for (path, value, stored) in pairs {
+        let accepted = site.controller.set(site.now, path, value).unwrap();
+        let key = path.replace("/set/", "/");
+        assert_eq!(accepted, Accepted::Setting { key, value: stored.map(str::to_owned) });
+        if let Some(stored) = stored {
+            let again = site.controller.set(site.now, path, stored).unwrap();
+            assert_eq!(again, accepted);
+        }
+    }
+    site.set("charger/c0/set/mode", "off");
+    assert_eq!(site.controller.set(site.now, "site/set/reset_settings", "PRESS"), Ok(Accepted::Reset));
+    site.run(30);
+    assert_eq!(site.offer(0), 16.0);
+}

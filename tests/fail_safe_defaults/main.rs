@@ -1,0 +1,9 @@
+//! The fail-safe table of the contract with its default times, row by row, in simulated time.
+
+mod charger;
+mod clock;
+mod input;
+mod meter;
+mod obedience;
+mod site;
+mod start_up;
