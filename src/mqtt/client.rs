@@ -228,7 +228,8 @@ fn explain(error: &ConnectionError, address: &Address) -> String {
         }
         ConnectionError::ConnectionRefused(code) => format!("{broker} refuses the connection: {code:?}"),
         ConnectionError::Tls(error) => explain_tls(error, &broker, address),
-        ConnectionError::Io(error) | ConnectionError::MqttState(StateError::Io(error)) => {
+        ConnectionError::Io(error)
+        | ConnectionError::MqttState(StateError::Io(error) | StateError::Deserialization(rumqttc::Error::Io(error))) => {
             explain_io(error, &broker, address)
         }
         ConnectionError::NetworkTimeout | ConnectionError::FlushTimeout => {
@@ -285,14 +286,17 @@ fn explain_tls(error: &TlsError, broker: &str, address: &Address) -> String {
 
 fn explain_rustls(error: &rustls::Error, broker: &str, address: &Address) -> String {
     match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => match &address.tls {
-            Some(Material { ca_pem: Some(_), .. }) => {
-                format!("the certificate of {broker} was not signed by the authority in [mqtt] ca_file")
+        // A bad signature: another authority of the same name.
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+            match &address.tls {
+                Some(Material { ca_pem: Some(_), .. }) => {
+                    format!("the certificate of {broker} was not signed by the authority in [mqtt] ca_file")
+                }
+                _ => format!(
+                    "the certificate of {broker} was not signed by an authority that this system knows: set [mqtt] ca_file"
+                ),
             }
-            _ => format!(
-                "the certificate of {broker} was not signed by an authority that this system knows: set [mqtt] ca_file"
-            ),
-        },
+        }
         rustls::Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         ) => format!(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::config::model::{self, ChargerDriver, Common, Config};
-use crate::quantity::{Milliamp, Phase, Watt};
+use crate::quantity::{Milliamp, Phase};
 
 /// Built from the checked configuration by [`MqttOptions::from_config`].
 #[derive(Clone, Debug)]
@@ -45,10 +45,6 @@ pub struct SiteInfo {
     pub time_zone: TimeZone,
     /// Ceiling of `max_import_a`: the file's figure, else the fuse. `None` where there is neither.
     pub max_import: Option<Milliamp>,
-    /// Ceiling of `max_import_kw`: the file's figure.
-    pub max_import_power: Option<Watt>,
-    /// Ceiling of `max_charging_kw`: the file's figure.
-    pub max_charging: Option<Watt>,
 }
 
 /// A configured meter.
@@ -151,8 +147,6 @@ impl MqttOptions {
                 name: config.site.name.clone(),
                 time_zone: TimeZone::get(&config.site.time_zone)?,
                 max_import: site.max_import.or(config.grid.fuse),
-                max_import_power: site.max_import_power,
-                max_charging: site.max_charging,
             },
             meters: config.meters.iter().map(|meter| MeterInfo { common: meter.common.clone() }).collect(),
             chargers: config.chargers.iter().map(ChargerInfo::from_config).collect(),

@@ -1,1 +1,328 @@
-//! t
+//! Home Assistant's device messages.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gridkeeper::control::*;
+use gridkeeper::quantity::*;
+use gridkeeper::status::{MeterValues, Value as MeterValue};
+use serde_json::{Value, json};
+
+use super::house::{self, options};
+use super::peer::{Broker, Peer};
+use super::rig::Rig;
+use super::schema;
+
+/// The device messages of the house, by topic.
+async fn messages(peer: &Peer) -> Vec<(String, Value)> {
+    for device in ["site", "charger_left", "charger_right", "meter_main", "meter_main-gas"] {
+        peer.json(&format!("homeassistant/device/gridkeeper_{device}/config"), |_| true).await;
+    }
+    let mut found: Vec<(String, Value)> = Vec::new();
+    for it in peer.seen().iter().filter(|it| it.topic.ends_with("/config") && !it.payload.is_empty()) {
+        found.retain(|(topic, _)| *topic != it.topic);
+        found.push((it.topic.clone(), it.json()));
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
+}
+
+#[tokio::test]
+async fn every_device_message_is_what_home_assistant_accepts_and_what_is_on_file() {
+    let broker = Broker::start().await;
+    let mut rig = Rig::start(options(broker.address));
+    rig.online().await;
+    let peer = Peer::connect(broker.address, "homeassistant/#").await;
+    let messages = messages(&peer).await;
+    assert_eq!(messages.len(), 5);
+    for (topic, message) in &messages {
+        assert_eq!(schema::faults(topic, message), [""; 0], "{topic}");
+        compare(topic.split('/').rev().nth(1).unwrap(), message);
+    }
+    rig.stop().await;
+    broker.kill().await;
+}
+
+/// `GRIDKEEPER_BLESS=1` writes the files anew; read the difference before it is committed.
+fn compare(name: &str, message: &Value) {
+    let file: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/mqtt/{name}.json"));
+    let now = format!("{}\n", serde_json::to_string_pretty(message).unwrap());
+    if std::env::var_os("GRIDKEEPER_BLESS").is_some() {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, now).unwrap();
+        return;
+    }
+    let before = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    assert!(
+        before == now,
+        "{name} is announced differently than {}: renamed keys lose their history at the user's; now\n{now}",
+        file.display()
+    );
+}
+
+#[tokio::test]
+async fn the_site_comes_first_and_every_other_device_is_behind_it() {
+    let broker = Broker::start().await;
+    let peer = Peer::connect(broker.address, "homeassistant/#").await;
+    let mut rig = Rig::start(options(broker.address));
+    rig.online().await;
+    messages(&peer).await;
+    let order: Vec<_> = peer.seen().into_iter().filter(|it| it.topic.ends_with("/config")).collect();
+    assert!(order[0].topic.ends_with("gridkeeper_site/config"));
+    for it in &order[1..] {
+        assert_eq!(it.json()["device"]["via_device"], "gridkeeper_site", "{}", it.topic);
+    }
+    rig.stop().await;
+    broker.kill().await;
+}
+
+#[tokio::test]
+async fn a_device_message_above_ten_kilobytes_arrives() {
+    let broker = Broker::start().await;
+    let mut rig = Rig::start(options(broker.address));
+    rig.online().await;
+    let peer = Peer::connect(broker.address, "homeassistant/device/gridkeeper_meter_main/config").await;
+    rig.show(|it| {
+        let mut values = MeterValues::clone(&it.meters[0].values);
+        for number in 0..100 {
+            let key = format!("obis_1_0_{number}_8_0");
+            values.values.insert(key.into(), house::number(f64::from(number), "kWh", 3));
+        }
+        it.meters[0].values = Arc::new(values);
+    });
+    let message = peer
+        .json("homeassistant/device/gridkeeper_meter_main/config", |it| {
+            it["components"].as_object().unwrap().contains_key("obis_1_0_99_8_0")
+        })
+        .await;
+    let size = message.to_string().len();
+    assert!(size > 12_000, "{size} bytes");
+    assert_eq!(message["components"]["obis_1_0_99_8_0"]["enabled_by_default"], false);
+    assert_eq!(schema::faults("h/device/x/config", &message), [""; 0]);
+    assert_eq!(rig.status.borrow().connections, 1);
+    rig.stop().await;
+    broker.kill().await;
+}
+
+#[tokio::test]
+async fn keys_of_a_meter_never_come_and_go() {
+    let broker = Broker::start().await;
+    let mut rig = Rig::start(options(broker.address));
+    rig.online().await;
+    let peer = Peer::connect(broker.address, "#").await;
+    let state = "gridkeeper/meter/main/state";
+    let full = peer.json(state, |_| true).await;
+    let mark = peer.mark();
+    rig.show(|it| {
+        let mut values = MeterValues::clone(&it.meters[0].values);
+        values.values.retain(|key, _| &**key == "power_w");
+        // What cannot be a key of a template is not made one.
+        values.values.insert("Not A Key".into(), MeterValue::Text("x".into()));
+        values.values.insert("time".into(), MeterValue::Text("x".into()));
+        it.meters[0].values = Arc::new(values);
+    });
+    let less = peer.json_after(mark, state, |it| it["tariff"].is_null()).await;
+    let keys = |it: &Value| it.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&full), keys(&less));
+    assert!(less["energy_import_kwh"].is_null() && less["obis_0_0_96_7_21"].is_null());
+    assert!(less["time"].as_str().unwrap().starts_with("2026"));
+    rig.stop().await;
+    broker.kill().await;
+}
+
+#[tokio::test]
+async fn a_counter_does_not_fall_for_one_frame() {
+    let broker = Broker::start().await;
+    let mut rig = Rig::start(options(broker.address));
+    rig.online().await;
+    let peer = Peer::connect(broker.address, "gridkeeper/meter/main/state").await;
+    peer.json("gridkeeper/meter/main/state", |it| it["energy_import_kwh"] == 12_345.678).await;
+    for (power, energy) in [(1.0, 0.0), (2.0, 12_345.679)] {
+        rig.show(|it| {
+            let mut values = house::meter_values(it.at, power);
+            values.values.insert("energy_import_kwh".into(), house::number(energy, "kWh", 3));
+            it.meters[0].values = Arc::new(values);
+        });
+        peer.json("gridkeeper/meter/main/state", |it| it["power_w"] == power).await;
+    }
+    assert!(peer.seen().iter().all(|it| it.json()["energy_import_kwh"].as_f64().unwrap() > 12_345.0));
+    rig.stop().await;
+    broker.kill().await;
+}
+
+#[tokio::test]
+async fn without_a_prefix_home_assistant_hears_nothing() {
+    let broker = Broker::start().await;
+    let peer = Peer::connect(broker.address, "#").await;
+    let mut options = options(broker.address);
+    options.config.discovery_prefix = String::new();
+    let mut rig = Rig::start(options);
+    rig.online().await;
+    peer.json("gridkeeper/charger/right/state", |_| true).await;
+    assert!(peer.seen().iter().all(|it| it.topic.starts_with("gridkeeper/")));
+    rig.stop().await;
+    broker.kill().await;
+}
+
+#[tokio::test]
+async fn what_is_no_longer_configured_is_cleared_and_nobody_elses() {
+    let broker = Broker::start().await;
+    let mut rig = Rig::start(options(broker.address));
+    rig.online().await;
+    let peer = Peer::connect(broker.address, "#").await;
+    messages(&peer).await;
+    peer.json("gridkeeper/charger/right/state", |_| true).await;
+    rig.stop().await;
+    // Another appliance with a similar base, another program with a similar name, and a meter behind a meter.
+    let mut foreign = peer.json("homeassistant/device/gridkeeper_charger_right/config", |_| true).await;
+    foreign["availability"] = json!([{"topic": "gridkeeper_2/status"}]);
+    let foreign_topic = "homeassistant/device/gridkeeper_2_charger_right/config";
+    peer.retain(foreign_topic, foreign.to_string());
+    peer.retain("homeassistant/device/gridkeeper_charger_toast/config", r#"{"origin":{"name":"Toaster"}}"#);
+    let rubbish = "homeassistant/device/gridkeeper_charger_rubbish/config";
+    peer.retain(rubbish, b"\xff{".to_vec());
+    peer.after(0, "the rubbish", |it| (it.topic == rubbish).then_some(())).await;
+
+    let mut less = options(broker.address);
+    less.chargers.retain(|it| it.common.id == "left");
+    let mark = peer.mark();
+    let mut rig = Rig::start(less);
+    rig.online().await;
+    for topic in [
+        "homeassistant/device/gridkeeper_charger_right/config",
+        "gridkeeper/charger/right/state",
+        "gridkeeper/charger/right/availability",
+    ] {
+        peer.text_after(mark, topic, "").await;
+    }
+    rig.stop().await;
+    let late = Peer::connect(broker.address, "#").await;
+    late.json("homeassistant/device/gridkeeper_site/config", |_| true).await;
+    late.json(foreign_topic, |_| true).await;
+    let topics: Vec<_> = late.seen().into_iter().map(|it| it.topic).collect();
+    assert!(
+        !topics.iter().any(|it| it.contains("charger/right") || it.contains("gridkeeper_charger_right")),
+        "{topics:?}"
+    );
+    for kept in ["gridkeeper_charger_toast", "gridkeeper_charger_rubbish", "gridkeeper_meter_main-gas"] {
+        assert!(topics.iter().any(|it| it.contains(kept)), "{kept}: {topics:?}");
+    }
+    broker.kill().await;
+}
+
+#[tokio::test]
+async fn a_renamed_component_is_removed_in_two_steps() {
+    let broker = Broker::start().await;
+    let mut rig = Rig::start(options(broker.address));
+    rig.online().await;
+    let peer = Peer::connect(broker.address, "homeassistant/#").await;
+    let topic = "homeassistant/device/gridkeeper_charger_left/config";
+    let now = peer.json(topic, |_| true).await;
+    rig.stop().await;
+    let mut old = now.clone();
+    old["components"]["ampere"] = json!({"platform": "number", "unique_id": "x", "command_topic": "y"});
+    peer.retain(topic, old.to_string());
+    peer.json(topic, |it| it["components"].get("ampere").is_some()).await;
+    let mark = peer.mark();
+    let mut rig = Rig::start(options(broker.address));
+    rig.online().await;
+    let mut reduced = false;
+    peer.after(mark, "the key reduced to its platform, then gone", |it| {
+        let key = (it.topic == topic).then(|| it.json()["components"].get("ampere").cloned())?;
+        reduced |= key == Some(json!({"platform": "number"}));
+        (reduced && key.is_none()).then_some(())
+    })
+    .await;
+    rig.stop().await;
+    broker.kill().await;
+}
+
+fn controller() -> Controller {
+    let charger = |id: &str, phases: &[Phase], step| ChargerSetup {
+        id: id.into(),
+        circuit: 0,
+        phases: phases.to_vec(),
+        max_current: Milliamp::from_amps(16),
+        step: Milliamp(step),
+        can_switch_phases: false,
+        measures: true,
+        meter: None,
+        watchdog: Some(Span::from_secs(30)),
+        fail_safe: Milliamp::ZERO,
+        write_latency: Span::ZERO,
+        auto_authorize: true,
+        settings: house::charger_settings(),
+    };
+    let setup = Setup {
+        grid_phases: 3,
+        circuits: vec![CircuitSetup {
+            id: "grid".into(),
+            parent: None,
+            fuse: Some(Milliamp::from_amps(25)),
+            max_import: None,
+            max_power: None,
+            margin: Milliamp(500),
+            meter: None,
+            static_current: Some(Milliamp::from_amps(10)),
+            reserve: Milliamp::ZERO,
+            meter_lost_current: Milliamp::ZERO,
+        }],
+        meters: Vec::new(),
+        chargers: vec![charger("left", &Phase::ALL, 1000), charger("right", &[Phase::L2], 10)],
+        inputs: Vec::new(),
+        min_on: Span::ZERO,
+        min_off: Span::ZERO,
+        timing: Timing::default(),
+        site: SiteSettings {
+            charging_enabled: true,
+            sharing: Sharing::Equal,
+            max_import: None,
+            max_import_power: None,
+            peak_15min: None,
+            max_charging: None,
+            dim: false,
+        },
+        dim: None,
+    };
+    Controller::new(setup, Mono(0))
+}
+
+#[tokio::test]
+async fn everything_that_home_assistant_offers_is_accepted_by_the_controller() {
+    let broker = Broker::start().await;
+    let mut rig = Rig::start(options(broker.address));
+    rig.online().await;
+    let peer = Peer::connect(broker.address, "homeassistant/#").await;
+    let messages = messages(&peer).await;
+    rig.stop().await;
+    broker.kill().await;
+    let mut controller = controller();
+    let mut checked = 0;
+    for component in messages.iter().flat_map(|(_, it)| it["components"].as_object().unwrap().values()) {
+        let Some(path) = component["command_topic"].as_str().and_then(|it| it.strip_prefix("gridkeeper/")) else {
+            continue;
+        };
+        let text = |key: &str| component[key].as_str().unwrap().to_owned();
+        let values = match component["platform"].as_str().unwrap() {
+            "number" => ["min", "max"].map(|it| component[it].to_string()).to_vec(),
+            "select" => component["options"].as_array().unwrap().iter().map(|it| it.as_str().unwrap().into()).collect(),
+            "switch" => vec![text("payload_on"), text("payload_off")],
+            "button" => vec![text("payload_press")],
+            other => panic!("{other}"),
+        };
+        for value in values {
+            checked += 1;
+            if let Err(refusal) = controller.set(Mono(0), path, &value) {
+                // Nobody has heard of the chargers yet; the word itself was understood.
+                let away = refusal.0.contains("does not answer now");
+                assert!(away && component["platform"] != "number", "{path} = {value}: {refusal}");
+            }
+        }
+        if component["platform"] == "number" {
+            let above = component["max"].as_f64().unwrap() + component["step"].as_f64().unwrap();
+            assert!(controller.set(Mono(0), path, &above.to_string()).is_err(), "{path} is shown too small");
+        }
+    }
+    assert!(checked >= 15, "only {checked} values were checked");
+}

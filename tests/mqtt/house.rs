@@ -51,8 +51,6 @@ pub(crate) fn options(broker: SocketAddr) -> MqttOptions {
             name: "Home".into(),
             time_zone: TimeZone::get("Europe/Budapest").unwrap(),
             max_import: Some(Milliamp::from_amps(25)),
-            max_import_power: Some(Watt(17_000)),
-            max_charging: None,
         },
         meters: vec![MeterInfo { common: common("main", "House meter") }],
         chargers: vec![
@@ -173,7 +171,7 @@ fn charger(id: &str, at: Mono) -> ChargerView {
                 offer: Milliamp::from_amps(10),
                 figure: Some(Milliamp::from_amps(25)),
                 wait: None,
-                detail: Default::default(),
+                detail: Detail::None,
             },
             fault: Flags::default(),
             warning: Flags { bits: 1, names: &["hot"] },

@@ -142,10 +142,10 @@ pub(crate) static KEYS: [Key<ChargerView, ChargerInfo>; 39] = [
     Key::told("priority", |it, _| Out::Int(i64::from(it.status.settings.priority)), hidden),
     Key::null("eco_min_a", hidden),
     Key::null("eco_plus_min_surplus_a", hidden),
-    Key::null("low_tariff_only", hidden),
+    Key::told("low_tariff_only", |it, _| Out::Flag(it.status.settings.low_tariff_only), hidden),
     Key::null("low_tariff_fast", hidden),
     Key::null("low_tariff_max_a", hidden),
-    Key::null("phases", hidden),
+    Key::told("phases", |it, _| phases(it.status.settings.phases), hidden),
     Key::null("session_limit_kwh", hidden),
     Key::null("mode_after_session", hidden),
     Key::null("lock", |it| {
@@ -166,6 +166,14 @@ impl ChargerView {
 
 fn drawn(view: &ChargerView, phase: Phase) -> Out {
     Out::amps(view.status.current[phase])
+}
+
+fn phases(forced: Option<u8>) -> Out {
+    match forced {
+        None => Out::Word("auto"),
+        Some(1) => Out::Word("1"),
+        Some(_) => Out::Word("3"),
+    }
 }
 
 fn flags(flags: Flags) -> Out {

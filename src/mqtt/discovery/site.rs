@@ -1,15 +1,12 @@
 //! The site: limits, what all chargers do together, and the bridge itself.
 
 use super::{Component, Key, hidden};
-use crate::control::{Problem, Sharing};
+use crate::control::Problem;
 use crate::mqtt::json::Out;
 use crate::mqtt::options::{MqttOptions, SiteInfo};
 use crate::mqtt::topics::Topics;
-use crate::quantity::{Milliamp, Phase, Watt};
+use crate::quantity::{Milliamp, Phase};
 use crate::status::Snapshot;
-
-/// Ceiling of a power setting for which the file has no figure, in kW.
-const MAX_KW: f64 = 1000.0;
 
 /// Every key of `<base>/site/state`, without `time`.
 pub(crate) static KEYS: [Key<Snapshot, SiteInfo>; 21] = [
@@ -64,18 +61,11 @@ pub(crate) static KEYS: [Key<Snapshot, SiteInfo>; 21] = [
             Some(Component::number("A", 0.0, max, 0.1).class("current").name("Maximum import current"))
         },
     ),
-    Key::told(
-        "max_import_kw",
-        |it, _| Out::kilowatts(it.site.settings.max_import_power),
-        |it| Some(kilowatts(it.max_import_power, "Maximum import power")),
-    ),
+    // Shown as entities when this version accepts them.
+    Key::told("max_import_kw", |it, _| Out::kilowatts(it.site.settings.max_import_power), hidden),
     Key::told("peak_15min_kw", |it, _| Out::kilowatts(it.site.settings.peak_15min), hidden),
-    Key::told(
-        "max_charging_kw",
-        |it, _| Out::kilowatts(it.site.settings.max_charging),
-        |it| Some(kilowatts(it.max_charging, "Maximum charging power")),
-    ),
-    Key::told("sharing", |it, _| Out::Word(it.site.settings.sharing.word()), |_| sharing()),
+    Key::told("max_charging_kw", |it, _| Out::kilowatts(it.site.settings.max_charging), hidden),
+    Key::told("sharing", |it, _| Out::Word(it.site.settings.sharing.word()), hidden),
     // A command, which leaves no state.
     Key::null("reset_settings", |_| {
         Some(Component::button("ON").name("Drop run-time settings").icon("restore").config().disabled())
@@ -97,20 +87,6 @@ fn amps(name: String) -> Component {
 fn power(name: &str) -> Component {
     Component::sensor().class("power").unit("W").measured().digits(0).name(name)
 }
-
-fn kilowatts(ceiling: Option<Watt>, name: &str) -> Component {
-    let max = ceiling.map_or(MAX_KW, |it| it.as_f64() / 1000.0);
-    Component::number("kW", 0.0, max, 0.1).class("power").name(name)
-}
-
-/// A choice only where there is something to choose between.
-fn sharing() -> Option<Component> {
-    let words = || SHARING_NOW.iter().map(|it| it.word());
-    (SHARING_NOW.len() > 1).then(|| Component::select(words()).name("Sharing").config())
-}
-
-/// Sharing rules of this version.
-const SHARING_NOW: &[Sharing] = &[Sharing::Equal];
 
 /// Entities of the bridge itself; they stand on the site's device and read `bridge/info`.
 pub(crate) fn bridge(options: &MqttOptions, topics: &Topics) -> Vec<(String, Component)> {
