@@ -366,10 +366,12 @@ impl Decoder {
         let crc = Crc::check(&self.changed[..=mark], &behind[..digits]);
         if proven || crc.verdict != Verdict::Invalid {
             self.leave(end);
-            self.noise = Noise::default();
         } else {
-            self.rescan(length);
+            // Where bytes were lost on the way, the length reaches into the next envelope.
+            let next = (self.done + 1..end).find(|&at| seal::may_be_envelope(&self.buffer[at..end]));
+            self.leave(next.unwrap_or(end));
         }
+        self.noise = Noise::default();
         Step::Found(Found::Opened { complete: true, crc, seal, end: mark + 1 })
     }
 

@@ -74,7 +74,7 @@ pub(super) fn envelope_length(head: &[u8]) -> Option<usize> {
     }
 }
 
-/// Whether these bytes, fewer than [`HEAD`], may still become an envelope.
+/// Whether these bytes, as far as they go, may be the beginning of an envelope.
 pub(super) fn may_be_envelope(head: &[u8]) -> bool {
     const FIXED: [(usize, u8); 4] = [(0, START), (1, 0x08), (10, 0x82), (13, SECURITY_CONTROL)];
     FIXED.iter().all(|&(at, byte)| head.get(at).is_none_or(|&found| found == byte))

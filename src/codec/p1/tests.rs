@@ -200,6 +200,16 @@ fn sealed_telegrams_are_opened_found_by_length_and_resynchronised() {
     let seen = all_in_pieces(Some(KEYS), [&damaged[..]]);
     assert_eq!(valid(&seen), 2, "{seen:?}");
     assert!(matches!(seen[0], Seen::Error(FrameError::WrongKey { .. })));
+    // The same with a byte lost behind the end mark, where only the telegram's CRC digits are hit.
+    let (one, two) = (envelope(1, 1), envelope(2, 2));
+    let mut damaged = [&one[..], &two].concat();
+    damaged.remove(one.len() - 17);
+    let seen = all_in_pieces(Some(KEYS), [&damaged[..]]);
+    assert!(
+        matches!(seen[0], Seen::Telegram { complete: true, verdict: Verdict::Invalid, discarded: 0, .. }),
+        "{seen:?}"
+    );
+    assert_eq!(seen[1], whole(&telegram(2), 0));
     // Without a key every one is named, with a wrong one too.
     let two = [envelope(1, 1), envelope(2, 2)].concat();
     let nameless = all(&two);
