@@ -20,6 +20,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::peer::Peer;
+
 /// Times of the fail-safe table in fractions of a second; the contract's own are asserted in simulated time beside the
 /// controller.
 pub(crate) const QUICK_TIMING: &str = "\
@@ -144,15 +146,7 @@ impl Scene {
 
     /// Waits until the log of the appliance satisfies `enough`.
     pub(crate) async fn until_log(&self, what: &str, enough: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let log = self.app.log();
-            if enough(&log) {
-                return log;
-            }
-            assert!(Instant::now() < deadline, "not logged within {PATIENCE:?}: {what}\n{log}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        self.app.until_log(what, enough).await
     }
 
     /// Waits until the appliance has told this event for the first time.
@@ -170,15 +164,16 @@ impl Scene {
 
     /// `/api/status`.
     pub(crate) async fn status(&self) -> serde_json::Value {
-        let log = self.until_log("where the page is", |log| log.contains("the page is on http://")).await;
-        let address = log.split_once("the page is on http://").and_then(|(_, rest)| rest.split_once('/'));
-        let mut stream = TcpStream::connect(address.expect("an address").0).await.expect("a page");
-        let request = b"GET /api/status HTTP/1.1\r\nHost: gridkeeper\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).await.expect("a connection that takes a request");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("an answer in text");
-        let (_, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error} in {answer}"))
+        let body = self.app.get("/api/status").await;
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error} in {body}"))
+    }
+
+    /// A client of the built-in broker that hears everything below the base topic.
+    pub(crate) async fn peer(&self) -> Peer {
+        let listens = |status: &serde_json::Value| status["mqtt"]["embedded"].is_string();
+        self.until_status("where the built-in broker listens", listens).await;
+        let address = self.status().await["mqtt"]["embedded"].as_str().and_then(|it| it.parse().ok());
+        Peer::connect(address.expect("an address"), "gridkeeper/#").await
     }
 
     /// Waits until `/api/status` satisfies `reached`.
@@ -310,6 +305,31 @@ impl Appliance {
 
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_else(|error| format!("no log: {error}"))
+    }
+
+    /// Waits until the log satisfies `enough`.
+    pub(crate) async fn until_log(&self, what: &str, enough: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log();
+            if enough(&log) {
+                return log;
+            }
+            assert!(Instant::now() < deadline, "not logged within {PATIENCE:?}: {what}\n{log}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// What the page has at this path.
+    pub(crate) async fn get(&self, path: &str) -> String {
+        let log = self.until_log("where the page is", |log| log.contains("the page is on http://")).await;
+        let address = log.split_once("the page is on http://").and_then(|(_, rest)| rest.split_once('/'));
+        let mut stream = TcpStream::connect(address.expect("an address").0).await.expect("a page");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: gridkeeper\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("a connection that takes a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer in text");
+        answer.split_once("\r\n\r\n").expect("a head and a body").1.to_owned()
     }
 
     pub(crate) fn is_running(&mut self) -> bool {

@@ -218,7 +218,12 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) async fn to(broker: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(0, broker).await
+    }
+
+    /// Dropped, it is cut; another one on the same port mends it.
+    pub(crate) async fn on(port: u16, broker: SocketAddr) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (flows, watched) = watch::channel(true);
         let task = tokio::spawn(async move {
