@@ -310,6 +310,8 @@ impl Task {
             }
             let until = if leaving { Instant::now() + tuning.goodbye } else { heard_at + patience };
             let event = timeout_at(until, events.next()).await;
+            // It may have been asked for while we waited.
+            let leaving = *self.wanted.borrow() != role;
             if let Ok(Ok(Heard::Message(_) | Heard::Subscribed(_) | Heard::Accepted | Heard::Alive)) = &event {
                 heard_at = Instant::now();
             }

@@ -67,6 +67,8 @@ pub(super) struct Service {
     pub(super) bucket: Bucket,
     pub(super) waiting: JoinSet<Answered>,
     phase: Phase,
+    /// Another instance serves this base: the connection is only there to see whether it still does.
+    looking: bool,
     status: MqttStatus,
     pub(super) log_level: String,
     /// The loss of the broker has been told.
@@ -105,6 +107,7 @@ impl Service {
             leftovers: Leftovers::default(),
             waiting: JoinSet::new(),
             phase: Phase::Down,
+            looking: false,
             lost_told: false,
             unreadable: None,
             replay_told: false,
@@ -172,7 +175,11 @@ impl Service {
                 self.replay_told = false;
                 self.unreadable = None;
                 self.link.subscribe(self.topics.watched());
-                self.report(LinkState::Connecting, None);
+                if self.looking {
+                    self.report(LinkState::Standby, Some(self.taken()));
+                } else {
+                    self.report(LinkState::Connecting, None);
+                }
             }
             LinkEvent::Subscribed(refused) => {
                 if let Phase::Settling { .. } = self.phase {
@@ -213,7 +220,7 @@ impl Service {
         let now = self.now();
         let at = |until: Mono| Instant::now() + until.since(now).to_std();
         let verdict = self.peers.verdict(now);
-        let looking = matches!(self.status.state, LinkState::Standby);
+        let looking = self.looking;
         match (verdict, self.phase) {
             (_, Phase::Down) => {}
             (Verdict::Alone, Phase::Serving) => {}
@@ -225,6 +232,7 @@ impl Service {
             (Verdict::Alone, _) if looking => {
                 // Once more, this time with a last will.
                 self.phase = Phase::Down;
+                self.looking = false;
                 self.report(LinkState::Connecting, None);
                 self.link.become_role(Role::Serve);
             }
@@ -246,18 +254,23 @@ impl Service {
     }
 
     fn stand_by(&mut self, until: Instant) {
-        let other = shorten(self.peers.other().unwrap_or("?"));
-        let problem = format!(
-            "another instance (`{other}`) serves base topic `{}`: publishing and obeying nothing, charging is \
-             controlled as before; give one of them another [mqtt] base_topic",
-            self.topics.base()
-        );
+        let problem = self.taken();
         tracing::warn!("MQTT: {problem}");
         self.phase = Phase::Standby(until);
+        self.looking = true;
         self.link.close();
         self.link.send(super::outbox::Outbox::drop_queue);
         self.report(LinkState::Standby, Some(problem));
         self.link.become_role(Role::Look);
+    }
+
+    fn taken(&self) -> String {
+        let other = shorten(self.peers.other().unwrap_or("?"));
+        format!(
+            "another instance (`{other}`) serves base topic `{}`: publishing and obeying nothing, charging is \
+             controlled as before; give one of them another [mqtt] base_topic",
+            self.topics.base()
+        )
     }
 
     fn serve(&mut self) {
@@ -357,7 +370,7 @@ impl Service {
 
     /// Publishes an event, or keeps it until the broker is back.
     fn tell(&mut self, event: &Event) {
-        if self.status.state == LinkState::Standby {
+        if self.looking {
             return;
         }
         let mut object = Object::new();
