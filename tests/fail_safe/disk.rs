@@ -22,9 +22,9 @@ fn offers(current: i32) -> impl Fn(&View) -> bool {
 
 /// The answer to a new maximum.
 async fn set_max(peer: &Peer, current: i32) -> Value {
-    let mark = peer.mark();
+    let (mark, value) = (peer.mark(), json!(current.to_string()));
     peer.publish(SET_MAX, current.to_string());
-    peer.json_after(mark, "gridkeeper/result", |it| it["value"] == current.to_string()).await
+    peer.json_after(mark, "gridkeeper/result", |it| it["value"] == value).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! Each row of the fail-safe table, with the real binary in a simulated house over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod all_defaults;
 mod bad_input;
 mod broker;
