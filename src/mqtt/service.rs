@@ -321,7 +321,8 @@ impl Service {
                 self.reconsider();
             }
             (Inbound::Birth, Ok(payload)) => {
-                if self.phase == Phase::Serving && payload == b"online" {
+                // A retained one is older than this connection, at whose begin everything was said.
+                if self.phase == Phase::Serving && !retained && payload == b"online" {
                     self.born();
                 }
             }
@@ -415,7 +416,8 @@ impl Service {
     fn tick(&mut self) {
         self.look(true);
         self.renew();
-        if self.phase == Phase::Serving {
+        // While the file is wrong nobody knows what is left over.
+        if self.phase == Phase::Serving && self.options.config_errors.is_empty() {
             let now = self.now();
             self.link.send(|outbox| self.leftovers.settle(&self.publisher, &self.topics, now, outbox));
         }

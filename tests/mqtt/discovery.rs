@@ -212,6 +212,30 @@ async fn what_is_no_longer_configured_is_cleared_and_nobody_elses() {
 }
 
 #[tokio::test]
+async fn while_the_file_is_wrong_nothing_is_cleared() {
+    let broker = Broker::start().await;
+    let mut rig = Rig::start(options(broker.address));
+    rig.online().await;
+    let peer = Peer::connect(broker.address, "#").await;
+    messages(&peer).await;
+    rig.stop().await;
+    let mut wrong = options(broker.address);
+    wrong.chargers.clear();
+    wrong.config_errors = vec!["gridkeeper.toml:3:1".into()];
+    let mark = peer.mark();
+    let mut rig = Rig::start(wrong);
+    rig.online().await;
+    // Several intervals, each of which would have cleared.
+    for _ in 0..4 {
+        let info = peer.mark();
+        peer.json_after(info, "gridkeeper/bridge/info", |it| it["config_errors"] == "gridkeeper.toml:3:1").await;
+        assert!(peer.seen()[mark..].iter().all(|it| !it.payload.is_empty()));
+    }
+    rig.stop().await;
+    broker.kill().await;
+}
+
+#[tokio::test]
 async fn a_renamed_component_is_removed_in_two_steps() {
     let broker = Broker::start().await;
     let mut rig = Rig::start(options(broker.address));

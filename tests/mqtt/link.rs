@@ -75,6 +75,28 @@ async fn readings_wait_for_the_interval_and_modes_do_not() {
 }
 
 #[tokio::test]
+async fn the_same_picture_again_costs_no_message() {
+    let broker = Broker::start().await;
+    let mut options = options(broker.address);
+    options.config.interval = gridkeeper::quantity::Span::from_secs(3600);
+    let mut rig = Rig::start(options);
+    rig.online().await;
+    let peer = Peer::connect(broker.address, "gridkeeper/#").await;
+    peer.json("gridkeeper/charger/right/state", |_| true).await;
+    let mark = peer.mark();
+    for _ in 0..200 {
+        rig.show(|_| ());
+        tokio::task::yield_now().await;
+    }
+    rig.show(|it| it.chargers[1].status.plugged = false);
+    peer.json_after(mark, "gridkeeper/charger/right/state", |it| it["plugged"] == false).await;
+    let topics: Vec<_> = peer.seen()[mark..].iter().filter(|it| !it.retained).map(|it| it.topic.clone()).collect();
+    assert_eq!(topics, ["gridkeeper/charger/right/state"]);
+    rig.stop().await;
+    broker.kill().await;
+}
+
+#[tokio::test]
 async fn with_an_interval_of_a_second_every_telegram_goes_out() {
     let broker = Broker::start().await;
     let mut options = options(broker.address);

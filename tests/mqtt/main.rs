@@ -1,4 +1,5 @@
 //! The MQTT module against a real broker on loopback: the built-in one, run in this process on a free port.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod authority;
 mod commands;
