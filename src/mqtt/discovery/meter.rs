@@ -180,7 +180,10 @@ pub(crate) fn entity(key: &str, value: Option<&Value>, medium: Medium) -> Compon
 }
 
 fn other(key: &str, value: Option<&Value>) -> Component {
-    let name: String = key.replace('_', " ");
+    let unit = match value {
+        Some(Value::Number { unit, .. }) => unit,
+        _ => "",
+    };
     let component = match value {
         Some(Value::Number { unit, decimals, .. }) => {
             let sensor = Component::sensor().digits(*decimals);
@@ -201,7 +204,30 @@ fn other(key: &str, value: Option<&Value>) -> Component {
         }
         Some(Value::Text(_)) | None => Component::sensor(),
     };
-    component.name(name).diagnostic().disabled()
+    component.name(title(key, unit)).diagnostic().disabled()
+}
+
+/// `power_export_l1_w` in W is "Power export L1", `obis_1_0_96_13_0` is "OBIS 1-0:96.13.0".
+fn title(key: &str, unit: &str) -> String {
+    if let Some(code) = key.strip_prefix("obis_") {
+        let code: Vec<_> = code.split('_').collect();
+        if let [a, b, c, d, e, rest @ ..] = code.as_slice() {
+            let rest: String = rest.iter().map(|it| format!("*{it}")).collect();
+            return format!("OBIS {a}-{b}:{c}.{d}.{e}{rest}");
+        }
+    }
+    let mut words: Vec<String> = key
+        .split('_')
+        .map(|word| if matches!(word, "l1" | "l2" | "l3") { word.to_uppercase() } else { word.to_owned() })
+        .collect();
+    if words.len() > 1 && words.last().is_some_and(|it| *it == unit.to_lowercase()) {
+        words.pop();
+    }
+    let mut title = words.join(" ");
+    if let Some(first) = title.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    title
 }
 
 #[cfg(test)]
@@ -220,6 +246,16 @@ mod tests {
         for key in ["energy_import_tx_kwh", "energy_mwh", "power_l4_w", "obis_0_0_96_13_0", "energy_"] {
             assert!(known(key, Medium::Electricity).is_none(), "{key}");
         }
+    }
+
+    #[test]
+    fn other_objects_have_readable_names() {
+        assert_eq!(title("power_export_l1_w", "W"), "Power export L1");
+        assert_eq!(title("p1_version", ""), "P1 version");
+        assert_eq!(title("obis_1_0_96_13_0", ""), "OBIS 1-0:96.13.0");
+        assert_eq!(title("obis_1_0_1_8_0_1", "kWh"), "OBIS 1-0:1.8.0*1");
+        assert_eq!(title("obis_x", ""), "Obis x");
+        assert_eq!(title("w", "W"), "W");
     }
 
     #[test]
