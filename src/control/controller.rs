@@ -181,7 +181,11 @@ impl Controller {
             None => Surroundings { phases: PhaseSet::NONE, fuse: None, cars_idle: true },
         };
         let Some(meter) = self.meters.get_mut(index) else { return };
-        let (frame, turn) = meter.take(reading, around);
+        // The frame ends a silence that nobody may have looked at.
+        if let Some(turn) = meter.tick(reading.received_at) {
+            self.meter_turned(index, turn);
+        }
+        let (frame, turn) = self.meters[index].take(reading, around);
         if let Some(frame) = frame {
             for circuit in self.circuits.iter_mut().filter(|circuit| circuit.setup.meter == Some(index)) {
                 circuit.frame(&frame, &self.chargers, &self.timing, self.grid_phases);

@@ -411,10 +411,10 @@ impl Controller {
             if target > order && blocked.is_none() && !recently && !(starts && starting) {
                 let counted = charger.counted(&self.timing);
                 let room = if starts { &scratch.start_room } else { &scratch.room };
-                let room = allocate::room_for(ask, &self.chains, room).max(Milliamp::ZERO);
+                let room = allocate::room_for(ask, &self.chains, room);
                 let most = if starts { ask.least } else { order + RAISE_STEP.max(ask.step) };
                 let offer = target.min(most).min(counted + room).floor_to(ask.step);
-                if offer > order && offer >= ask.least {
+                if room >= Milliamp::ZERO && offer > order && offer >= ask.least {
                     let more = (offer - counted).max(Milliamp::ZERO);
                     allocate::take(ask, more, &self.chains, &mut scratch.room);
                     allocate::take(ask, more, &self.chains, &mut scratch.start_room);

@@ -56,6 +56,8 @@ pub(super) struct Link {
     figure: Milliamp,
     /// Its watchdog has acted: it counts at what was programmed.
     fallen: bool,
+    /// Its watchdog may act any time from now on.
+    may_fall: bool,
     number: u32,
     was_silent: bool,
 }
@@ -69,7 +71,7 @@ pub(super) struct Facts {
     pub(super) watchdog: Option<Span>,
     /// That timer was read back and fits.
     pub(super) verified: bool,
-    /// What was programmed into it.
+    /// The most that may be programmed into it.
     pub(super) programmed: Milliamp,
     /// Silent after this long (the contract's 5 s).
     pub(super) silent_after: Span,
@@ -84,6 +86,7 @@ impl Default for Link {
             heard_at: None,
             figure: Milliamp::ZERO,
             fallen: false,
+            may_fall: false,
             number: 0,
             was_silent: false,
         }
@@ -116,6 +119,8 @@ impl Link {
             State::Up => None,
             State::Unknown => Some(facts.programmed),
             _ if self.fallen => Some(facts.programmed),
+            // Its watchdog may raise a charger that was at less.
+            _ if self.may_fall => Some(self.figure.max(facts.programmed)),
             _ => Some(self.figure),
         }
     }
@@ -144,6 +149,7 @@ impl Link {
         self.state = State::Up;
         self.heard_at = Some(at);
         self.fallen = false;
+        self.may_fall = false;
         self.was_silent = false;
         change
     }
@@ -186,13 +192,15 @@ impl Link {
             State::Away { .. } => {}
         }
         self.figure = self.figure.max(unconfirmed.unwrap_or(Milliamp::ZERO));
+        let silence = at.since(self.heard_at.unwrap_or(at));
+        self.may_fall |= facts.watchdog.is_some_and(|watchdog| silence + period >= watchdog);
         let State::Failing { attempts } = self.state else { return None };
         let patience = facts.silent_after.max(round.times(3)).max(period.times(3));
-        let silence = at.since(self.heard_at.unwrap_or(at));
         if attempts < ATTEMPTS || silence < patience {
             return None;
         }
         self.was_silent = true;
+        self.may_fall = facts.watchdog.is_some();
         self.start_writing(at, facts);
         Some(Change::Silent)
     }

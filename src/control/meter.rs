@@ -88,6 +88,8 @@ pub(super) struct Meter {
     flipped: Option<Phase>,
     absurd_at: Option<Mono>,
     per_phase: bool,
+    /// The newest frame is doubtful, even if it had no effect.
+    doubted: bool,
     now: Mono,
 }
 
@@ -114,6 +116,7 @@ impl Meter {
             flipped: None,
             absurd_at: None,
             per_phase: false,
+            doubted: false,
             now: born,
         }
     }
@@ -154,7 +157,7 @@ impl Meter {
 
     /// Nothing may be raised on what it says now.
     pub(super) fn is_stale(&self) -> bool {
-        self.lost || self.late || self.frame.is_none_or(|frame| frame.doubtful)
+        self.lost || self.late || self.doubted || self.frame.is_none()
     }
 
     pub(super) fn frame(&self) -> Option<&Frame> {
@@ -193,11 +196,19 @@ impl Meter {
     pub(super) fn take(&mut self, reading: &MeterReading, around: Surroundings) -> (Option<Frame>, Option<Turn>) {
         let repeated = self.repeats(reading);
         let sampled_at = self.sample_time(reading);
+        if !repeated {
+            self.timing.sampled_at = Some(sampled_at);
+            self.learn_period(sampled_at);
+        }
         let mut frame = self.normalise(reading, sampled_at);
         let absurd = around.fuse.is_some_and(|fuse| {
             frame.current.iter().any(|(_, current)| current.is_some_and(|it| it.abs().0 / 4 > fuse.0))
         });
-        if absurd && !repeated {
+        if absurd && repeated {
+            self.doubted = true;
+            return (None, None);
+        }
+        if absurd {
             let confirmed = self.absurd_at.is_some_and(|first| {
                 let window = Span::from_secs(2).max(self.period.unwrap_or(Span::ZERO));
                 reading.received_at.since(first) <= window
@@ -205,9 +216,10 @@ impl Meter {
             self.absurd_at = Some(reading.received_at);
             if !confirmed {
                 self.streak = 0;
+                self.doubted = true;
                 return (None, None);
             }
-        } else if !absurd {
+        } else {
             self.absurd_at = None;
         }
         let too_old = reading.received_at.since(sampled_at) >= self.late_time();
@@ -219,10 +231,7 @@ impl Meter {
             self.zeroed(&frame, reading, around),
         ];
         frame.doubtful = doubted.contains(&true);
-        if !repeated {
-            self.timing.sampled_at = Some(sampled_at);
-            self.learn_period(sampled_at);
-        }
+        self.doubted = frame.doubtful;
         let turn = if frame.doubtful {
             self.streak = 0;
             None
@@ -359,7 +368,7 @@ impl Meter {
         let fresh = self.frame.filter(|frame| self.now.since(frame.received_at) < self.late_time());
         let quality = if self.lost {
             Quality::Lost
-        } else if fresh.is_some_and(|frame| frame.doubtful) {
+        } else if fresh.is_some() && self.doubted {
             Quality::Doubtful
         } else if self.late || fresh.is_none() {
             Quality::Late

@@ -110,7 +110,9 @@ pub(crate) struct Sim {
     /// Its answers reach us.
     pub(crate) answers: bool,
     pub(crate) drawn: Milliamp,
-    watchdog: Watchdog,
+    /// The car moves by so much a second towards what it may draw; nothing: at once.
+    pub(crate) ramp: Option<Milliamp>,
+    pub(crate) watchdog: Watchdog,
     fed_at: Mono,
     confirmed: Option<Milliamp>,
     rewrite: u32,
@@ -121,7 +123,7 @@ pub(crate) struct Sim {
 }
 
 impl Sim {
-    fn new(measures: bool) -> Self {
+    pub(crate) fn new(measures: bool) -> Self {
         Self {
             set_point: Milliamp::ZERO,
             state: PilotState::B,
@@ -132,6 +134,7 @@ impl Sim {
             hears: true,
             answers: true,
             drawn: Milliamp::ZERO,
+            ramp: None,
             watchdog: Watchdog { timeout: Span::from_secs(30), fail_safe: Milliamp::ZERO },
             fed_at: Mono(0),
             confirmed: None,
@@ -184,7 +187,7 @@ impl Sim {
     }
 
     /// One second of its device task.
-    fn task(&mut self, now: Mono, command: &ChargerCommand, tell: &mut Vec<ChargerObservation>) {
+    pub(crate) fn task(&mut self, now: Mono, command: &ChargerCommand, tell: &mut Vec<ChargerObservation>) {
         match command.contact {
             Contact::Quiet => {}
             Contact::WriteFirst(number) => {
@@ -205,23 +208,32 @@ impl Sim {
         }
     }
 
+    /// What its pilot offers.
+    pub(crate) fn pilot(&self, now: Mono) -> Milliamp {
+        let starved = self.watchdog.timeout > Span::ZERO && now.since(self.fed_at) > self.watchdog.timeout;
+        if starved { self.watchdog.fail_safe } else { self.set_point }
+    }
+
     /// One second of the box and the car.
-    fn live(&mut self, now: Mono) {
+    pub(crate) fn live(&mut self, now: Mono) {
         if let Some(other) = self.other_master {
             self.set_point = other;
         }
-        let starved = self.watchdog.timeout > Span::ZERO && now.since(self.fed_at) > self.watchdog.timeout;
-        let offer = if starved { self.watchdog.fail_safe } else { self.set_point };
+        let offer = self.pilot(now);
         if self.state == PilotState::B && offer >= amps(6.0) {
             self.state = PilotState::C;
         }
         if self.state == PilotState::C && offer < amps(6.0) && self.stubborn.is_none() {
             self.state = PilotState::B;
         }
-        self.drawn = match (self.state, self.stubborn) {
+        let wanted = match (self.state, self.stubborn) {
             (_, Some(stubborn)) => stubborn,
             (PilotState::C, None) => offer.min(self.car_max),
             _ => Milliamp::ZERO,
+        };
+        self.drawn = match self.ramp {
+            Some(ramp) => wanted.max(self.drawn - ramp).min(self.drawn + ramp),
+            None => wanted,
         };
     }
 }

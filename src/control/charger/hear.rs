@@ -32,6 +32,7 @@ impl Charger {
             ChargerObservation::Failed { at, unconfirmed, round, period } => {
                 let facts = self.facts(timing);
                 if let Some(change) = self.link.failed(*at, *unconfirmed, *round, *period, &facts) {
+                    self.written = None;
                     tell(News::Link(change));
                 }
             }
@@ -53,8 +54,9 @@ impl Charger {
         self.report = Some(*report);
         self.measure(report);
         if let Some(change) = change {
-            if change != Change::Resumed {
-                self.start_up(at, read_back);
+            match (change, read_back) {
+                (Change::Resumed, Some(figure)) => self.set_order(at, figure),
+                _ => self.start_up(at, read_back),
             }
             self.verify_watchdog = self.verify_watchdog.wrapping_add(1);
             tell(News::Link(change));
@@ -67,7 +69,6 @@ impl Charger {
     /// The start-up rule, first half: the present offer counts; the order follows with the next decision.
     fn start_up(&mut self, at: Mono, read_back: Option<Milliamp>) {
         let present = read_back.unwrap_or(self.setup.max_current);
-        self.written = None;
         self.shown_at = None;
         self.held = None;
         self.order = Milliamp::ZERO;
@@ -80,6 +81,7 @@ impl Charger {
         let (Some(timeout), Some(found)) = (self.setup.watchdog, report.watchdog) else { return };
         let fits = found.timeout == timeout && found.fail_safe == self.fail_safe;
         self.watchdog_fits = Some(fits);
+        self.fail_safe_most = found.fail_safe.max(self.fail_safe);
         if fits {
             self.watchdog_wrong_since = None;
             self.watchdog_told = false;
@@ -94,11 +96,13 @@ impl Charger {
 
     /// The set-point that is read back, against ours.
     fn compare(&mut self, report: &ChargerReport, timing: &Timing, tell: &mut impl FnMut(News)) {
-        let Some(written) = self.written else { return };
-        if report.read_begun < written.at || self.rewriting {
+        let written = self.written.map_or(self.order, |written| written.offer);
+        // Without a write that was confirmed since it was last away, only what has stood for a while can be told apart.
+        let settled = self.written.map_or(self.order_since + ORDER_MEMORY, |written| written.at);
+        if report.read_begun < settled || self.rewriting {
             return;
         }
-        let ours = self.order.max(written.offer);
+        let ours = self.order.max(written);
         let found = match report.set_point {
             Some(found) => found,
             // A box that shows its pilot only may lag: any order of the last seconds is still ours.
@@ -118,7 +122,7 @@ impl Charger {
                 self.verify_watchdog = self.verify_watchdog.wrapping_add(1);
             }
             tell(News::Foreign { foreign, read_back: found });
-        } else if found < self.order && written.offer == self.order {
+        } else if found < self.order && written == self.order {
             self.box_limit = Some((found, report.received_at));
         }
     }

@@ -79,6 +79,8 @@ pub(in crate::control) struct Charger {
     box_limit: Option<(Milliamp, Mono)>,
     /// Programmed fail-safe current in force.
     fail_safe: Milliamp,
+    /// The most that may be programmed: read back last, or ordered since.
+    fail_safe_most: Milliamp,
     /// The start-up rule waits for the next decision.
     pub(in crate::control) appeared: bool,
     /// Good frames that each meter had when it appeared; raises wait for three more.
@@ -126,6 +128,7 @@ impl Charger {
             watchdog_told: false,
             box_limit: None,
             fail_safe,
+            fail_safe_most: fail_safe,
             appeared: false,
             appeared_at_frames: vec![0; meters],
             on_since: None,
@@ -171,7 +174,7 @@ impl Charger {
             holds: self.holds(),
             watchdog: self.setup.watchdog,
             verified: self.watchdog_fits == Some(true),
-            programmed: self.fail_safe,
+            programmed: self.fail_safe_most,
             silent_after: timing.charger_silent,
             quiet_extra: timing.quiet_extra,
         }
@@ -254,6 +257,7 @@ impl Charger {
     /// What its timer is to fall to; the register is rewritten only when this differs.
     pub(in crate::control) fn set_fail_safe(&mut self, fail_safe: Milliamp) {
         self.fail_safe = fail_safe;
+        self.fail_safe_most = self.fail_safe_most.max(fail_safe);
     }
 
     /// Counts it at `figure` until it has come down to its order.

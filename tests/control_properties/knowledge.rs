@@ -1,0 +1,282 @@
+//! What may stand after a step, kept by a bookkeeper of its own from the readings and the true state of the boxes.
+//!
+//! 1. An offer is 0 or 6 A and up, in whole amperes, never above the wired maximum or the chosen ceiling, and 0 where
+//!    charging is switched off.
+//! 2. What stands in the sum for a charger is never less than what its box truly offers: not when an order was cut and
+//!    has not arrived, not when it is silent, not when its own watchdog acts. (A box that restarts by itself is known
+//!    to us with its next answer only.)
+//! 3. Nothing is raised unless the newest frame is good and younger than the late time, three good frames came since
+//!    the start or since the meter was lost, and the charger has just answered. (A lost meter's own figure may be used.)
+//! 4. After a raise the sum, with everything that may still be offered, stays under the limit less the house load, as
+//!    each of the two newest good frames shows it, on every phase of the raised charger.
+//! 5. After every step the offers of the chargers that answer, together with what stands for those that do not, stay
+//!    under the limit less the house load of the newest good frame; or all that answer are at 0. Without any frame the
+//!    fuse alone counts, behind a lost meter the owner's figure.
+//!
+//! The house load is what the frame shows less the most that the cars can have drawn at its time, as far as reported.
+
+use std::collections::VecDeque;
+
+use gridkeeper::control::{Decision, Mode, Setup};
+use gridkeeper::event::EventType;
+use gridkeeper::quantity::{Milliamp, Mono, Phase, Phases, Span};
+use gridkeeper::reading::{ChargerObservation, MeterReading, PilotState};
+
+use crate::site::{Sim, amps};
+
+const LATE: Span = Span::from_secs(5);
+const LOST: Span = Span::from_secs(10);
+const MARGIN: Milliamp = Milliamp(500);
+
+/// A good frame with the least house load that it proves.
+#[derive(Clone, Copy, Debug)]
+struct Good {
+    at: Mono,
+    current: Phases<Milliamp>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Charger {
+    heard: bool,
+    answers: bool,
+    restarted: bool,
+    measured: Milliamp,
+    charging: bool,
+    /// Reports of the last seconds.
+    draws: VecDeque<(Mono, Milliamp)>,
+    /// What stood in the sum in the last seconds.
+    orders: VecDeque<(Mono, Milliamp)>,
+    offer: Milliamp,
+    off: bool,
+    ceiling: Option<Milliamp>,
+    appeared: bool,
+}
+
+/// The bookkeeper.
+#[derive(Debug)]
+pub(crate) struct Knowledge {
+    setup: Setup,
+    chargers: Vec<Charger>,
+    good: VecDeque<Good>,
+    good_at: Mono,
+    streak: u32,
+    proven: bool,
+    lost: bool,
+    newest_is_good: bool,
+    max_import: Option<Milliamp>,
+}
+
+impl Knowledge {
+    pub(crate) fn new(setup: &Setup) -> Self {
+        Self {
+            chargers: vec![Charger::default(); setup.chargers.len()],
+            setup: setup.clone(),
+            good: VecDeque::new(),
+            good_at: Mono(0),
+            streak: 0,
+            proven: false,
+            lost: false,
+            newest_is_good: false,
+            max_import: None,
+        }
+    }
+
+    pub(crate) fn restarted(&mut self, index: usize) {
+        self.chargers[index].restarted = true;
+    }
+
+    pub(crate) fn wish(&mut self, path: &str, value: &str) {
+        let ampere = value.parse::<f64>().ok().map(amps);
+        if path == "site/set/max_import_a" {
+            self.max_import = ampere;
+        }
+        let Some((id, setting)) = path.strip_prefix("charger/c").and_then(|rest| rest.split_once("/set/")) else { return };
+        let charger = &mut self.chargers[id.parse::<usize>().expect("charger c<n>")];
+        match setting {
+            "mode" => charger.off = value == Mode::Off.word(),
+            "max_current_a" => charger.ceiling = ampere,
+            _ => {}
+        }
+    }
+
+    fn pass(&mut self, now: Mono) {
+        if now.since(self.good_at) >= LOST {
+            self.lost = true;
+            self.proven = false;
+            self.streak = 0;
+            self.good.clear();
+        }
+    }
+
+    pub(crate) fn frame(&mut self, now: Mono, reading: &MeterReading, good: bool) {
+        self.pass(now);
+        self.newest_is_good = good;
+        if !good {
+            self.streak = 0;
+            return;
+        }
+        self.good_at = now;
+        self.streak += 1;
+        if self.streak >= 3 {
+            self.proven = true;
+            self.lost = false;
+        }
+        self.good.push_back(Good { at: now, current: reading.current.map(|it| it.expect("complete")) });
+        if self.good.len() > 2 {
+            self.good.pop_front();
+        }
+    }
+
+    pub(crate) fn chargers(&mut self, now: Mono, heard: &[(usize, ChargerObservation)]) {
+        for charger in &mut self.chargers {
+            charger.appeared = false;
+        }
+        for (index, observation) in heard {
+            let charger = &mut self.chargers[*index];
+            match observation {
+                ChargerObservation::Report(report) => {
+                    charger.appeared |= !charger.heard;
+                    (charger.heard, charger.answers, charger.restarted) = (true, true, false);
+                    charger.charging = report.state == PilotState::C;
+                    charger.measured = report.current.0[0].unwrap_or(Milliamp::ZERO);
+                    charger.draws.push_back((now, charger.measured));
+                }
+                ChargerObservation::Failed { .. } => charger.answers = false,
+                ChargerObservation::Written { .. } => {}
+            }
+        }
+    }
+
+    /// The most that a charger can have drawn at `at`.
+    fn most_drawn(&self, index: usize, at: Mono) -> Milliamp {
+        let charger = &self.chargers[index];
+        let most_ordered = charger.orders.iter().map(|(_, order)| *order).max().unwrap_or(Milliamp::ZERO);
+        if !self.setup.chargers[index].measures {
+            return most_ordered;
+        }
+        let around = |span: Span| {
+            charger.draws.iter().filter(move |(seen, _)| *seen >= at - span).map(|(_, drawn)| *drawn)
+        };
+        let known = charger.draws.iter().rev().find(|(seen, _)| *seen <= at).map_or(Milliamp::ZERO, |it| it.1);
+        let most = around(Span::ZERO).fold(known, Milliamp::max);
+        let least = around(Span::from_secs(4)).fold(known, Milliamp::min);
+        let steady = most - least <= amps(0.3) && charger.orders.iter().all(|(_, order)| *order == charger.offer);
+        if steady { most } else { most.max(most_ordered.min(most + amps(5.0))) }
+    }
+
+    /// The least house load that a good frame proves on `phase`.
+    fn house(&self, good: &Good, phase: Phase) -> Milliamp {
+        let behind = self.setup.chargers.iter().enumerate().filter(|(_, it)| it.phases.contains(&phase));
+        let cars: Milliamp = behind.map(|(index, _)| self.most_drawn(index, good.at)).sum();
+        good.current[phase] - cars
+    }
+
+    fn limit(&self) -> Milliamp {
+        let fuse = self.setup.circuits[0].fuse.expect("a fuse");
+        self.max_import.map_or(fuse, |it| it.min(fuse)) - MARGIN
+    }
+
+    /// Judges a decision against all rules.
+    pub(crate) fn judge(&mut self, now: Mono, decision: &Decision, sims: &[Sim]) -> Result<(), String> {
+        self.pass(now);
+        for event in &decision.events {
+            if event.event_type == EventType::ChargerBack {
+                let index = self.setup.chargers.iter().position(|it| it.id == event.subject).expect("a charger");
+                self.chargers[index].appeared = true;
+            }
+        }
+        let offers: Vec<Milliamp> = decision.chargers.iter().map(|it| it.offered).collect();
+        let counted: Vec<Milliamp> = decision.chargers.iter().map(|it| it.counted).collect();
+        for (index, offer) in offers.iter().enumerate() {
+            self.rule_1(index, *offer).map_err(|it| format!("rule 1, {now:?}, c{index}: {it}"))?;
+            let pilot = sims[index].pilot(now);
+            let charger = &self.chargers[index];
+            if charger.heard && !charger.restarted && counted[index] < pilot {
+                return Err(format!("rule 2, {now:?}: c{index} counts at {}, its box offers {pilot}", counted[index]));
+            }
+        }
+        for index in 0..offers.len() {
+            if offers[index] > self.chargers[index].offer && !self.chargers[index].appeared {
+                self.rule_3(now, index).map_err(|it| format!("rule 3, {now:?}, c{index}: {it}"))?;
+                self.rule_4(index, &counted).map_err(|it| format!("rule 4, {now:?}, c{index}: {it}"))?;
+            }
+        }
+        self.rule_5(&offers, &counted).map_err(|it| format!("rule 5, {now:?}: {it}"))?;
+        for (index, charger) in self.chargers.iter_mut().enumerate() {
+            charger.offer = offers[index];
+            charger.orders.push_back((now, counted[index].max(offers[index])));
+            // One older than the window stays: it is what held when the window began.
+            while charger.orders.get(1).is_some_and(|(at, _)| now.since(*at) > Span::from_secs(12)) {
+                charger.orders.pop_front();
+            }
+            while charger.draws.len() > 40 {
+                charger.draws.pop_front();
+            }
+        }
+        Ok(())
+    }
+
+    fn rule_1(&self, index: usize, offer: Milliamp) -> Result<(), String> {
+        let charger = &self.chargers[index];
+        let ceiling = charger.ceiling.unwrap_or(self.setup.chargers[index].max_current);
+        let valid = offer == Milliamp::ZERO || (offer >= amps(6.0) && offer.0 % 1000 == 0 && offer <= ceiling);
+        if !valid || (charger.off && offer > Milliamp::ZERO) {
+            return Err(format!("offer {offer}, ceiling {ceiling}, off {}", charger.off));
+        }
+        Ok(())
+    }
+
+    fn rule_3(&self, now: Mono, index: usize) -> Result<(), String> {
+        if !self.chargers[index].answers {
+            return Err("raised although its last attempt failed".to_owned());
+        }
+        if self.lost {
+            return Ok(());
+        }
+        if !self.proven || !self.newest_is_good || now.since(self.good_at) >= LATE {
+            return Err(format!(
+                "raised; proven {}, newest good {}, last good {:?}",
+                self.proven, self.newest_is_good, self.good_at
+            ));
+        }
+        Ok(())
+    }
+
+    fn rule_4(&self, index: usize, counted: &[Milliamp]) -> Result<(), String> {
+        if self.lost {
+            return Ok(());
+        }
+        for phase in &self.setup.chargers[index].phases {
+            let sum: Milliamp = self.on(*phase).map(|it| counted[it]).sum();
+            for good in &self.good {
+                let allowed = self.limit() - self.house(good, *phase);
+                if sum > allowed {
+                    return Err(format!("raised to a sum of {sum} on {phase}, {good:?} allows {allowed}: {counted:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn rule_5(&self, offers: &[Milliamp], counted: &[Milliamp]) -> Result<(), String> {
+        for phase in Phase::ALL {
+            let answering = |it: &usize| self.chargers[*it].heard && self.chargers[*it].answers;
+            let orders: Milliamp = self.on(phase).filter(answering).map(|it| offers[it]).sum();
+            let silent: Milliamp = self.on(phase).filter(|it| !answering(it)).map(|it| counted[it]).sum();
+            let allowed = match self.good.back() {
+                _ if self.lost => self.setup.circuits[0].meter_lost_current.min(self.limit()),
+                Some(good) => self.limit() - self.house(good, phase),
+                None => self.limit(),
+            };
+            if orders > Milliamp::ZERO && orders + silent > allowed {
+                return Err(format!("{orders} ordered and {silent} silent on {phase}, {allowed} allowed: {counted:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn on(&self, phase: Phase) -> impl Iterator<Item = usize> + '_ {
+        let chargers = self.setup.chargers.iter().enumerate();
+        chargers.filter(move |(_, it)| it.phases.contains(&phase)).map(|(index, _)| index)
+    }
+}

@@ -1,0 +1,271 @@
+//! A random installation and what happens to it.
+
+use gridkeeper::command::ChargerCommand;
+use gridkeeper::control::{Controller, Setup};
+use gridkeeper::quantity::{Milliamp, Millivolt, Mono, Phase, Phases, Span};
+use gridkeeper::reading::{ChargerObservation, MeterReading, Observation, PilotState};
+use proptest::prelude::*;
+
+use crate::knowledge::Knowledge;
+use crate::site::{Sim, amps, setup};
+
+/// What an installer chose.
+#[derive(Clone, Debug)]
+pub(crate) struct Installation {
+    fuse: i32,
+    lost: i32,
+    chargers: Vec<Box>,
+}
+
+/// One charger and its car.
+#[derive(Clone, Debug)]
+struct Box {
+    phases: usize,
+    rotation: usize,
+    measures: bool,
+    watchdog: bool,
+    fail_safe: i32,
+    present: i32,
+    charging: bool,
+    car_max: i32,
+    ramp: Option<i32>,
+}
+
+/// How a frame comes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum FrameKind {
+    Good,
+    None,
+    Repeated,
+    Missing(usize),
+    Flipped(usize),
+    Absurd,
+    Zero,
+}
+
+/// One step of the history.
+#[derive(Clone, Debug)]
+pub(crate) struct Op {
+    wait: i64,
+    house: Option<[i32; 3]>,
+    frame: FrameKind,
+    /// Charger, and what becomes of its link: 0 well, 1 dead, 2 return line dead, 3 the box restarts at 32 A,
+    /// 4 the car is unplugged, 5 plugged in, 6 ignores its offer, 7 obeys.
+    fault: Option<(usize, u8)>,
+    wish: Option<(usize, u8)>,
+}
+
+pub(crate) fn installation() -> impl Strategy<Value = Installation> {
+    let charger = (
+        (1..=3usize, 0..3usize, prop::bool::weighted(0.8), prop::bool::weighted(0.8)),
+        (prop::sample::select(vec![0, 6]), prop::sample::select(vec![0, 6, 10, 16]), any::<bool>()),
+        (prop::sample::select(vec![6, 10, 16, 32]), prop::option::of(1..6i32)),
+    );
+    let charger = charger.prop_map(|((phases, rotation, measures, watchdog), (fail_safe, present, charging), car)| Box {
+        phases,
+        rotation,
+        measures,
+        watchdog,
+        fail_safe,
+        present,
+        charging,
+        car_max: car.0,
+        ramp: car.1,
+    });
+    let fuse = prop::sample::select(vec![16, 20, 25, 35, 63]);
+    let lost = prop::sample::select(vec![0, 0, 6, 10, 16, 100]);
+    (fuse, lost, prop::collection::vec(charger, 1..=5))
+        .prop_map(|(fuse, lost, chargers)| Installation { fuse, lost, chargers })
+}
+
+pub(crate) fn op() -> impl Strategy<Value = Op> {
+    let wait = prop_oneof![16 => 300..1_200i64, 2 => 1_200..4_500i64, 1 => 4_500..13_000i64];
+    let frame = prop_oneof![
+        20 => Just(FrameKind::Good),
+        3 => Just(FrameKind::None),
+        1 => Just(FrameKind::Repeated),
+        1 => (0..3usize).prop_map(FrameKind::Missing),
+        1 => (0..3usize).prop_map(FrameKind::Flipped),
+        1 => Just(FrameKind::Absurd),
+        1 => Just(FrameKind::Zero),
+    ];
+    let house = prop::option::weighted(0.15, prop::array::uniform3(1..40i32));
+    let fault = prop::option::weighted(0.15, (0..5usize, prop_oneof![3 => Just(0u8), 4 => 1..=2u8, 2 => 3..=7u8]));
+    let wish = prop::option::weighted(0.06, (0..5usize, 0..8u8));
+    (wait, house, frame, fault, wish).prop_map(|(wait, house, frame, fault, wish)| Op { wait, house, frame, fault, wish })
+}
+
+/// Everything together.
+pub(crate) struct World {
+    setup: Setup,
+    controller: Controller,
+    sims: Vec<Sim>,
+    commands: Vec<ChargerCommand>,
+    house: Phases<Milliamp>,
+    now: Mono,
+    last_frame: Option<MeterReading>,
+    last_kind: FrameKind,
+    knowledge: Knowledge,
+}
+
+impl World {
+    pub(crate) fn new(installation: &Installation) -> Self {
+        let mut setup = setup(installation.chargers.len());
+        setup.circuits[0].fuse = Some(amps(f64::from(installation.fuse)));
+        setup.circuits[0].meter_lost_current = amps(f64::from(installation.lost));
+        setup.meters[0].late = Some(Span::from_secs(5));
+        setup.meters[0].lost = Some(Span::from_secs(10));
+        let mut sims = Vec::new();
+        for (it, charger) in setup.chargers.iter_mut().zip(&installation.chargers) {
+            it.phases = (0..charger.phases).map(|own| Phase::ALL[(own + charger.rotation) % 3]).collect();
+            it.max_current = amps(32.0);
+            it.settings.max_current = amps(32.0);
+            it.measures = charger.measures;
+            it.fail_safe = amps(f64::from(charger.fail_safe));
+            let mut sim = Sim::new(charger.measures);
+            sim.set_point = amps(f64::from(charger.present));
+            sim.car_max = amps(f64::from(charger.car_max));
+            sim.ramp = charger.ramp.map(|ramp| amps(f64::from(ramp)));
+            if !charger.watchdog {
+                it.watchdog = None;
+                sim.watchdog.timeout = Span::ZERO;
+            }
+            if charger.charging && charger.present > 0 {
+                sim.state = PilotState::C;
+                sim.drawn = sim.set_point.min(sim.car_max);
+            }
+            sims.push(sim);
+        }
+        Self {
+            controller: Controller::new(setup.clone(), Mono(0)),
+            commands: vec![ChargerCommand::default(); sims.len()],
+            knowledge: Knowledge::new(&setup),
+            sims,
+            house: Phases::all(amps(2.0)),
+            now: Mono(0),
+            last_frame: None,
+            last_kind: FrameKind::None,
+            setup,
+        }
+    }
+
+    /// One step; a sentence when a rule is broken.
+    pub(crate) fn live(&mut self, op: &Op) -> Result<(), String> {
+        self.now = self.now + Span(op.wait);
+        if let Some(house) = op.house {
+            self.house = Phases(house.map(|it| amps(f64::from(it))));
+        }
+        self.happen(op);
+        for sim in &mut self.sims {
+            sim.live(self.now);
+        }
+        let mut observations = Vec::new();
+        let mut heard = Vec::new();
+        for (index, sim) in self.sims.iter_mut().enumerate() {
+            let mut tell = Vec::new();
+            sim.task(self.now, &self.commands[index], &mut tell);
+            for observation in tell {
+                heard.push((index, observation));
+                observations.push(Observation::Charger(index, observation));
+            }
+        }
+        if let Some((reading, good)) = self.frame(op.frame) {
+            observations.push(Observation::Meter(0, reading));
+            self.knowledge.frame(self.now, &reading, good);
+        }
+        self.knowledge.chargers(self.now, &heard);
+        let decision = self.controller.step(self.now, None, &observations);
+        self.commands.clone_from(&decision.commands);
+        self.knowledge.judge(self.now, decision, &self.sims)
+    }
+
+    fn happen(&mut self, op: &Op) {
+        let count = self.sims.len();
+        if let Some((index, fault)) = op.fault {
+            let sim = &mut self.sims[index % count];
+            match fault {
+                0 => (sim.hears, sim.answers) = (true, true),
+                1 => sim.hears = false,
+                2 => (sim.hears, sim.answers) = (true, false),
+                3 => {
+                    sim.set_point = amps(32.0);
+                    self.knowledge.restarted(index % count);
+                }
+                4 => {
+                    sim.state = PilotState::A;
+                    sim.stubborn = None;
+                }
+                5 if sim.state == PilotState::A => sim.state = PilotState::B,
+                6 if sim.state == PilotState::C => sim.stubborn = Some(sim.drawn + amps(4.0)),
+                7 => sim.stubborn = None,
+                _ => {}
+            }
+        }
+        if let Some((index, wish)) = op.wish {
+            let id = index % count;
+            let (path, value) = match wish {
+                0 => (format!("charger/c{id}/set/mode"), "off"),
+                1 | 2 => (format!("charger/c{id}/set/mode"), "fast"),
+                3 => (format!("charger/c{id}/set/max_current_a"), "10"),
+                4 => (format!("charger/c{id}/set/max_current_a"), "none"),
+                5 => ("site/set/max_import_a".to_owned(), "12"),
+                6 => ("site/set/max_import_a".to_owned(), "none"),
+                _ => ("site/set/sharing".to_owned(), ["equal", "priority", "state"][index % 3]),
+            };
+            if self.controller.set(self.now, &path, value).is_ok() {
+                self.knowledge.wish(&path, value);
+            }
+        }
+    }
+
+    /// The frame of this step and whether it is a good one. Nothing that the rules would believe the second time is
+    /// sent twice in a row.
+    fn frame(&mut self, kind: FrameKind) -> Option<(MeterReading, bool)> {
+        let mut reading = self.truth();
+        let fuse = self.setup.circuits[0].fuse.expect("a fuse");
+        if reading.current.0.iter().flatten().any(|it| it.0 > fuse.0 * 4) {
+            // True, but doubted all the same: told apart in the tests of plausibility.
+            return None;
+        }
+        match kind {
+            FrameKind::None => return None,
+            FrameKind::Repeated => {
+                let mut last = self.last_frame?;
+                last.received_at = self.now;
+                return Some((last, false));
+            }
+            FrameKind::Flipped(_) | FrameKind::Absurd | FrameKind::Zero if self.last_kind != FrameKind::Good => {
+                return None;
+            }
+            FrameKind::Good => {}
+            FrameKind::Missing(phase) => {
+                reading.current.0[phase] = None;
+                reading.power.0[phase] = None;
+            }
+            FrameKind::Flipped(phase) => reading.current.0[phase] = reading.current.0[phase].map(|it| -it),
+            FrameKind::Absurd => reading.current.0[0] = Some(amps(900.0)),
+            FrameKind::Zero => reading.current = Phases::all(Some(Milliamp::ZERO)),
+        }
+        self.last_kind = kind;
+        self.last_frame = Some(reading);
+        Some((reading, kind == FrameKind::Good))
+    }
+
+    fn truth(&self) -> MeterReading {
+        let mut current = self.house;
+        for (sim, setup) in self.sims.iter().zip(&self.setup.chargers) {
+            for phase in &setup.phases {
+                current[*phase] += sim.drawn;
+            }
+        }
+        MeterReading {
+            received_at: self.now,
+            sampled_at: Some(self.now),
+            current: current.map(Some),
+            current_signed: true,
+            current_step: Milliamp(100),
+            voltage: Phases::all(Some(Millivolt(230_000))),
+            ..MeterReading::default()
+        }
+    }
+}
