@@ -5,10 +5,13 @@
 mod all_defaults;
 mod bad_input;
 mod broker;
+mod chargers;
 mod config;
 mod disk;
 mod meters;
 #[allow(dead_code, reason = "the MQTT tests use the rest")]
 #[path = "../mqtt/peer.rs"]
 mod peer;
+mod process;
 mod scene;
+mod startup;

@@ -41,7 +41,7 @@ poll_s = 0.1
 ";
 
 /// How long anything may take in a test before it counts as missing: far longer than it does take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// What a scene's configuration says beyond what the plan itself knows.
 #[derive(Clone, Debug)]
@@ -80,6 +80,7 @@ pub(crate) struct Scene {
     pub(crate) app: Appliance,
     pub(crate) folder: TempDir,
     environment: Vec<(String, String)>,
+    pub(crate) begun: Instant,
 }
 
 impl Scene {
@@ -104,13 +105,14 @@ impl Scene {
         before: impl FnOnce(&FaultHandle),
         run: impl FnOnce(&Path, &[(String, String)]) -> Appliance,
     ) -> Self {
+        let begun = Instant::now();
         let house = Simulator::start(plan.clone()).await.expect("loopback sockets");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("gridkeeper.toml");
         std::fs::write(&file, configuration(&plan, &house, &setting, folder.path())).expect("a writable folder");
         before(&house.faults());
         let app = run(&file, &setting.environment);
-        Self { house, app, folder, environment: setting.environment }
+        Self { house, app, folder, environment: setting.environment, begun }
     }
 
     /// The appliance once more, with the same configuration and data; the one before must have ended.
@@ -132,8 +134,25 @@ impl Scene {
     pub(crate) async fn within(&self, patience: Duration, what: &str, reached: impl FnMut(&View) -> bool) -> Arc<View> {
         match self.house.until(what, patience, reached).await {
             Ok(view) => view,
-            Err(missed) => panic!("{missed}\n--- log of the appliance\n{}", self.app.log()),
+            Err(missed) => panic!("{missed}\n{}--- log of the appliance\n{}", self.writes(), self.app.log()),
         }
+    }
+
+    /// What was written to the chargers of late, for a person who looks for the reason of a failure.
+    pub(crate) fn writes(&self) -> String {
+        let mut text = String::new();
+        let now = Instant::now();
+        for charger in 0..self.house.view().chargers.len() {
+            let requests = self.requests_since(charger, self.begun);
+            let writes: Vec<&Request> = requests.iter().filter(|it| !it.is_read()).collect();
+            write!(text, "writes to charger {charger} (seconds ago: register = value):").expect("writing to a string");
+            for it in writes.iter().rev().take(40).rev() {
+                let ago = now.duration_since(it.instant).as_secs_f64();
+                write!(text, " {ago:.2}: {} = {:?};", it.register, it.words).expect("writing to a string");
+            }
+            text.push('\n');
+        }
+        text
     }
 
     /// Asserts that something keeps holding for a while.
@@ -224,10 +243,9 @@ pub(crate) fn configuration(plan: &Plan, house: &Simulator, setting: &Setting, f
     if plan.meter.is_some() {
         line(format_args!("meter = \"main\""));
     }
-    if setting.tables.contains("[storage]") {
-        line(format_args!("[control]\nmin_on_s = 0\nmin_off_s = 0"));
-    } else {
-        line(format_args!("[control]\nmin_on_s = 0\nmin_off_s = 0\n[storage]\ndata_dir = \"{}\"", data.display()));
+    line(format_args!("[control]\nmin_off_s = 0"));
+    if !setting.tables.contains("[storage]") {
+        line(format_args!("[storage]\ndata_dir = \"{}\"", data.display()));
     }
     line(format_args!("[web]\nlisten = \"127.0.0.1:0\""));
     if !setting.mqtt.is_empty() {

@@ -1,0 +1,155 @@
+//! The process itself: hung, told to stop, killed, started again, and never read.
+
+use std::time::{Duration, Instant};
+
+use gridkeeper::quantity::{Milliamp, Span};
+use gridkeeper::simulator::{CarAtStart, CarPlan, ChargerPlan, Plan, View};
+use nix::sys::signal::Signal;
+
+use crate::peer::{Broker, Peer};
+use crate::scene::{Scene, Setting};
+
+fn amps(amps: i32) -> Milliamp {
+    Milliamp::from_amps(amps)
+}
+
+/// Offers nothing until it is told to.
+fn teltocharge() -> ChargerPlan {
+    ChargerPlan { boot_current: Milliamp::ZERO, ..ChargerPlan::teltocharge(CarPlan::swift()) }
+}
+
+/// The same of the other kind.
+fn evse_din() -> ChargerPlan {
+    ChargerPlan { boot_current: Milliamp::ZERO, ..ChargerPlan::evse_din(CarPlan::swift()) }
+}
+
+/// A TeltoCharge that falls to 6 A after 1 s, and an EVSE-DIN that would stay where it is.
+fn both_kinds() -> (Plan, Vec<String>) {
+    let plan = Plan::quiet(vec![teltocharge(), evse_din()]).with_load([2.0; 3]);
+    let lines = vec!["watchdog_s = 1\nfail_safe_current_a = 6\n".to_owned(), "fail_safe_current_a = 6\n".to_owned()];
+    (plan, lines)
+}
+
+fn both_charge(view: &View) -> bool {
+    view.chargers.iter().all(|it| it.highest_draw() > amps(10))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hung_control_loop_leaves_every_charger_at_its_fail_safe_current_and_feeds_no_timer() {
+    let (plan, charger) = both_kinds();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let hang = folder.path().join("hang");
+    let environment = vec![("GRIDKEEPER_TEST_HANG_CONTROL".to_owned(), hang.display().to_string())];
+    let scene = Scene::start(plan, Setting { charger, environment, ..Setting::default() }).await;
+    scene.until("both charge", both_charge).await;
+    std::fs::write(&hang, "").expect("a writable folder");
+    let hung = Instant::now();
+    let view =
+        scene.until("the leases end", |view| view.chargers.iter().all(|it| it.written_offer() == Some(amps(6)))).await;
+    for charger in &view.chargers {
+        let taken = charger.written.expect("written").instant - hung;
+        // 0.6 s of lease and a round; the rest is for a busy machine.
+        assert!(taken < Duration::from_secs(3), "{taken:?}");
+    }
+    scene.until("nothing feeds the timer", |view| view.chargers[0].fallen).await;
+    let quiet = Instant::now();
+    scene.until("the one without a timer is still looked after", |_| scene.requests_since(1, quiet).len() > 10).await;
+    assert_eq!(scene.requests_since(0, quiet), [], "silence for the one with a timer");
+    let healthy = scene.house.view().chargers.iter().all(|it| it.offered <= amps(6));
+    assert!(healthy, "{:#?}", scene.house.view());
+
+    std::fs::remove_file(&hang).expect("the file is there");
+    scene.until("back to work", both_charge).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orderly_stop_leaves_6_a_where_a_car_charges_behind_a_timer_and_the_fail_safe_current_elsewhere() {
+    let mut away = teltocharge();
+    away.car.at_start = CarAtStart::Away;
+    let plan = Plan::quiet(vec![teltocharge(), evse_din(), away]).with_load([2.0; 3]);
+    let charger = vec!["watchdog_s = 2\nfail_safe_current_a = 0\n".to_owned(); 3];
+    let charger = charger
+        .into_iter()
+        .enumerate()
+        .map(|(at, lines)| if at == 1 { "fail_safe_current_a = 0\n".to_owned() } else { lines })
+        .collect();
+    let broker = Broker::start().await;
+    let mqtt = format!("mqtt://{}", broker.address);
+    let mut scene = Scene::start(plan, Setting { charger, mqtt, ..Setting::default() }).await;
+    let peer = Peer::connect(broker.address, "gridkeeper/status").await;
+    peer.text_after(0, "gridkeeper/status", "online").await;
+    scene.until("two charge", |view| view.chargers[..2].iter().all(|it| it.highest_draw() > amps(10))).await;
+    scene.until_status("verified", |it| it["chargers"][0]["watchdog_verified"] == true).await;
+    scene.app.signal(Signal::SIGTERM);
+    let status = scene.app.ended(Duration::from_secs(8)).await;
+    assert_eq!(status.code(), Some(0), "{}", scene.app.log());
+    let left: Vec<Milliamp> = scene.house.view().chargers.iter().map(|it| it.set_point).collect();
+    assert_eq!(left, [amps(6), Milliamp::ZERO, Milliamp::ZERO]);
+    let later = Peer::connect(broker.address, "gridkeeper/status").await;
+    later.text_after(0, "gridkeeper/status", "offline").await;
+    scene.until("the timer falls to what was programmed", |view| view.chargers[0].offered == Milliamp::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orderly_stop_does_not_wait_for_a_charger_that_does_not_answer() {
+    let (plan, charger) = both_kinds();
+    let mut scene = Scene::start(plan, Setting { charger, ..Setting::default() }).await;
+    scene.until("both charge", both_charge).await;
+    scene.faults().charger(0, gridkeeper::simulator::ChargerFault::BothDead);
+    scene.event("charger_lost", "c0").await;
+    scene.app.signal(Signal::SIGTERM);
+    let status = scene.app.ended(Duration::from_secs(9)).await;
+    assert_eq!(status.code(), Some(0), "{}", scene.app.log());
+    scene
+        .until("one at its fail-safe current by its timer, one by our last word", |view| {
+            view.chargers.iter().all(|it| it.offered == amps(6))
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_process_leaves_the_charger_to_its_own_timer_and_finds_it_again() {
+    let (plan, charger) = both_kinds();
+    let mut scene = Scene::start(plan, Setting { charger, ..Setting::default() }).await;
+    scene.until("both charge", both_charge).await;
+    scene.until_status("verified", |it| it["chargers"][0]["watchdog_verified"] == true).await;
+    scene.app.signal(Signal::SIGKILL);
+    scene.app.ended(Duration::from_secs(5)).await;
+    let killed = Instant::now();
+    let found = scene.house.view();
+    let view =
+        scene.until("the timer has acted", |view| view.chargers[0].fallen && view.chargers[0].offered == amps(6)).await;
+    let heard = view.chargers[0].heard.expect("it was spoken to");
+    // The second that was programmed, and the pilot's own delay.
+    let taken = view.instant - heard;
+    assert!((1000..1500).contains(&taken.as_millis()), "{taken:?}");
+    assert_eq!(view.chargers[1].set_point, found.chargers[1].set_point, "the one without a timer stays");
+    assert_eq!(scene.requests_since(0, killed), [], "nobody speaks any more");
+
+    scene.start_again();
+    scene.until("it is brought down", |view| view.chargers[0].set_point <= amps(6)).await;
+    scene.charging(0, 9).await;
+    let requests = scene.requests_since(0, killed);
+    let first_write = requests.iter().find(|it| !it.is_read()).expect("a write");
+    assert!(requests[0].is_read(), "the present offer is read first: {:?}", requests[0]);
+    assert!(first_write.register == 15 && first_write.words == [6], "and written down to 6 A: {first_write:?}");
+    let overload = scene.overload_since(killed, 25.0);
+    assert_eq!(overload.longest, Span::ZERO, "{overload:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn control_goes_on_although_nobody_reads_what_the_process_says() {
+    let plan = Plan::quiet(vec![teltocharge()]).with_load([2.0; 3]);
+    let environment = vec![("GRIDKEEPER_LOG".to_owned(), "trace".to_owned())];
+    let mut scene = Scene::start_unread(plan, Setting { environment, ..Setting::default() }).await;
+    scene.charging(0, 20).await;
+    scene.faults().load(Some([12.0; 3]));
+    scene
+        .until("it is cut", |view| {
+            view.chargers[0].set_point == amps(12) && view.grid.0.iter().all(|it| *it <= amps(25))
+        })
+        .await;
+    scene.app.signal(Signal::SIGTERM);
+    let status = scene.app.ended(Duration::from_secs(9)).await;
+    assert_eq!(status.code(), Some(0));
+}
