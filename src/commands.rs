@@ -45,14 +45,18 @@ pub fn run(files: &[PathBuf], strict: bool) -> u8 {
         tracing::warn!("{warning}");
     }
     let options = Options { diagnostics, level: Some(logging.switch()) };
-    until_signal(|| Appliance::start(config, options))
+    let code = until_signal(|| Appliance::start(config, options));
+    logging.finish();
+    code
 }
 
 /// `gridkeeper demo`
 #[must_use]
 pub fn demo(mqtt: Option<u16>, web: Option<u16>, seconds: Option<f64>) -> u8 {
-    let _logging = Logging::start("warn");
-    crate::demo::run(mqtt, web, seconds)
+    let logging = Logging::start("warn");
+    let code = crate::demo::run(mqtt, web, seconds);
+    logging.finish();
+    code
 }
 
 /// `gridkeeper check`

@@ -14,7 +14,7 @@ pub const LEVEL_VARIABLE: &str = "GRIDKEEPER_LOG";
 /// Keeps the writer alive and changes the level while running.
 pub struct Logging {
     handle: reload::Handle<EnvFilter, Registry>,
-    _guard: WorkerGuard,
+    guard: WorkerGuard,
 }
 
 /// Changes the level from another thread.
@@ -52,14 +52,36 @@ impl Logging {
     /// Starts logging; `default` is the level without the variable. A second start in one process changes nothing.
     #[must_use]
     pub fn start(default: &str) -> Self {
-        let filter = EnvFilter::try_from_env(LEVEL_VARIABLE).unwrap_or_else(|_| EnvFilter::new(default));
+        let asked = std::env::var(LEVEL_VARIABLE).ok().filter(|text| !text.is_empty());
+        let parsed = EnvFilter::try_new(asked.as_deref().unwrap_or(default));
+        let refused = parsed.as_ref().err().map(ToString::to_string);
+        let filter = parsed.unwrap_or_else(|_| EnvFilter::new(default));
         let (filter, handle) = reload::Layer::new(filter);
         let (writer, guard) =
             NonBlockingBuilder::default().lossy(true).buffered_lines_limit(4096).finish(std::io::stderr());
         let layer = fmt::layer().with_writer(writer).with_ansi(std::io::stderr().is_terminal()).with_target(false);
         // Failing only means that a subscriber is there already, in a test that starts several appliances.
         let _ = tracing_subscriber::registry().with(filter).with(layer).try_init();
-        Self { handle, _guard: guard }
+        if let (Some(refused), Some(asked)) = (refused, asked) {
+            tracing::warn!("{LEVEL_VARIABLE}={asked} is no log filter ({refused}); logging at `{default}`");
+        }
+        // The usual hook writes to standard error and would wait there for a reader who does not read.
+        std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+        Self { handle, guard }
+    }
+
+    /// Writes out what is left, but waits no longer than a moment for somebody to read it.
+    pub fn finish(self) {
+        let (tell, told) = std::sync::mpsc::channel();
+        let guard = self.guard;
+        let flush = std::thread::Builder::new().name("flush".into()).spawn(move || {
+            drop(guard);
+            // Nobody waiting any more is no fault.
+            let _ = tell.send(());
+        });
+        if flush.is_ok() {
+            let _ = told.recv_timeout(std::time::Duration::from_millis(300));
+        }
     }
 
     /// A switch for other threads.

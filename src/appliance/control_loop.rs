@@ -2,7 +2,8 @@
 //! for, decides, hands out the orders, and only then draws the picture for everybody who looks on.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 
 use tokio::sync::{broadcast, oneshot, watch};
 
@@ -12,7 +13,7 @@ use crate::clock::{Clock, wall_ms};
 use crate::command::{ChargerAction, ChargerCommand, Leased};
 use crate::control::{Accepted, Controller, LimitReason, Problem};
 use crate::device::{Answer, ToControl, Wish};
-use crate::event::Event;
+use crate::event::{Event, EventType};
 use crate::quantity::{Milliamp, Mono, Span};
 use crate::reading::Observation;
 use crate::status::Snapshot;
@@ -21,8 +22,11 @@ use crate::status::Snapshot;
 const EARLIEST_WALL_MS: i64 = 1_790_000_000_000;
 /// A picture is drawn at most this often; orders never wait for one.
 const PICTURE_EVERY: Span = Span(100);
-/// The controller is asked at least this often, so that leases are renewed without any frame.
+/// The controller is asked at least this often, so that leases are renewed without any frame; more often where leases
+/// are shorter than usual.
 const LONGEST_WAIT: Span = Span(500);
+/// The wall clock moved against the monotonic one by more than this: it was set.
+const CLOCK_JUMP_MS: i64 = 5_000;
 /// Messages taken in before the controller decides, so that a flood cannot hold a decision back.
 const BATCH: usize = 256;
 
@@ -43,6 +47,32 @@ pub(super) struct ControlLoop {
     pub(super) early: Vec<Event>,
     /// The configuration is wrong: show what is heard, order nothing.
     pub(super) safe_only: bool,
+    /// Set at an orderly stop; a queue full of news cannot keep it from being seen.
+    pub(super) stopping: Arc<AtomicBool>,
+    pub(super) wall: WallClock,
+}
+
+/// Notices a wall clock that is not set or jumps. Control itself knows monotonic time only.
+#[derive(Debug, Default)]
+pub(super) struct WallClock {
+    told_unset: bool,
+    /// Unix time at which the monotonic clock read zero, in ms.
+    epoch_ms: Option<i64>,
+}
+
+impl WallClock {
+    fn look(&mut self, now: Mono, wall_ms: i64) -> Option<String> {
+        if wall_ms < EARLIEST_WALL_MS {
+            let told = std::mem::replace(&mut self.told_unset, true);
+            return (!told).then(|| "the wall clock is not set; time stamps are wrong until it is".to_owned());
+        }
+        let epoch_ms = wall_ms - now.0;
+        let before = self.epoch_ms.replace(epoch_ms)?;
+        let jump = epoch_ms - before;
+        (jump.abs() > CLOCK_JUMP_MS).then(|| {
+            format!("the wall clock was set by {} s; charging goes on by the monotonic clock", jump as f64 / 1000.0)
+        })
+    }
 }
 
 impl ControlLoop {
@@ -52,11 +82,12 @@ impl ControlLoop {
         let mut drawn_at = Mono(i64::MIN / 2);
         let mut stale = true;
         let mut wake_at = self.clock.now();
+        let longest_wait = Span(LONGEST_WAIT.0.min(self.lease.0 / 5));
         for event in std::mem::take(&mut self.early) {
             self.publish(event);
         }
         loop {
-            let wait = if stale { PICTURE_EVERY } else { LONGEST_WAIT }.0.min(wake_at.since(self.clock.now()).0);
+            let wait = if stale { PICTURE_EVERY } else { longest_wait }.0.min(wake_at.since(self.clock.now()).0);
             let first = match self.inbox.recv_timeout(Span(wait).to_std()) {
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => None,
@@ -64,6 +95,9 @@ impl ControlLoop {
             };
             #[cfg(debug_assertions)]
             hang_if_asked();
+            if self.stopping.load(Ordering::Relaxed) {
+                return self.stop();
+            }
             observations.clear();
             let mut urgent = false;
             let mut next = first;
@@ -73,7 +107,9 @@ impl ControlLoop {
                 match message {
                     ToControl::Shutdown => return self.stop(),
                     ToControl::Meter { meter, reading, values, sub_meters } => {
-                        self.picture.meter(meter, values, sub_meters);
+                        if let Some(event) = self.picture.meter(meter, values, sub_meters) {
+                            self.publish(event);
+                        }
                         observations.push(Observation::Meter(meter, reading));
                     }
                     ToControl::Charger(charger, what) => observations.push(Observation::Charger(charger, what)),
@@ -95,6 +131,9 @@ impl ControlLoop {
             let now = self.clock.now();
             let wall_ms = wall_ms();
             let wall = (wall_ms >= EARLIEST_WALL_MS).then_some(wall_ms / 1000);
+            if let Some(detail) = self.wall.look(now, wall_ms) {
+                self.publish(Event { event_type: EventType::ClockError, subject: "bridge".to_owned(), detail });
+            }
             let decision = self.controller.step(now, wall, &observations);
             wake_at = decision.wake_at;
             if !self.safe_only {
@@ -130,6 +169,17 @@ impl ControlLoop {
     }
 
     fn wish(&mut self, wish: Wish) {
+        if wish.reply.is_closed() {
+            // It was answered as refused while we did not listen; obeying it now would make that answer a lie.
+            return tracing::info!(path = wish.path, origin = wish.origin, "wish came too late and is dropped");
+        }
+        if self.safe_only {
+            return answer(
+                wish.reply,
+                Err("the configuration is wrong: no command is taken until it is right".to_owned()),
+                None,
+            );
+        }
         let outcome = self.controller.set(self.clock.now(), &wish.path, &wish.value);
         match outcome {
             Err(refused) => {
@@ -138,24 +188,21 @@ impl ControlLoop {
             }
             Ok(accepted) => {
                 tracing::info!(path = wish.path, value = wish.value, origin = wish.origin, "wish accepted");
-                let request = match &accepted {
-                    Accepted::Action(charger, action) => {
-                        let taken = self.actions.get(*charger).is_some_and(|tx| tx.send(*action).is_ok());
-                        let outcome = if taken {
-                            Ok(accepted)
-                        } else {
-                            Err("the charger's task does not run; see the log".to_owned())
-                        };
-                        return answer(wish.reply, outcome, None);
-                    }
-                    Accepted::Reset => StoreRequest::Clear { accepted, reply: wish.reply },
-                    Accepted::Setting { .. } => StoreRequest::Set { accepted, reply: wish.reply },
-                };
-                if let Err(error) = self.store.try_send(request) {
+                if let Accepted::Action(charger, action) = &accepted {
+                    let taken = self.actions.get(*charger).is_some_and(|tx| tx.send(*action).is_ok());
+                    let outcome = if taken {
+                        Ok(accepted)
+                    } else {
+                        Err("the charger's task does not run; see the log".to_owned())
+                    };
+                    return answer(wish.reply, outcome, None);
+                }
+                let request = StoreRequest { accepted, reply: wish.reply };
+                if let Err(TrySendError::Full(request) | TrySendError::Disconnected(request)) =
+                    self.store.try_send(request)
+                {
                     // The disk hangs: the setting is in force all the same, and the answer says that it is not kept.
-                    let (StoreRequest::Set { accepted, reply } | StoreRequest::Clear { accepted, reply }) =
-                        error_into_request(error);
-                    answer(reply, Ok(accepted), Some(false));
+                    answer(request.reply, Ok(request.accepted), Some(false));
                 }
             }
         }
@@ -169,18 +216,14 @@ impl ControlLoop {
     }
 }
 
-fn error_into_request(error: std::sync::mpsc::TrySendError<StoreRequest>) -> StoreRequest {
-    match error {
-        std::sync::mpsc::TrySendError::Full(request) | std::sync::mpsc::TrySendError::Disconnected(request) => request,
-    }
-}
-
 /// Nobody decides while the configuration is wrong, and the views must say so.
 fn mark_invalid(snapshot: &mut Snapshot) {
     snapshot.site.problem = Problem::Setup;
     snapshot.site.fail_safe = true;
     for charger in &mut snapshot.chargers {
         charger.status.reason.word = LimitReason::ConfigInvalid;
+        // Nothing is ordered: what it was found at is what it may still offer.
+        charger.status.offered = charger.status.counted;
     }
 }
 
@@ -189,10 +232,10 @@ pub(super) fn answer(reply: oneshot::Sender<Answer>, outcome: Result<Accepted, S
     let _ = reply.send(Answer { outcome, stored });
 }
 
-/// Hands out an order when it changed, or when a fifth of its lease is gone: a charger's task is not woken for nothing.
+/// Hands out an order when it changed, or when a tenth of its lease is gone: a charger's task is not woken for nothing.
 fn renew(sender: &watch::Sender<Leased<ChargerCommand>>, order: ChargerCommand, now: Mono, lease: Span) {
     sender.send_if_modified(|held| {
-        let worn = held.valid_until.since(now).0 <= lease.0 * 4 / 5;
+        let worn = held.valid_until.since(now).0 <= lease.0 * 9 / 10;
         let changed = held.order != order;
         if worn || changed {
             *held = Leased { order, valid_until: now + lease };
@@ -222,16 +265,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unchanged_order_is_renewed_when_a_fifth_of_its_lease_is_gone() {
+    fn a_clock_that_is_not_set_is_told_once_and_a_jump_each_time() {
+        let mut wall = WallClock::default();
+        assert!(wall.look(Mono(0), 1_000).is_some_and(|it| it.contains("not set")));
+        assert_eq!(wall.look(Mono(1000), 2_000), None);
+        assert_eq!(wall.look(Mono(2000), EARLIEST_WALL_MS), None, "set for the first time is no jump");
+        assert_eq!(wall.look(Mono(3000), EARLIEST_WALL_MS + 5_000), None, "drift");
+        let jump = wall.look(Mono(4000), EARLIEST_WALL_MS + 3_606_000);
+        assert!(jump.is_some_and(|it| it.contains("3600 s")));
+    }
+
+    #[test]
+    fn an_unchanged_order_is_renewed_when_a_tenth_of_its_lease_is_gone() {
         let lease = Span::from_secs(5);
         let order = ChargerCommand { offer: Some(Milliamp(6000)), ..ChargerCommand::default() };
         let (sender, mut receiver) = watch::channel(Leased { order, valid_until: Mono(5000) });
         receiver.mark_unchanged();
-        renew(&sender, order, Mono(900), lease);
+        renew(&sender, order, Mono(400), lease);
         assert!(!receiver.has_changed().expect("the sender lives"));
-        renew(&sender, order, Mono(1000), lease);
-        assert_eq!(receiver.borrow_and_update().valid_until, Mono(6000));
-        renew(&sender, ChargerCommand { offer: Some(Milliamp(0)), ..order }, Mono(1001), lease);
+        renew(&sender, order, Mono(500), lease);
+        assert_eq!(receiver.borrow_and_update().valid_until, Mono(5500));
+        renew(&sender, ChargerCommand { offer: Some(Milliamp(0)), ..order }, Mono(501), lease);
         assert_eq!(receiver.borrow_and_update().order.offer, Some(Milliamp(0)));
     }
 }

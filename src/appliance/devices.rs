@@ -1,6 +1,5 @@
 //! The devices' thread: a runtime of its own with one supervised task per meter and charger.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -9,14 +8,13 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::supervise::supervise;
 use crate::clock::Clock;
 use crate::command::{ChargerAction, ChargerCommand, Leased};
 use crate::config::Config;
 use crate::config::model::{ChargerDriver, MeterDriver};
 use crate::control::Timing;
-use crate::device::{ChargerChannels, ControlLink, ToControl};
-use crate::event::{Event, EventType};
-use crate::link::backoff::Backoff;
+use crate::device::{ChargerChannels, ControlLink};
 use crate::link::modbus::{BusConfig, Buses};
 use crate::quantity::Milliamp;
 
@@ -112,30 +110,4 @@ async fn run(parts: Parts) {
     cancel.cancel();
     meters.close();
     meters.wait().await;
-}
-
-/// Runs a device's task, and runs it again when it ends by a panic. A task that returns is done.
-async fn supervise<F>(id: String, control: ControlLink, cancel: CancellationToken, mut task: impl FnMut() -> F)
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
-    loop {
-        match tokio::spawn(task()).await {
-            Ok(()) => return,
-            Err(error) if error.is_cancelled() => return,
-            Err(error) => {
-                tracing::error!(device = id, "the device's task failed and is started again: {error}");
-                control.tell(ToControl::Event(Event {
-                    event_type: EventType::FailSafeEntered,
-                    subject: id.clone(),
-                    detail: format!("the task of `{id}` failed and is started again: {error}"),
-                }));
-            }
-        }
-        tokio::select! {
-            () = tokio::time::sleep(backoff.next()) => {}
-            () = cancel.cancelled() => return,
-        }
-    }
 }

@@ -5,6 +5,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::Path;
 
+use crate::config::durable;
+
 /// File in the data directory.
 const FILE: &str = "instance";
 
@@ -20,7 +22,7 @@ pub(super) fn name(data_dir: &Path) -> (String, Option<io::Error>) {
     }
     // The standard library seeds its hashers from the operating system: enough to tell two installations apart.
     let fresh = format!("{:016x}", RandomState::new().build_hasher().finish());
-    let kept = fs::create_dir_all(data_dir).and_then(|()| fs::write(&path, &fresh));
+    let kept = durable::replace(&path, fresh.as_bytes());
     (fresh, kept.err())
 }
 

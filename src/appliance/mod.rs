@@ -9,9 +9,11 @@ mod instance;
 mod picture;
 mod services;
 mod store;
+mod supervise;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -27,15 +29,15 @@ use crate::device::{ControlLink, ToControl};
 use crate::event::{Event, EventType};
 use crate::logging::LevelSwitch;
 use crate::mqtt::MqttStatus;
-use crate::quantity::Milliamp;
+use crate::quantity::{Milliamp, Mono, Span};
 use crate::status::Snapshot;
 
 /// Messages on their way to the control thread; a full queue drops news and lets the leases act.
 const INBOX: usize = 1024;
-/// Settings on their way to the disk.
-const STORE_QUEUE: usize = 64;
 /// Events kept for a view that is slow to read them.
 const EVENTS: usize = 256;
+/// A control loop that has decided nothing for so long will not come back.
+const HUNG: Span = Span::from_secs(30);
 /// Everything that an orderly stop does must fit into this.
 const STOP_WITHIN: Duration = Duration::from_secs(8);
 
@@ -55,6 +57,9 @@ pub struct Appliance {
     control: Option<JoinHandle<()>>,
     devices: Option<JoinHandle<()>>,
     services: Option<JoinHandle<()>>,
+    disk: Option<JoinHandle<()>>,
+    clock: Clock,
+    stopping: Arc<AtomicBool>,
     inbox: SyncSender<ToControl>,
     last_offers: Vec<watch::Sender<Option<Milliamp>>>,
     fail_safe: Vec<Milliamp>,
@@ -71,7 +76,7 @@ impl Appliance {
     pub fn start(config: Config, options: Options) -> std::io::Result<Self> {
         let clock = Clock::start();
         let config = Arc::new(config);
-        let setup = config.setup();
+        let mut setup = config.setup();
         let (inbox, outbox) = sync_channel(INBOX);
         let link = ControlLink::new(inbox.clone());
         let (events, _) = broadcast::channel(EVENTS);
@@ -79,6 +84,7 @@ impl Appliance {
         let cancel = CancellationToken::new();
         let errors = sentences(&options.diagnostics, Severity::Error);
         let safe_only = !errors.is_empty();
+        setup.site.charging_enabled &= !safe_only;
 
         let (mut store, notes) = SettingsStore::open(&config.storage.data_dir);
         let (instance, unkept) = instance::name(&config.storage.data_dir);
@@ -88,7 +94,10 @@ impl Appliance {
         early.extend(unkept.map(|error| {
             disk_error(format!("the data directory {} cannot be written: {error}", config.storage.data_dir.display()))
         }));
-        early.extend(restore(&mut controller, &mut store, &config, clock));
+        if !safe_only {
+            // A fallback that lacks a charger must not cost it its settings.
+            early.extend(restore(&mut controller, &mut store, &config, clock));
+        }
 
         let mut orders = Vec::new();
         let mut last_offers = Vec::new();
@@ -99,11 +108,7 @@ impl Appliance {
             // task brings the charger to min(present offer, fail-safe current).
             let held = Leased {
                 order: ChargerCommand { fail_safe: charger.fail_safe, ..ChargerCommand::default() },
-                valid_until: if safe_only {
-                    crate::quantity::Mono::default()
-                } else {
-                    clock.now() + setup.timing.lease
-                },
+                valid_until: if safe_only { Mono::default() } else { clock.now() + setup.timing.lease },
             };
             let (order, order_seen) = watch::channel(held);
             let (last_offer, last_offer_seen) = watch::channel(None);
@@ -118,11 +123,7 @@ impl Appliance {
             actions.push(action);
         }
 
-        let (store_queue, store_inbox) = sync_channel(STORE_QUEUE);
-        let (store_link, store_config) = (link.clone(), Arc::clone(&config));
-        std::thread::Builder::new()
-            .name("store".into())
-            .spawn(move || store::run(store, &store_config, &store_inbox, &store_link))?;
+        let (store_queue, disk) = store::start(store, Arc::clone(&config), link.clone())?;
 
         let (services, faces) = services::start(services::Parts {
             config: Arc::clone(&config),
@@ -130,7 +131,8 @@ impl Appliance {
             clock,
             control: link.clone(),
             snapshots: snapshots_seen.clone(),
-            events: events.subscribe(),
+            events: events.clone(),
+            lease: setup.timing.lease,
             cancel: cancel.clone(),
             warnings: sentences(&options.diagnostics, Severity::Warning),
             errors,
@@ -147,6 +149,7 @@ impl Appliance {
         })?;
 
         let fail_safe = setup.chargers.iter().map(|charger| charger.fail_safe).collect();
+        let stopping = Arc::new(AtomicBool::new(false));
         let control = control_loop::ControlLoop {
             controller,
             clock,
@@ -158,15 +161,20 @@ impl Appliance {
             snapshots,
             events,
             store: store_queue,
-            picture: picture::Picture::new(&config),
+            picture: picture::Picture::new(&config, faces.clone()),
             early,
             safe_only,
+            stopping: Arc::clone(&stopping),
+            wall: control_loop::WallClock::default(),
         };
         let control = std::thread::Builder::new().name("control".into()).spawn(move || control.run())?;
         Ok(Self {
             control: Some(control),
             devices: Some(devices),
             services: Some(services),
+            disk: Some(disk),
+            clock,
+            stopping,
             inbox,
             last_offers,
             fail_safe,
@@ -194,21 +202,24 @@ impl Appliance {
         self.faces.web.clone()
     }
 
-    /// Whether the control thread still runs. When it does not, the leases have put every charger at its fail-safe
-    /// current, and the process is to be ended and started anew.
+    /// Whether the control thread and the devices' thread still work. When they do not, the leases have put every
+    /// charger at its fail-safe current, and the process is to be ended and started anew.
     #[must_use]
     pub fn is_alive(&self) -> bool {
+        let drawn = self.snapshots.borrow().as_ref().map_or(Mono::default(), |it| it.at);
         self.control.as_ref().is_some_and(|thread| !thread.is_finished())
             && self.devices.as_ref().is_some_and(|thread| !thread.is_finished())
+            && self.clock.now().since(drawn) < HUNG
     }
 
     /// The orderly stop: every charger at what may be left behind, relays safe, `offline` on MQTT. Takes at most eight
     /// seconds, whatever hangs.
     pub fn stop(mut self) {
         let deadline = Instant::now() + STOP_WITHIN;
-        if self.inbox.try_send(ToControl::Shutdown).is_err()
-            || !ends_by(&mut self.control, Instant::now() + Duration::from_secs(1))
-        {
+        self.stopping.store(true, Ordering::Relaxed);
+        // Only to wake it: a full queue wakes it as well.
+        let _ = self.inbox.try_send(ToControl::Shutdown);
+        if !ends_by(&mut self.control, Instant::now() + Duration::from_secs(1)) {
             tracing::error!("the control thread does not answer; its chargers go to their fail-safe currents");
             for (sender, fail_safe) in self.last_offers.iter().zip(&self.fail_safe) {
                 sender.send_if_modified(|offer| {
@@ -220,11 +231,15 @@ impl Appliance {
                 });
             }
         }
+        if self.last_offers.is_empty() {
+            self.cancel.cancel();
+        }
         // Charger tasks end by themselves once their last offer is confirmed.
         ends_by(&mut self.devices, deadline - Duration::from_secs(2));
         self.cancel.cancel();
         ends_by(&mut self.devices, deadline - Duration::from_secs(1));
         ends_by(&mut self.services, deadline);
+        ends_by(&mut self.disk, deadline);
     }
 }
 

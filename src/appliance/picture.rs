@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::services::Faces;
 use crate::config::Config;
 use crate::control::{Decision, Problem, Quality};
 use crate::device::DeviceRef;
@@ -12,6 +13,7 @@ use crate::status::{ChargerView, Health, Identity, MeterValues, MeterView, Snaps
 
 /// Everything that a snapshot needs and the controller does not know.
 pub(super) struct Picture {
+    faces: Faces,
     meters: Vec<MeterPart>,
     chargers: Vec<ChargerPart>,
     standing_risks: Vec<String>,
@@ -35,9 +37,10 @@ struct ChargerPart {
 
 impl Picture {
     /// The picture before anything was heard.
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, faces: Faces) -> Self {
         let standing_risks = standing_risks(config);
         Self {
+            faces,
             meters: config
                 .meters
                 .iter()
@@ -64,20 +67,30 @@ impl Picture {
         }
     }
 
+    /// What a frame carries beside what the controller is told. Another serial number than before is an event.
     pub(super) fn meter(
         &mut self,
         meter: usize,
         values: Arc<MeterValues>,
         sub_meters: Arc<Vec<(Arc<str>, Arc<MeterValues>)>>,
-    ) {
-        let Some(part) = self.meters.get_mut(meter) else { return };
+    ) -> Option<Event> {
+        let part = self.meters.get_mut(meter)?;
         let same = part.sub_ids.len() == sub_meters.len()
             && part.sub_meters.iter().zip(sub_meters.iter()).all(|(old, new)| old.0 == new.0);
         if !same {
             part.sub_ids = sub_meters.iter().map(|(suffix, _)| format!("{}-{suffix}", part.id).into()).collect();
         }
+        let replaced = match (&part.values.identity.serial, &values.identity.serial) {
+            (Some(old), Some(new)) if old != new => Some(Event {
+                event_type: EventType::MeterReplaced,
+                subject: part.id.to_string(),
+                detail: format!("the meter says that it is {new}; it was {old} before"),
+            }),
+            _ => None,
+        };
         part.values = values;
         part.sub_meters = sub_meters;
+        replaced
     }
 
     pub(super) fn charger_identity(&mut self, charger: usize, identity: Arc<Identity>) {
@@ -169,8 +182,12 @@ impl Picture {
             Problem::MeterError
         } else if self.chargers.iter().any(|part| !part.health.online) {
             Problem::ChargerError
+        } else if self.faces.mqtt.borrow().problem.is_some() {
+            Problem::NetworkError
         } else if !clock_set {
             Problem::ClockError
+        } else if *self.faces.web_failed.borrow() {
+            Problem::WebError
         } else {
             Problem::None
         }

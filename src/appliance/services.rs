@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::supervise::supervise;
 use crate::clock::Clock;
 use crate::config::{Config, Diagnostic};
 use crate::device::{ControlLink, ToControl};
@@ -16,6 +17,7 @@ use crate::event::{Event, EventType};
 use crate::link::backoff::Backoff;
 use crate::logging::LevelSwitch;
 use crate::mqtt::{self, MqttOptions, MqttStatus, Requests, Views};
+use crate::quantity::{Mono, Span};
 use crate::status::Snapshot;
 use crate::web::{self, WebInfo, WebState};
 
@@ -26,7 +28,8 @@ pub(super) struct Parts {
     pub(super) clock: Clock,
     pub(super) control: ControlLink,
     pub(super) snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
-    pub(super) events: broadcast::Receiver<Event>,
+    pub(super) events: broadcast::Sender<Event>,
+    pub(super) lease: Span,
     pub(super) cancel: CancellationToken,
     pub(super) warnings: Vec<String>,
     pub(super) errors: Vec<String>,
@@ -39,6 +42,15 @@ pub(super) struct Parts {
 pub(super) struct Faces {
     pub(super) mqtt: watch::Receiver<MqttStatus>,
     pub(super) web: watch::Receiver<Option<SocketAddr>>,
+    /// The page's address cannot be had.
+    pub(super) web_failed: watch::Receiver<bool>,
+}
+
+/// The services' ends of the same.
+struct Mirrors {
+    mqtt: watch::Sender<MqttStatus>,
+    web: watch::Sender<Option<SocketAddr>>,
+    web_failed: watch::Sender<bool>,
 }
 
 /// Starts the thread; it ends when cancelled.
@@ -46,46 +58,80 @@ pub(super) fn start(parts: Parts) -> std::io::Result<(JoinHandle<()>, Faces)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_name("services").build()?;
     let (mqtt_status, mqtt) = watch::channel(MqttStatus::default());
     let (web_address, web) = watch::channel(None);
-    let faces = Faces { mqtt, web };
+    let (web_failure, web_failed) = watch::channel(false);
+    let faces = Faces { mqtt, web, web_failed };
+    let mirrors = Mirrors { mqtt: mqtt_status, web: web_address, web_failed: web_failure };
     let shown = faces.clone();
     let thread = std::thread::Builder::new().name("services".into()).spawn(move || {
-        runtime.block_on(run(parts, mqtt_status, web_address, &shown));
+        runtime.block_on(run(parts, Arc::new(mirrors), &shown));
         runtime.shutdown_timeout(Duration::from_millis(200));
     })?;
     Ok((thread, faces))
 }
 
-async fn run(
-    parts: Parts,
-    mqtt_status: watch::Sender<MqttStatus>,
-    web_address: watch::Sender<Option<SocketAddr>>,
-    faces: &Faces,
-) {
-    let options = options(&parts);
-    let mqtt = tokio::spawn(speak_mqtt(
-        options,
-        Views {
-            snapshots: parts.snapshots.clone(),
-            events: parts.events,
-            control: parts.control.clone(),
-            clock: parts.clock,
-            status: mqtt_status,
-        },
-        parts.cancel.clone(),
-    ));
-    let state = WebState {
-        snapshots: parts.snapshots.clone(),
-        mqtt: faces.mqtt.clone(),
-        info: Arc::new(WebInfo::of(&parts.config)),
-        diagnostics: Arc::new(parts.diagnostics),
-        password: parts.config.web.password.clone(),
-        clock: parts.clock,
-    };
-    let page = tokio::spawn(serve_page(parts.config.web.listen, state, parts.control, web_address, parts.cancel));
-    for (name, task) in [("mqtt", mqtt), ("page", page)] {
-        if let Err(error) = task.await {
-            tracing::error!("the {name} service failed: {error}");
+async fn run(parts: Parts, mirrors: Arc<Mirrors>, faces: &Faces) {
+    let (control, cancel) = (parts.control.clone(), parts.cancel.clone());
+    let mqtt = {
+        let (options, mirrors, cancel) = (options(&parts), Arc::clone(&mirrors), cancel.clone());
+        let (snapshots, events) = (parts.snapshots.clone(), parts.events.clone());
+        let (control, clock) = (parts.control.clone(), parts.clock);
+        // The first subscription is older than the first event; a restarted task misses what happened meanwhile.
+        let mut first = Some(parts.events.subscribe());
+        move || {
+            let views = Views {
+                snapshots: snapshots.clone(),
+                events: first.take().unwrap_or_else(|| events.subscribe()),
+                control: control.clone(),
+                clock,
+                status: mirrors.mqtt.clone(),
+            };
+            speak_mqtt(options.clone(), views, cancel.clone())
         }
+    };
+    let page = {
+        let state = WebState {
+            snapshots: parts.snapshots.clone(),
+            mqtt: faces.mqtt.clone(),
+            info: Arc::new(WebInfo::of(&parts.config)),
+            diagnostics: Arc::new(parts.diagnostics.clone()),
+            password: parts.config.web.password.clone(),
+            clock: parts.clock,
+        };
+        let (listen, cancel) = (parts.config.web.listen, cancel.clone());
+        let control = control.clone();
+        move || serve_page(listen, state.clone(), control.clone(), Arc::clone(&mirrors), cancel.clone())
+    };
+    tokio::join!(
+        supervise("mqtt".to_owned(), control.clone(), cancel.clone(), mqtt),
+        supervise("page".to_owned(), control, cancel.clone(), page),
+        watch_control(parts.snapshots, parts.events, parts.clock, parts.lease, cancel),
+    );
+}
+
+/// Tells when the control loop hangs. It cannot do so itself; the leases have lowered the chargers by then.
+async fn watch_control(
+    snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    events: broadcast::Sender<Event>,
+    clock: Clock,
+    lease: Span,
+    cancel: CancellationToken,
+) {
+    let mut hangs = false;
+    while cancel.run_until_cancelled(tokio::time::sleep(lease.to_std() / 4)).await.is_some() {
+        let drawn = snapshots.borrow().as_ref().map_or(Mono::default(), |it| it.at);
+        let silent = clock.now().since(drawn) > lease;
+        if silent == std::mem::replace(&mut hangs, silent) {
+            continue;
+        }
+        let (event_type, detail) = if silent {
+            (EventType::FailSafeEntered, "the control loop hangs: every charger was lowered to its fail-safe current")
+        } else {
+            (EventType::FailSafeLeft, "the control loop decides again")
+        };
+        tracing::error!("{detail}");
+        let event = Event { event_type, subject: "bridge".to_owned(), detail: detail.to_owned() };
+        // Nobody listening is no fault: the views may all be off.
+        let _ = events.send(event);
     }
 }
 
@@ -122,7 +168,7 @@ async fn serve_page(
     listen: Option<SocketAddr>,
     state: WebState,
     control: ControlLink,
-    address: watch::Sender<Option<SocketAddr>>,
+    mirrors: Arc<Mirrors>,
     cancel: CancellationToken,
 ) {
     let Some(wanted) = listen else { return };
@@ -131,12 +177,14 @@ async fn serve_page(
     loop {
         match TcpListener::bind(wanted).await {
             Ok(listener) => {
-                address.send_replace(listener.local_addr().ok());
+                mirrors.web.send_replace(listener.local_addr().ok());
+                mirrors.web_failed.send_replace(false);
                 tracing::info!("the page is on http://{}/", listener.local_addr().unwrap_or(wanted));
                 return web::run(listener, state, cancel).await;
             }
             Err(error) if !told => {
                 told = true;
+                mirrors.web_failed.send_replace(true);
                 tracing::error!("the page cannot be served on {wanted}: {error}; trying again");
                 control.tell(ToControl::Event(Event {
                     event_type: EventType::Risk,

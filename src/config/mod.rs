@@ -15,7 +15,7 @@ mod check_mqtt;
 pub mod command;
 mod connection;
 mod diagnostic;
-mod durable;
+pub(crate) mod durable;
 mod key;
 mod last_good;
 mod later;

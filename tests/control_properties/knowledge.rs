@@ -90,7 +90,9 @@ impl Knowledge {
         if path == "site/set/max_import_a" {
             self.max_import = ampere;
         }
-        let Some((id, setting)) = path.strip_prefix("charger/c").and_then(|rest| rest.split_once("/set/")) else { return };
+        let Some((id, setting)) = path.strip_prefix("charger/c").and_then(|rest| rest.split_once("/set/")) else {
+            return;
+        };
         let charger = &mut self.chargers[id.parse::<usize>().expect("charger c<n>")];
         match setting {
             "mode" => charger.off = value == Mode::Off.word(),
@@ -154,9 +156,8 @@ impl Knowledge {
         if !self.setup.chargers[index].measures {
             return most_ordered;
         }
-        let around = |span: Span| {
-            charger.draws.iter().filter(move |(seen, _)| *seen >= at - span).map(|(_, drawn)| *drawn)
-        };
+        let around =
+            |span: Span| charger.draws.iter().filter(move |(seen, _)| *seen >= at - span).map(|(_, drawn)| *drawn);
         let known = charger.draws.iter().rev().find(|(seen, _)| *seen <= at).map_or(Milliamp::ZERO, |it| it.1);
         let most = around(Span::ZERO).fold(known, Milliamp::max);
         let least = around(Span::from_secs(4)).fold(known, Milliamp::min);

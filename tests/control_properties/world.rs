@@ -61,21 +61,16 @@ pub(crate) fn installation() -> impl Strategy<Value = Installation> {
         (prop::sample::select(vec![0, 6]), prop::sample::select(vec![0, 6, 10, 16]), any::<bool>()),
         (prop::sample::select(vec![6, 10, 16, 32]), prop::option::of(1..6i32)),
     );
-    let charger = charger.prop_map(|((phases, rotation, measures, watchdog), (fail_safe, present, charging), car)| Box {
-        phases,
-        rotation,
-        measures,
-        watchdog,
-        fail_safe,
-        present,
-        charging,
-        car_max: car.0,
-        ramp: car.1,
+    let charger = charger.prop_map(|((phases, rotation, measures, watchdog), (fail_safe, present, charging), car)| {
+        Box { phases, rotation, measures, watchdog, fail_safe, present, charging, car_max: car.0, ramp: car.1 }
     });
     let fuse = prop::sample::select(vec![16, 20, 25, 35, 63]);
     let lost = prop::sample::select(vec![0, 0, 6, 10, 16, 100]);
-    (fuse, lost, prop::collection::vec(charger, 1..=5))
-        .prop_map(|(fuse, lost, chargers)| Installation { fuse, lost, chargers })
+    (fuse, lost, prop::collection::vec(charger, 1..=5)).prop_map(|(fuse, lost, chargers)| Installation {
+        fuse,
+        lost,
+        chargers,
+    })
 }
 
 pub(crate) fn op() -> impl Strategy<Value = Op> {
@@ -92,7 +87,13 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
     let house = prop::option::weighted(0.15, prop::array::uniform3(1..40i32));
     let fault = prop::option::weighted(0.15, (0..5usize, prop_oneof![3 => Just(0u8), 4 => 1..=2u8, 2 => 3..=7u8]));
     let wish = prop::option::weighted(0.06, (0..5usize, 0..8u8));
-    (wait, house, frame, fault, wish).prop_map(|(wait, house, frame, fault, wish)| Op { wait, house, frame, fault, wish })
+    (wait, house, frame, fault, wish).prop_map(|(wait, house, frame, fault, wish)| Op {
+        wait,
+        house,
+        frame,
+        fault,
+        wish,
+    })
 }
 
 /// Everything together.
