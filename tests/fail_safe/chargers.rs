@@ -50,7 +50,7 @@ async fn share_alike(scene: &Scene) {
 /// It is offered so much, that flows, and the appliance knows it.
 async fn settled(scene: &Scene, charger: usize, offer: i32) {
     let what = format!("charger {charger} draws its {offer} A");
-    let draws = |drawn: Milliamp| drawn > amps(offer - 1);
+    let draws = |drawn: Milliamp| drawn > amps(offer) - Milliamp(500);
     scene
         .until(&what, |view| {
             let it = &view.chargers[charger];
@@ -199,7 +199,7 @@ async fn a_silent_charger_that_measures_nothing_costs_the_others_its_figure_and_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_charger_that_hears_but_cannot_answer_is_not_kept_from_falling_to_its_programmed_current() {
     let plan = Plan::quiet(vec![teltocharge()]).with_load([10.0; 3]);
-    let setting = Setting { charger: vec![watchdog(1, 16)], ..Setting::default() };
+    let setting = Setting { charger: vec![watchdog(1, 8)], ..Setting::default() };
     let scene = Scene::start(plan, setting).await;
     settled(&scene, 0, 14).await;
     let silent = Instant::now();
@@ -207,22 +207,37 @@ async fn a_charger_that_hears_but_cannot_answer_is_not_kept_from_falling_to_its_
     let view = scene.until("its own timer has run out", |view| view.chargers[0].fallen).await;
     let heard = view.chargers[0].heard.expect("it was spoken to");
     let last = scene.requests_since(0, silent).into_iter().rfind(|it| it.instant <= heard).expect("the last request");
-    assert!(is_write_of(&last, SET_POINT) && last.words == [14], "min(last offer, fail-safe current): {last:?}");
-    scene
-        .until("it offers what was programmed, and is spoken to again", |view| {
-            let it = &view.chargers[0];
-            it.heard != Some(heard) || it.offered == amps(16)
-        })
-        .await;
+    assert!(is_write_of(&last, SET_POINT) && last.words == [8], "min(last offer, fail-safe current): {last:?}");
+    scene.until("it offers what was programmed", |view| view.chargers[0].offered == amps(8)).await;
     scene.faults().charger(0, ChargerFault::None);
     scene.event("charger_back", "c0").await;
     settled(&scene, 0, 14).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "known: the same excess is taken from its offer with every frame"]
+async fn a_silent_charger_is_lowered_by_what_is_too_much_and_no_further() {
+    let plan = Plan::quiet(vec![teltocharge()]).with_load([10.0; 3]);
+    let setting = Setting { charger: vec![watchdog(20, 14)], ..Setting::default() };
+    let scene = Scene::start(plan, setting).await;
+    settled(&scene, 0, 14).await;
+    let silent = Instant::now();
+    scene.faults().charger(0, ChargerFault::BothDead);
+    scene.faults().load(Some([11.0; 3]));
+    scene.event("charger_lost", "c0").await;
+    scene
+        .until("it was written to three times", |_| {
+            let written = set_points(&scene.requests_since(0, silent));
+            assert!(written.iter().all(|(_, offer)| *offer >= 12), "1 A too much: {}", scene.writes());
+            written.len() >= 3
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_charger_that_is_back_in_time_with_the_same_figure_goes_on_as_before() {
     let plan = Plan::quiet(vec![teltocharge()]).with_load([10.0; 3]);
-    let setting = Setting { charger: vec![watchdog(20, 16)], ..Setting::default() };
+    let setting = Setting { charger: vec![watchdog(20, 14)], ..Setting::default() };
     let scene = Scene::start(plan, setting).await;
     settled(&scene, 0, 14).await;
     let silent = Instant::now();
