@@ -157,9 +157,17 @@ impl Obedience {
         matches!(self.stage, Stage::Stopped { .. } | Stage::Latched)
     }
 
-    /// Unplugged, or released by the owner.
+    /// Unplugged: the next car is judged for itself.
     pub(super) fn release(&mut self) {
         *self = Self::default();
+    }
+
+    /// The owner's word: a car that stays at 0 until released may try again. What is being watched goes on, and so
+    /// does the count: one that offends again is back at 0 at once.
+    pub(super) fn pardon(&mut self) {
+        if self.stage == Stage::Latched {
+            self.stage = Stage::Trusted;
+        }
     }
 }
 
@@ -271,7 +279,28 @@ mod tests {
             car.watch(at(second), &sight(0, 0), &TIMING());
         }
         assert_eq!(car.cap(), Some(Milliamp::ZERO), "until unplugged or released");
+        car.pardon();
+        assert_eq!(car.cap(), None);
+        for second in 4000..=4010 {
+            car.watch(at(second), &sight(13, 10), &TIMING());
+        }
+        assert!(car.open(), "the count goes on");
         car.release();
         assert_eq!(car.cap(), None);
+    }
+
+    #[test]
+    fn a_pardon_lifts_nothing_but_the_latch() {
+        let mut car = Obedience::default();
+        for second in 0..10 {
+            car.watch(at(second), &sight(13, 10), &TIMING());
+            car.pardon();
+        }
+        assert!(car.watch(at(10), &sight(13, 10), &TIMING()), "the time above its offer runs on");
+        car.pardon();
+        assert_eq!(car.cap(), Some(Milliamp::from_amps(7)));
+        car.watch(at(21), &Sight { effective_at: Some(at(11)), ..sight(13, 7) }, &TIMING());
+        car.pardon();
+        assert!(car.open());
     }
 }

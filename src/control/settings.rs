@@ -167,10 +167,11 @@ impl Controller {
         }
         let charger = &mut self.chargers[index];
         let file = charger.setup.settings;
+        let mode_before = charger.settings.mode;
         let stored = change(&mut charger.settings, &file, charger.setup.max_current, setting, value)?;
-        if setting == "mode" {
-            // The owner's word: a car that was stopped for drawing too much may try again.
-            charger.obedience.release();
+        if charger.settings.mode != mode_before {
+            // A flow that repeats the mode says nothing about the car; somebody who changes it does.
+            charger.obedience.pardon();
         }
         let value = (value != NONE).then_some(stored);
         Ok(Accepted::Setting { key: format!("charger/{}/{setting}", charger.id()), value })

@@ -117,3 +117,41 @@ fn an_unmeasured_cut_that_the_meter_does_not_show_is_doubled() {
     site.run(3);
     assert_eq!(site.offer(0), 8.0);
 }
+
+#[test]
+fn a_flow_that_repeats_or_alternates_the_mode_does_not_keep_an_overload() {
+    for modes in [["fast", "fast"], ["fast", "fixed"]] {
+        let mut site = Site::charging(setup(1));
+        site.set("charger/c0/set/max_current_a", "10");
+        site.run(5);
+        site.sims[0].stubborn = Some(amps(20.0));
+        site.house = Phases::all(amps(15.0));
+        for round in 0..12 {
+            site.set("charger/c0/set/mode", modes[round % 2]);
+            site.run(5);
+        }
+        assert_eq!(site.count(EventType::NotObeying), 1, "{modes:?}");
+        assert!(site.command(0).open, "{modes:?}: taken off the supply");
+        assert_eq!(site.offer(0), 0.0, "{modes:?}");
+    }
+}
+
+#[test]
+fn a_car_that_stays_at_zero_is_released_by_another_mode_only() {
+    let mut site = Site::charging(setup(1));
+    for _ in 0..2 {
+        site.set("charger/c0/set/max_current_a", "10");
+        site.run(5);
+        site.sims[0].stubborn = Some(amps(13.0));
+        site.run(15);
+        site.sims[0].stubborn = None;
+        site.run(70);
+    }
+    assert_eq!((site.offer(0), site.reason(0)), (0.0, "not_obeying"));
+    site.set("charger/c0/set/mode", "fast");
+    site.run(30);
+    assert_eq!(site.offer(0), 0.0, "the same mode again");
+    site.set("charger/c0/set/mode", "fixed");
+    site.run(30);
+    assert_eq!(site.offer(0), 10.0);
+}
