@@ -45,6 +45,15 @@ pub struct Leased<T> {
     pub valid_until: Mono,
 }
 
+/// What an orderly stop leaves behind at a charger. Never a raise: the task lowers it to what the charger holds already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastOffer {
+    /// This offer, or the present one where that is lower.
+    AtMost(Milliamp),
+    /// Nobody could say: as at the end of the lease, min(present offer, programmed fail-safe current).
+    Lapse,
+}
+
 /// Something done once at a person's wish. Not repeated, not queued while the charger is away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChargerAction {

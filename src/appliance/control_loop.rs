@@ -10,11 +10,11 @@ use tokio::sync::{broadcast, oneshot, watch};
 use super::picture::Picture;
 use super::store::StoreRequest;
 use crate::clock::{Clock, wall_ms};
-use crate::command::{ChargerAction, ChargerCommand, Leased};
+use crate::command::{ChargerAction, ChargerCommand, LastOffer, Leased};
 use crate::control::{Accepted, Controller, LimitReason, Problem};
 use crate::device::{Answer, ToControl, Wish};
 use crate::event::{Event, EventType};
-use crate::quantity::{Milliamp, Mono, Span};
+use crate::quantity::{Mono, Span};
 use crate::reading::Observation;
 use crate::status::Snapshot;
 
@@ -37,7 +37,7 @@ pub(super) struct ControlLoop {
     pub(super) lease: Span,
     pub(super) inbox: Receiver<ToControl>,
     pub(super) orders: Vec<watch::Sender<Leased<ChargerCommand>>>,
-    pub(super) last_offers: Vec<watch::Sender<Option<Milliamp>>>,
+    pub(super) last_offers: Vec<watch::Sender<Option<LastOffer>>>,
     pub(super) actions: Vec<broadcast::Sender<ChargerAction>>,
     pub(super) snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     pub(super) events: broadcast::Sender<Event>,
@@ -211,7 +211,7 @@ impl ControlLoop {
     fn stop(mut self) {
         let offers = self.controller.orderly_stop(self.clock.now());
         for (offer, sender) in offers.into_iter().zip(&self.last_offers) {
-            sender.send_replace(Some(offer));
+            sender.send_replace(Some(LastOffer::AtMost(offer)));
         }
     }
 }
@@ -263,6 +263,7 @@ fn hang_if_asked() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quantity::Milliamp;
 
     #[test]
     fn a_clock_that_is_not_set_is_told_once_and_a_jump_each_time() {

@@ -10,18 +10,17 @@ use tokio_util::task::TaskTracker;
 
 use super::supervise::supervise;
 use crate::clock::Clock;
-use crate::command::{ChargerAction, ChargerCommand, Leased};
+use crate::command::{ChargerAction, ChargerCommand, LastOffer, Leased};
 use crate::config::Config;
 use crate::config::model::{ChargerDriver, MeterDriver};
 use crate::control::Timing;
 use crate::device::{ChargerChannels, ControlLink};
 use crate::link::modbus::{BusConfig, Buses};
-use crate::quantity::Milliamp;
 
 /// One charger's ends of the channels; they outlive a task that has to be started again.
 pub(super) struct ChargerEnds {
     pub(super) orders: watch::Receiver<Leased<ChargerCommand>>,
-    pub(super) last_offer: watch::Receiver<Option<Milliamp>>,
+    pub(super) last_offer: watch::Receiver<Option<LastOffer>>,
     pub(super) actions: broadcast::Sender<ChargerAction>,
 }
 

@@ -22,14 +22,14 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::command::{ChargerCommand, Leased};
+use crate::command::{ChargerCommand, LastOffer, Leased};
 use crate::config::{Config, Diagnostic, SettingsStore, Severity};
 use crate::control::Controller;
 use crate::device::{ControlLink, ToControl};
 use crate::event::{Event, EventType};
 use crate::logging::LevelSwitch;
 use crate::mqtt::MqttStatus;
-use crate::quantity::{Milliamp, Mono, Span};
+use crate::quantity::{Mono, Span};
 use crate::status::Snapshot;
 
 /// Messages on their way to the control thread; a full queue drops news and lets the leases act.
@@ -61,8 +61,7 @@ pub struct Appliance {
     clock: Clock,
     stopping: Arc<AtomicBool>,
     inbox: SyncSender<ToControl>,
-    last_offers: Vec<watch::Sender<Option<Milliamp>>>,
-    fail_safe: Vec<Milliamp>,
+    last_offers: Vec<watch::Sender<Option<LastOffer>>>,
     cancel: CancellationToken,
     snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     faces: services::Faces,
@@ -148,7 +147,6 @@ impl Appliance {
             cancel: cancel.clone(),
         })?;
 
-        let fail_safe = setup.chargers.iter().map(|charger| charger.fail_safe).collect();
         let stopping = Arc::new(AtomicBool::new(false));
         let control = control_loop::ControlLoop {
             controller,
@@ -177,7 +175,6 @@ impl Appliance {
             stopping,
             inbox,
             last_offers,
-            fail_safe,
             cancel,
             snapshots: snapshots_seen,
             faces,
@@ -221,11 +218,11 @@ impl Appliance {
         let _ = self.inbox.try_send(ToControl::Shutdown);
         if !ends_by(&mut self.control, Instant::now() + Duration::from_secs(1)) {
             tracing::error!("the control thread does not answer; its chargers go to their fail-safe currents");
-            for (sender, fail_safe) in self.last_offers.iter().zip(&self.fail_safe) {
+            for sender in &self.last_offers {
                 sender.send_if_modified(|offer| {
                     let missing = offer.is_none();
                     if missing {
-                        *offer = Some(*fail_safe);
+                        *offer = Some(LastOffer::Lapse);
                     }
                     missing
                 });

@@ -11,10 +11,9 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::command::{ChargerAction, ChargerCommand, Leased};
+use crate::command::{ChargerAction, ChargerCommand, LastOffer, Leased};
 use crate::control::Accepted;
 use crate::event::Event;
-use crate::quantity::Milliamp;
 use crate::reading::{ChargerObservation, MeterReading};
 use crate::status::{Health, Identity, MeterValues};
 
@@ -113,6 +112,6 @@ pub struct ChargerChannels {
     pub orders: watch::Receiver<Leased<ChargerCommand>>,
     /// Things to do once.
     pub actions: mpsc::Receiver<ChargerAction>,
-    /// Set at an orderly stop to the offer that is to be left behind; the task writes it, confirms it and ends.
-    pub last_offer: watch::Receiver<Option<Milliamp>>,
+    /// Set at an orderly stop to what is to be left behind; the task writes it, confirms it and ends.
+    pub last_offer: watch::Receiver<Option<LastOffer>>,
 }

@@ -3,7 +3,7 @@
 //! Two things may be under way at the same time, one write of the set-point and one other job, so that an order never
 //! waits for a poll that waits for its turn on a slow bus.
 
-use crate::command::{ChargerCommand, Contact, Leased};
+use crate::command::{ChargerCommand, Contact, LastOffer, Leased};
 use crate::control::Timing;
 use crate::device::charger::driver::Wishes;
 use crate::device::charger::register::settable;
@@ -369,12 +369,30 @@ impl Machine {
         }
     }
 
+    /// An orderly stop begins: nothing that is under way is waited for.
+    pub(super) fn stop(&mut self) {
+        self.drop_all(&mut Plan::default());
+    }
+
+    /// What an orderly stop writes; `None` while the present offer is not known and must be read first.
+    pub(super) fn left_behind(&self, last: LastOffer, step: Milliamp) -> Option<Milliamp> {
+        match last {
+            LastOffer::AtMost(offer) => self.lowered_to(offer, step),
+            LastOffer::Lapse => self.lapse_target(step),
+        }
+    }
+
     /// `None` while the present offer is not known at all.
     fn lapse_target(&self, step: Milliamp) -> Option<Milliamp> {
         let fail_safe = if self.ordered { self.order.order.fail_safe } else { self.settings.fail_safe };
-        let present = self.held.lowest().or(Some(Milliamp::ZERO).filter(|zero| fail_safe <= *zero))?;
+        self.lowered_to(fail_safe, step)
+    }
+
+    /// `ceiling`, or less where the charger may hold less or was ordered less; nobody may raise it any more.
+    fn lowered_to(&self, ceiling: Milliamp, step: Milliamp) -> Option<Milliamp> {
+        let present = self.held.lowest().or(Some(Milliamp::ZERO).filter(|zero| ceiling <= *zero))?;
         let ordered = self.order.order.offer.unwrap_or(present);
-        Some(settable(present.min(fail_safe).min(ordered), step, self.settings.max))
+        Some(settable(present.min(ceiling).min(ordered), step, self.settings.max))
     }
 
     /// Until the fail-safe timer of a charger that may hear us must have acted.

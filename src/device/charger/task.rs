@@ -5,27 +5,26 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::command::ChargerAction;
+use crate::command::{ChargerAction, LastOffer};
 use crate::control::Timing;
 use crate::device::charger::driver::{ChargerDriver, Chore, DriverError, Notice, Seen};
 use crate::device::charger::machine::{Job, Machine, Plan, Settings, WriteEnd};
-use crate::device::charger::register::{RegisterError, settable};
+use crate::device::charger::register::RegisterError;
 use crate::device::{ChargerChannels, ControlLink, DeviceRef, ToControl};
 use crate::link::modbus::Priority;
 use crate::quantity::{Milliamp, Mono, Span};
 use crate::reading::ChargerObservation;
 use crate::status::{Health, Identity};
 
-/// An orderly stop takes no longer, whatever the charger does.
-const STOP_LIMIT: Duration = Duration::from_secs(8);
 /// Between two attempts of an orderly stop.
 const STOP_RETRY: Duration = Duration::from_millis(250);
-/// Attempts of an orderly stop with a charger that was silent before.
-const STOP_ATTEMPTS_SILENT: u32 = 3;
+/// Attempts of an orderly stop with a charger that was silent before, or that confirms and cannot be read. Others are
+/// tried until the task is cancelled: the time for the stop is the appliance's.
+const STOP_ATTEMPTS: u32 = 3;
 /// Health, identity and risks are told at most this often.
 const HEALTH_PERIOD: Span = Span::from_secs(1);
 
@@ -58,15 +57,18 @@ pub(super) async fn run<D: ChargerDriver>(
     clock: Clock,
     cancel: CancellationToken,
 ) {
-    let max = settings.max;
     let machine = Machine::new(settings, timing, clock.now());
     let voice = Voice::new(id, &channels);
-    let mut task = Task { driver: &driver, machine, voice, timing, clock, max };
-    tokio::select! {
-        biased;
-        () = cancel.cancelled() => {}
-        () = task.serve(channels) => {}
+    let mut task = Task { driver: &driver, machine, voice, timing, clock, leaving: None };
+    if cancel.run_until_cancelled(task.serve(channels)).await.is_none()
+        && let Some(last) = task.leaving
+    {
+        task.voice.note(match last {
+            LastOffer::AtMost(offer) => format!("{offer} could not be left behind in time"),
+            LastOffer::Lapse => "its fail-safe current could not be left behind in time".to_owned(),
+        });
     }
+    task.voice.tell(Mono(i64::MAX), driver.link());
 }
 
 struct Task<'a, D> {
@@ -75,7 +77,8 @@ struct Task<'a, D> {
     voice: Voice,
     timing: Timing,
     clock: Clock,
-    max: Milliamp,
+    /// What an orderly stop is leaving behind.
+    leaving: Option<LastOffer>,
 }
 
 impl<'a, D: ChargerDriver> Task<'a, D> {
@@ -87,9 +90,11 @@ impl<'a, D: ChargerDriver> Task<'a, D> {
         self.machine.order(order, self.clock.now());
         loop {
             let last_offer = *channels.last_offer.borrow_and_update();
-            if let Some(offer) = last_offer {
+            if let Some(last) = last_offer {
                 drop((write, work));
-                return self.stop(offer).await;
+                let order = *channels.orders.borrow();
+                self.machine.order(order, self.clock.now());
+                return self.stop(last).await;
             }
             let now = self.clock.now();
             let plan = self.machine.plan(now, self.driver.step());
@@ -216,35 +221,67 @@ impl<'a, D: ChargerDriver> Task<'a, D> {
         self.voice.observe(ChargerObservation::Failed { at, unconfirmed, round, period: self.timing.poll });
     }
 
-    /// Leaves `offer` behind: writes it until it is confirmed, reads once what stands there, and ends.
-    async fn stop(&mut self, offer: Milliamp) {
+    /// Leaves behind what `last` says: writes it until it is read back, and ends.
+    async fn stop(&mut self, last: LastOffer) {
+        self.leaving = Some(last);
+        self.machine.stop();
         let silent = self.machine.is_silent();
-        let stopped = timeout(STOP_LIMIT, async {
-            for attempt in 1.. {
-                let offer = settable(offer, self.driver.step(), self.max);
-                let sent_at = self.clock.now();
-                let running = Box::pin(self.driver.write_set_point(offer, Priority::Reduction));
-                let mut write = Write { offer, sent_at, running };
-                let result = (&mut write.running).await;
-                let confirmed = result.is_ok();
-                self.wrote(&write, result);
-                if confirmed {
-                    break;
-                }
-                if silent && attempt >= STOP_ATTEMPTS_SILENT {
-                    return;
-                }
-                tokio::time::sleep(STOP_RETRY).await;
+        let (mut attempts, mut unread) = (0, 0);
+        loop {
+            match self.leave(last).await {
+                Leaving::Done => break,
+                Leaving::Unread => unread += 1,
+                Leaving::Failed => {}
             }
-            let begun = self.clock.now();
-            let seen = self.driver.poll(true).await;
-            self.done(begun, Done::Poll(seen));
-        });
-        if stopped.await.is_err() {
-            self.voice.note(format!("{offer} could not be left behind within {} s", STOP_LIMIT.as_secs()));
+            attempts += 1;
+            if unread == STOP_ATTEMPTS || silent && attempts == STOP_ATTEMPTS {
+                break;
+            }
+            sleep(STOP_RETRY).await;
         }
-        self.voice.tell(Mono(i64::MAX), self.driver.link());
+        self.leaving = None;
     }
+
+    /// One attempt: the present offer where it is not known, the write, and what stands there then.
+    async fn leave(&mut self, last: LastOffer) -> Leaving {
+        if self.machine.left_behind(last, self.driver.step()).is_none() {
+            self.read_now().await;
+        }
+        let Some(offer) = self.machine.left_behind(last, self.driver.step()) else { return Leaving::Failed };
+        let sent_at = self.clock.now();
+        let running = Box::pin(self.driver.write_set_point(offer, Priority::Reduction));
+        let mut write = Write { offer, sent_at, running };
+        let result = (&mut write.running).await;
+        let confirmed = result.is_ok();
+        self.wrote(&write, result);
+        if !confirmed {
+            return Leaving::Failed;
+        }
+        match self.read_now().await {
+            Some(set_point) if set_point <= offer => Leaving::Done,
+            Some(_) => Leaving::Failed,
+            None => Leaving::Unread,
+        }
+    }
+
+    /// The set-point that stands there.
+    async fn read_now(&mut self) -> Option<Milliamp> {
+        let begun = self.clock.now();
+        let seen = self.driver.poll(true).await;
+        let set_point = seen.as_ref().ok().and_then(|seen| seen.report.set_point);
+        self.done(begun, Done::Poll(seen));
+        set_point
+    }
+}
+
+/// How an attempt of an orderly stop ended.
+enum Leaving {
+    /// It stands there, or less.
+    Done,
+    /// It was confirmed, but cannot be read.
+    Unread,
+    /// Not confirmed, or more was read back.
+    Failed,
 }
 
 async fn finished<F: Future + Unpin>(running: Option<F>) -> F::Output {

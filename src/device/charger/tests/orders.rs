@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::rig::{Fault, Rig, WATCHDOG, amps, evse_words, normal, telto_words};
-use crate::command::{ChargerAction, ChargerCommand, Contact};
+use crate::command::{ChargerAction, ChargerCommand, Contact, LastOffer};
 use crate::link::modbus::{Operation, Priority};
 use crate::quantity::{Milliamp, Mono};
 use crate::reading::{ChargerObservation, PilotState};
@@ -288,7 +288,7 @@ async fn an_evse_din_is_lowered_at_the_end_of_a_lease_and_read_on() {
 async fn an_orderly_stop_leaves_the_last_offer_behind_and_ends() {
     for mut rig in [Rig::telto(), Rig::evse(16)] {
         rig.settle(amps(16)).await;
-        rig.last_offer.send_replace(Some(amps(6)));
+        rig.last_offer.send_replace(Some(LastOffer::AtMost(amps(6))));
         tokio::time::timeout(Duration::from_secs(1), &mut rig.task).await.unwrap().unwrap();
         let writes = rig.line.writes();
         assert_eq!(writes.iter().map(|it| it.1).collect::<Vec<_>>(), [6]);
@@ -299,16 +299,75 @@ async fn an_orderly_stop_leaves_the_last_offer_behind_and_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_orderly_stop_ends_within_eight_seconds_whatever_the_charger_does() {
+async fn an_orderly_stop_never_raises() {
+    // Held, ordered, to be left, what stands there in the end.
+    let cases = [
+        (0, 0, LastOffer::AtMost(amps(6)), 0),
+        (8, 8, LastOffer::AtMost(amps(10)), 8),
+        (16, 7, LastOffer::AtMost(amps(10)), 7),
+        (16, 16, LastOffer::Lapse, 6),
+        (0, 0, LastOffer::Lapse, 0),
+        (16, 0, LastOffer::Lapse, 0),
+    ];
+    for (held, ordered, last, left) in cases {
+        for mut rig in [Rig::telto(), Rig::evse(16)] {
+            rig.settle(amps(held)).await;
+            // Nobody has written it yet when the stop comes.
+            rig.order(normal(amps(ordered)));
+            rig.last_offer.send_replace(Some(last));
+            tokio::time::timeout(Duration::from_secs(1), &mut rig.task).await.unwrap().unwrap();
+            let writes = rig.line.writes();
+            assert_eq!(writes.iter().map(|it| i32::from(it.1)).collect::<Vec<_>>(), [left], "{held} A, {last:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_orderly_stop_reads_a_charger_first_that_was_never_heard() {
+    for (last, left) in [(LastOffer::AtMost(amps(16)), 10), (LastOffer::Lapse, 6)] {
+        let mut rig = Rig::telto();
+        rig.last_offer.send_replace(Some(last));
+        tokio::time::timeout(Duration::from_secs(1), &mut rig.task).await.unwrap().unwrap();
+        let heard = rig.line.heard();
+        assert!(heard[0].written().is_none(), "{heard:?}");
+        assert_eq!(heard[1].written(), Some((SET_POINT, left)), "10 A stood there: {heard:?}");
+    }
+    // Nothing can be less than this: it is written unseen.
+    let mut rig = Rig::telto();
+    rig.last_offer.send_replace(Some(LastOffer::AtMost(Milliamp::ZERO)));
+    tokio::time::timeout(Duration::from_secs(1), &mut rig.task).await.unwrap().unwrap();
+    assert_eq!(rig.line.heard()[0].written(), Some((SET_POINT, 0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_orderly_stop_goes_on_until_what_it_left_is_read_back() {
+    let mut rig = Rig::telto();
+    rig.settle(amps(16)).await;
+    rig.line.lock().deaf = vec![SET_POINT];
+    rig.last_offer.send_replace(Some(LastOffer::AtMost(amps(6))));
+    rig.pass(1.0).await;
+    rig.line.lock().deaf.clear();
+    tokio::time::timeout(Duration::from_secs(1), &mut rig.task).await.unwrap().unwrap();
+    assert_eq!(rig.line.word(SET_POINT), 6);
+    let writes = rig.line.writes();
+    assert!(writes.len() > 2 && writes.iter().all(|it| *it == (SET_POINT, 6)), "{writes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_orderly_stop_is_tried_until_it_is_cancelled_whatever_the_charger_does() {
     for fault in [Fault::Dead, Fault::ReturnDead, Fault::Refuses] {
         let mut rig = Rig::telto();
         rig.settle(amps(16)).await;
         rig.line.fault(fault);
-        let begin = rig.clock.now();
-        rig.last_offer.send_replace(Some(amps(6)));
-        tokio::time::timeout(Duration::from_millis(8100), &mut rig.task).await.unwrap().unwrap();
-        assert!(rig.clock.now().since(begin).0 >= 5000, "it kept trying: {fault:?}");
-        assert!(rig.told().unconfirmed().len() > 5);
+        rig.last_offer.send_replace(Some(LastOffer::AtMost(amps(6))));
+        rig.pass(6.0).await;
+        assert!(!rig.task.is_finished(), "it keeps trying: {fault:?}");
+        rig.cancel.cancel();
+        tokio::time::timeout(Duration::from_millis(1), &mut rig.task).await.unwrap().unwrap();
+        let told = rig.told();
+        assert!(told.unconfirmed().len() > 5);
+        let error = told.health.last().unwrap().1.last_error.clone().unwrap();
+        assert_eq!(&*error, "charger left: 6 A could not be left behind in time");
     }
 }
 

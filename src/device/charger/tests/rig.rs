@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::command::{ChargerAction, ChargerCommand, Contact, Leased};
+use crate::command::{ChargerAction, ChargerCommand, Contact, LastOffer, Leased};
 use crate::control::Timing;
 use crate::device::charger::driver::{ChargerDriver, Line};
 use crate::device::charger::machine::Settings;
@@ -206,7 +206,7 @@ pub(super) struct Rig {
     pub(super) clock: Clock,
     pub(super) orders: watch::Sender<Leased<ChargerCommand>>,
     pub(super) actions: mpsc::Sender<ChargerAction>,
-    pub(super) last_offer: watch::Sender<Option<Milliamp>>,
+    pub(super) last_offer: watch::Sender<Option<LastOffer>>,
     pub(super) control: Receiver<ToControl>,
     pub(super) task: JoinHandle<()>,
     pub(super) timing: Timing,

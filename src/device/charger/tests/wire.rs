@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::rig::{amps, normal};
 use crate::clock::Clock;
-use crate::command::{ChargerCommand, Contact, Leased};
+use crate::command::{ChargerCommand, Contact, LastOffer, Leased};
 use crate::config::model::{Charger, ChargerDriver, Common, Connection, SerialLine};
 use crate::control::{ChargerSettings, Mode, Timing};
 use crate::device::charger;
@@ -65,7 +65,7 @@ fn configured(driver: ChargerDriver, step: Milliamp) -> Charger {
 struct Wired {
     house: Simulator,
     order: watch::Sender<ChargerCommand>,
-    last_offer: watch::Sender<Option<Milliamp>>,
+    last_offer: watch::Sender<Option<LastOffer>>,
     control: Option<Receiver<ToControl>>,
     task: JoinHandle<()>,
     loop_alive: CancellationToken,
@@ -184,7 +184,7 @@ async fn an_evse_din_counts_in_hundredths_and_stops_in_order() {
     wired.house.until("9.75 A", PATIENCE, |it| it.chargers[0].set_point == Milliamp(9_750)).await.unwrap();
     let risk = wired.told(|it| if let ToControl::Risk(_, risk) = it { risk } else { None }).await;
     assert!(risk.contains("it offers 32 A"), "{risk}");
-    wired.last_offer.send_replace(Some(amps(6)));
+    wired.last_offer.send_replace(Some(LastOffer::AtMost(amps(6))));
     tokio::time::timeout(PATIENCE, &mut wired.task).await.unwrap().unwrap();
     assert_eq!(wired.house.view().chargers[0].set_point, amps(6));
 }
