@@ -23,6 +23,8 @@ struct Other {
     two_intervals: Span,
     /// It was heard speaking, not only found in the broker's memory.
     live: bool,
+    /// Somebody went offline since: until it speaks again it was this one.
+    gone: bool,
 }
 
 /// What follows from what was heard.
@@ -59,6 +61,10 @@ impl Peers {
     /// `<base>/status` as somebody set it.
     pub(crate) fn status(&mut self, payload: &[u8]) {
         self.online = payload == b"online";
+        if let (false, Some(other)) = (self.online, &mut self.other) {
+            // Or our own `online` that follows would be taken for its.
+            other.gone = true;
+        }
     }
 
     /// `<base>/bridge/info`. What does not look like one of ours is ignored.
@@ -80,12 +86,13 @@ impl Peers {
             renewed_at: now,
             two_intervals: interval.times(2) + SLACK,
             live: !retained,
+            gone: false,
         });
     }
 
     /// What follows at `now`.
     pub(crate) fn verdict(&self, now: Mono) -> Verdict {
-        let Some(other) = self.other.as_ref().filter(|_| self.online) else { return Verdict::Alone };
+        let Some(other) = self.other.as_ref().filter(|it| self.online && !it.gone) else { return Verdict::Alone };
         let until = other.renewed_at + other.two_intervals;
         match (now < until, other.live) {
             (false, _) => Verdict::Alone,
@@ -155,6 +162,22 @@ mod tests {
         peers.info(INFO, false, Mono(17_000));
         peers.status(b"offline");
         assert_eq!(peers.verdict(Mono(17_001)), Verdict::Alone);
+    }
+
+    #[test]
+    fn our_own_online_does_not_bring_back_one_that_said_goodbye() {
+        let mut peers = peers();
+        peers.status(b"online");
+        peers.info(INFO, false, Mono(0));
+        peers.status(b"offline");
+        // We take over.
+        peers.status(b"online");
+        assert_eq!(peers.verdict(Mono(10)), Verdict::Alone);
+        assert!(!peers.must_yield(Mono(10)));
+        peers.info(INFO, true, Mono(20));
+        assert_eq!(peers.verdict(Mono(20)), Verdict::Alone, "found in the broker's memory once more");
+        peers.info(INFO, false, Mono(30));
+        assert!(peers.must_yield(Mono(30)), "it speaks again");
     }
 
     #[test]

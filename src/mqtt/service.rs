@@ -50,6 +50,10 @@ enum Phase {
     },
     /// Somebody's traces were found: whether he lives will be known at the time given.
     Doubting(Instant),
+    /// Nobody else is here, and commands are subscribed to. We are online when that is granted, or at the time given:
+    /// the client sends subscriptions and publications in no fixed order, and a command given to somebody who is
+    /// online must not be lost.
+    Arriving(Instant),
     /// Publishing and obeying.
     Serving,
     /// Another instance lives; its next sign of life is due by then.
@@ -127,7 +131,7 @@ impl Service {
         loop {
             let deadline = match self.phase {
                 Phase::Settling { until, .. } => Some(until),
-                Phase::Doubting(until) | Phase::Standby(until) => Some(until),
+                Phase::Doubting(until) | Phase::Standby(until) | Phase::Arriving(until) => Some(until),
                 Phase::Down | Phase::Serving => None,
             };
             tokio::select! {
@@ -187,6 +191,7 @@ impl Service {
                     let now = Instant::now();
                     self.phase = Phase::Settling { until: now + settle, latest: now + settle * MAX_SETTLE };
                 }
+                let arrived = matches!(self.phase, Phase::Arriving(_));
                 if !refused.is_empty() {
                     let filters = refused.join("`, `");
                     let problem = format!(
@@ -195,6 +200,9 @@ impl Service {
                     tracing::warn!("{problem}");
                     self.unreadable = Some(problem.clone());
                     self.report(self.status.state, Some(problem));
+                }
+                if arrived {
+                    self.serve();
                 }
             }
             LinkEvent::Message(message) => self.message(message),
@@ -224,6 +232,11 @@ impl Service {
         match (verdict, self.phase) {
             (_, Phase::Down) => {}
             (Verdict::Alone, Phase::Serving) => {}
+            (Verdict::Alone | Verdict::Unsure(_), Phase::Arriving(until)) => {
+                if Instant::now() >= until {
+                    self.serve();
+                }
+            }
             (_, Phase::Serving) => {
                 if self.peers.must_yield(now) {
                     self.stand_by(at(now));
@@ -236,7 +249,7 @@ impl Service {
                 self.report(LinkState::Connecting, None);
                 self.link.become_role(Role::Serve);
             }
-            (Verdict::Alone, _) => self.serve(),
+            (Verdict::Alone, _) => self.arrive(),
             (Verdict::Unsure(until), _) => {
                 self.phase = Phase::Doubting(at(until));
                 if !looking {
@@ -273,9 +286,13 @@ impl Service {
         )
     }
 
+    fn arrive(&mut self) {
+        self.phase = Phase::Arriving(Instant::now() + SUBSCRIBE_PATIENCE);
+        self.link.subscribe(self.topics.obeyed());
+    }
+
     fn serve(&mut self) {
         self.phase = Phase::Serving;
-        self.link.subscribe(self.topics.obeyed());
         let status = self.topics.status();
         self.link.send(|outbox| {
             outbox.set(Rank::Status, &status, "online".to_owned());
@@ -299,12 +316,12 @@ impl Service {
         }
         match (inbound, payload) {
             (Inbound::Command { place, path }, payload) => {
-                if self.phase == Phase::Serving {
+                if self.obeys() {
                     self.command(place, path, topic, payload, retained);
                 }
             }
             (Inbound::Request(name), payload) => {
-                if self.phase == Phase::Serving {
+                if self.obeys() {
                     self.request(&name, topic, payload, retained);
                 }
             }
@@ -339,6 +356,11 @@ impl Service {
             // Too large to be any of these.
             (_, Err(size)) => tracing::debug!("{size} bytes on {topic} are not looked at"),
         }
+    }
+
+    /// Commands are taken: ours is the only instance here.
+    fn obeys(&self) -> bool {
+        matches!(self.phase, Phase::Serving | Phase::Arriving(_))
     }
 
     fn reconsider(&mut self) {
