@@ -209,26 +209,36 @@ impl Peer {
     }
 }
 
-/// A wire between two sockets that can hang without breaking.
+/// A wire between two sockets that can hang without breaking, and break without giving up its port.
 pub(crate) struct Wire {
     pub(crate) address: SocketAddr,
     flows: watch::Sender<bool>,
+    whole: watch::Sender<bool>,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Wire {
     pub(crate) async fn to(broker: SocketAddr) -> Self {
-        Self::on(0, broker).await
-    }
-
-    /// Dropped, it is cut; another one on the same port mends it.
-    pub(crate) async fn on(port: u16, broker: SocketAddr) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (flows, watched) = watch::channel(true);
+        let (whole, mut state) = watch::channel(true);
         let task = tokio::spawn(async move {
             let mut pipes = Vec::new();
-            while let Ok((near, _)) = listener.accept().await {
+            loop {
+                let near = tokio::select! {
+                    accepted = listener.accept() => accepted.unwrap().0,
+                    changed = state.changed() => match changed {
+                        Ok(()) => {
+                            pipes.clear();
+                            continue;
+                        }
+                        Err(_) => return,
+                    },
+                };
+                if !*state.borrow() {
+                    continue;
+                }
                 let Ok(far) = TcpStream::connect(broker).await else { continue };
                 let (near_read, near_write) = near.into_split();
                 let (far_read, far_write) = far.into_split();
@@ -237,7 +247,7 @@ impl Wire {
                 }
             }
         });
-        Self { address, flows, _task: AbortOnDropHandle::new(task) }
+        Self { address, flows, whole, _task: AbortOnDropHandle::new(task) }
     }
 
     /// Takes and delivers nothing any more; connections stay open, new ones are accepted and stay silent.
@@ -247,6 +257,15 @@ impl Wire {
 
     pub(crate) fn flow(&self) {
         self.flows.send_replace(true);
+    }
+
+    /// Ends all connections, and new ones at once.
+    pub(crate) fn cut(&self) {
+        self.whole.send_replace(false);
+    }
+
+    pub(crate) fn mend(&self) {
+        self.whole.send_replace(true);
     }
 }
 
