@@ -40,9 +40,24 @@ pub struct ChargerCommand {
 pub struct Leased<T> {
     /// The order.
     pub order: T,
-    /// End of the lease. Past it the device task writes min(present offer, programmed fail-safe current) and stops
-    /// feeding the charger's watchdog.
-    pub valid_until: Mono,
+    /// End of the lease. Past it the device task writes min(present offer, programmed fail-safe current) until that is
+    /// read back, and stops feeding the charger's watchdog. `None`: there never was one, and the device task acts in
+    /// the same way with the configured fail-safe current.
+    pub valid_until: Option<Mono>,
+}
+
+impl<T> Leased<T> {
+    /// An order in force until then.
+    #[must_use]
+    pub const fn until(order: T, valid_until: Mono) -> Self {
+        Self { order, valid_until: Some(valid_until) }
+    }
+
+    /// An order that nobody has put in force.
+    #[must_use]
+    pub const fn never(order: T) -> Self {
+        Self { order, valid_until: None }
+    }
 }
 
 /// What an orderly stop leaves behind at a charger. Never a raise: the task lowers it to what the charger holds already.

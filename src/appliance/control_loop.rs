@@ -235,10 +235,10 @@ pub(super) fn answer(reply: oneshot::Sender<Answer>, outcome: Result<Accepted, S
 /// Hands out an order when it changed, or when a tenth of its lease is gone: a charger's task is not woken for nothing.
 fn renew(sender: &watch::Sender<Leased<ChargerCommand>>, order: ChargerCommand, now: Mono, lease: Span) {
     sender.send_if_modified(|held| {
-        let worn = held.valid_until.since(now).0 <= lease.0 * 9 / 10;
+        let worn = held.valid_until.is_none_or(|end| end.since(now).0 <= lease.0 * 9 / 10);
         let changed = held.order != order;
         if worn || changed {
-            *held = Leased { order, valid_until: now + lease };
+            *held = Leased::until(order, now + lease);
         }
         worn || changed
     });
@@ -280,12 +280,12 @@ mod tests {
     fn an_unchanged_order_is_renewed_when_a_tenth_of_its_lease_is_gone() {
         let lease = Span::from_secs(5);
         let order = ChargerCommand { offer: Some(Milliamp(6000)), ..ChargerCommand::default() };
-        let (sender, mut receiver) = watch::channel(Leased { order, valid_until: Mono(5000) });
+        let (sender, mut receiver) = watch::channel(Leased::until(order, Mono(5000)));
         receiver.mark_unchanged();
         renew(&sender, order, Mono(400), lease);
         assert!(!receiver.has_changed().expect("the sender lives"));
         renew(&sender, order, Mono(500), lease);
-        assert_eq!(receiver.borrow_and_update().valid_until, Mono(5500));
+        assert_eq!(receiver.borrow_and_update().valid_until, Some(Mono(5500)));
         renew(&sender, ChargerCommand { offer: Some(Milliamp(0)), ..order }, Mono(501), lease);
         assert_eq!(receiver.borrow_and_update().order.offer, Some(Milliamp(0)));
     }

@@ -103,12 +103,11 @@ impl Appliance {
         let mut actions = Vec::new();
         let mut chargers = Vec::new();
         for charger in &setup.chargers {
-            // Before the control thread's first word, and for good in safe-only mode, the lease is over: the device
-            // task brings the charger to min(present offer, fail-safe current).
-            let held = Leased {
-                order: ChargerCommand { fail_safe: charger.fail_safe, ..ChargerCommand::default() },
-                valid_until: if safe_only { Mono::default() } else { clock.now() + setup.timing.lease },
-            };
+            // In safe-only mode nobody ever grants a lease, and the device task brings the charger to min(present offer,
+            // fail-safe current). Else it may ask at once what the charger offers.
+            let order = ChargerCommand { fail_safe: charger.fail_safe, ..ChargerCommand::default() };
+            let held =
+                if safe_only { Leased::never(order) } else { Leased::until(order, clock.now() + setup.timing.lease) };
             let (order, order_seen) = watch::channel(held);
             let (last_offer, last_offer_seen) = watch::channel(None);
             let (action, _) = broadcast::channel(8);

@@ -90,6 +90,9 @@ impl Held {
 /// The time after a lease's end.
 #[derive(Clone, Copy, Debug)]
 struct Lapse {
+    /// Confirmed since the last doubt.
+    written: Option<Milliamp>,
+    /// … and read back, or less.
     done: bool,
     attempts: u32,
     next: Mono,
@@ -118,7 +121,9 @@ pub(super) struct Machine {
     settings: Settings,
     timing: Timing,
     order: Leased<ChargerCommand>,
-    ordered: bool,
+    /// A lease was granted since the start: there is a control loop, and the order says something.
+    granted: bool,
+    /// Until then it is waited for.
     grace_until: Mono,
     lapse: Option<Lapse>,
     /// The present offer was read since the contact began.
@@ -145,7 +150,7 @@ impl Machine {
             settings,
             timing,
             order: Leased::default(),
-            ordered: false,
+            granted: false,
             grace_until: now + timing.lease,
             lapse: None,
             opened: false,
@@ -167,7 +172,8 @@ impl Machine {
     pub(super) fn order(&mut self, order: Leased<ChargerCommand>, now: Mono) {
         let before = std::mem::replace(&mut self.order, order).order;
         let after = order.order;
-        let first = !std::mem::replace(&mut self.ordered, order != Leased::default());
+        let first = !self.granted;
+        self.granted |= order.valid_until.is_some();
         let silent = |contact| matches!(contact, Contact::WriteFirst(_) | Contact::Quiet);
         match after.contact {
             Contact::Open if before.contact != Contact::Open => self.begin_contact(now),
@@ -230,7 +236,7 @@ impl Machine {
     }
 
     fn leased(&self, now: Mono) -> bool {
-        now < self.order.valid_until
+        self.order.valid_until.is_some_and(|end| now < end)
     }
 
     fn in_contact(&self) -> bool {
@@ -254,14 +260,14 @@ impl Machine {
                 self.next_poll = now;
                 self.retry_at = now;
             }
-            plan.wake = self.order.valid_until;
+            plan.wake = self.order.valid_until.unwrap_or(plan.wake);
             match self.order.order.contact {
                 Contact::Quiet => self.drop_all(&mut plan),
                 Contact::WriteFirst(number) => self.plan_attempt(now, number, step, &mut plan),
                 Contact::Open if !self.opened => self.plan_opening(now, &mut plan),
                 Contact::Open | Contact::Normal => self.plan_normal(now, step, &mut plan),
             }
-        } else if !self.ordered && now < self.grace_until {
+        } else if !self.granted && now < self.grace_until {
             plan.wake = self.grace_until;
         } else {
             self.plan_lapse(now, step, &mut plan);
@@ -333,8 +339,8 @@ impl Machine {
         }
     }
 
-    /// The control loop is gone: min(present offer, programmed fail-safe current), then nothing that feeds the
-    /// charger's own timer.
+    /// The control loop is gone: min(present offer, programmed fail-safe current) until it is read back, then nothing
+    /// that feeds the charger's own timer. A charger without one is watched: a moment without supply may have raised it.
     fn plan_lapse(&mut self, now: Mono, step: Milliamp, plan: &mut Plan) {
         let silent = self.is_silent() && self.settings.fed_by_any_telegram;
         if self.lapse.is_none() {
@@ -342,9 +348,9 @@ impl Machine {
             self.read_after_write = false;
             let rest = if silent { self.rest() } else { Span::ZERO };
             let attempts = if silent { LAPSE_ATTEMPTS } else { 0 };
-            self.lapse = Some(Lapse { done: false, attempts, next: now + rest });
+            self.lapse = Some(Lapse { written: None, done: false, attempts, next: now + rest });
         }
-        let Some(Lapse { done, next, .. }) = self.lapse else { return };
+        let Some(Lapse { written, done, next, .. }) = self.lapse else { return };
         if done {
             if !self.settings.fed_by_any_telegram {
                 self.plan_poll(now, false, plan);
@@ -358,14 +364,16 @@ impl Machine {
             }
             self.drop_write(plan);
         }
+        if self.job.is_some() {
+            return;
+        }
         if now < next {
             plan.wake = plan.wake.min(next);
             return;
         }
-        match self.lapse_target(step) {
-            Some(target) => self.begin_write(now, target, Priority::Reduction, plan),
-            None if self.job.is_none() => self.begin_job(Job::Poll { first: true }, plan),
-            None => {}
+        match target {
+            Some(target) if written.is_none() => self.begin_write(now, target, Priority::Reduction, plan),
+            Some(_) | None => self.begin_job(Job::Poll { first: true }, plan),
         }
     }
 
@@ -384,7 +392,7 @@ impl Machine {
 
     /// `None` while the present offer is not known at all.
     fn lapse_target(&self, step: Milliamp) -> Option<Milliamp> {
-        let fail_safe = if self.ordered { self.order.order.fail_safe } else { self.settings.fail_safe };
+        let fail_safe = if self.granted { self.order.order.fail_safe } else { self.settings.fail_safe };
         self.lowered_to(fail_safe, step)
     }
 
@@ -403,6 +411,7 @@ impl Machine {
     fn lapse_failed(&mut self, now: Mono) {
         let rest = self.rest();
         let Some(lapse) = &mut self.lapse else { return };
+        lapse.written = None;
         lapse.attempts = lapse.attempts.saturating_add(1);
         lapse.next = now
             + if lapse.attempts < LAPSE_ATTEMPTS {
@@ -457,7 +466,8 @@ impl Machine {
                 self.held = Held { confirmed: Some(offer), doubt: None, seen: None };
                 self.read_after_write = matches!(self.order.order.contact, Contact::WriteFirst(_));
                 if let Some(lapse) = &mut self.lapse {
-                    lapse.done = true;
+                    lapse.written = Some(offer);
+                    lapse.next = now;
                 }
                 None
             }
@@ -473,9 +483,24 @@ impl Machine {
         }
     }
 
+    /// What stands there after a lease's end.
+    fn lapse_read(&mut self, set_point: Option<Milliamp>, now: Mono) {
+        let Some(lapse) = &mut self.lapse else { return };
+        let Some(written) = lapse.written else { return };
+        let holds = set_point.is_some_and(|set_point| set_point <= written);
+        let was_done = std::mem::replace(&mut lapse.done, holds);
+        if !holds && was_done {
+            // Not a failed attempt: it obeyed, and something has raised it since.
+            (lapse.written, lapse.next) = (None, now);
+        } else if !holds {
+            self.lapse_failed(now);
+        }
+    }
+
     /// A poll was answered.
-    pub(super) fn polled(&mut self, set_point: Option<Milliamp>) {
+    pub(super) fn polled(&mut self, set_point: Option<Milliamp>, now: Mono) {
         self.job = None;
+        self.lapse_read(set_point, now);
         if self.writing.is_none() {
             self.held.seen = set_point;
         }

@@ -188,7 +188,7 @@ impl<'a, D: ChargerDriver> Task<'a, D> {
             Done::Poll(Ok(mut seen)) => {
                 seen.report.read_begun = begun;
                 seen.report.received_at = at;
-                self.machine.polled(seen.report.set_point);
+                self.machine.polled(seen.report.set_point, at);
                 self.voice.good();
                 self.voice.complain(seen.complaints);
                 self.voice.observe(ChargerObservation::Report(seen.report));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::rig::{Fault, Rig, WATCHDOG, amps, evse_words, normal, telto_words};
-use crate::command::{ChargerAction, ChargerCommand, Contact, LastOffer};
+use crate::command::{ChargerAction, ChargerCommand, Contact, LastOffer, Leased};
 use crate::link::modbus::{Operation, Priority};
 use crate::quantity::{Milliamp, Mono};
 use crate::reading::{ChargerObservation, PilotState};
@@ -26,12 +26,38 @@ async fn without_any_lease_a_charger_is_lowered_to_the_configured_fail_safe_curr
     let rig = Rig::telto();
     rig.pass(10.0).await;
     let heard = rig.line.heard();
-    assert_eq!(heard.len(), 2, "{heard:?}");
+    assert_eq!(heard.len(), 3, "{heard:?}");
     assert!(matches!(heard[0].operation, Operation::ReadHolding { address: 0, count: 21 }));
     assert_eq!(heard[1].written(), Some((SET_POINT, 6)));
+    assert!(heard[2].written().is_none(), "read back");
     assert!(heard[0].at >= Mono(5000));
     rig.pass(100.0).await;
     assert_eq!(rig.line.heard(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_any_lease_a_fail_safe_current_of_zero_is_written_and_read_back_as_well() {
+    let rig = Rig::telto_that_falls_to(Milliamp::ZERO, telto_words());
+    rig.line.lock().deaf = vec![SET_POINT];
+    rig.pass(7.0).await;
+    let heard = rig.line.heard();
+    assert_eq!(heard[0].written(), Some((SET_POINT, 0)), "nothing is less, so it need not be read before: {heard:?}");
+    assert!(heard[1].written().is_none() && heard[2].written() == Some((SET_POINT, 0)), "{heard:?}");
+    rig.line.lock().deaf.clear();
+    rig.pass(60.0).await;
+    assert_eq!(rig.line.word(SET_POINT), 0);
+    let heard = rig.line.heard();
+    assert!(heard.last().unwrap().written().is_none(), "{heard:?}");
+    rig.pass(600.0).await;
+    assert_eq!(rig.line.heard(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_without_a_lease_orders_nothing() {
+    let rig = Rig::telto();
+    rig.orders.send_replace(Leased::never(ChargerCommand { fail_safe: amps(6), ..normal(amps(16)) }));
+    rig.pass(10.0).await;
+    assert_eq!(rig.line.writes(), [(SET_POINT, 6)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -211,14 +237,15 @@ async fn quiet_sends_nothing_at_all() {
 async fn when_the_lease_ends_the_charger_is_lowered_and_left_alone() {
     let rig = Rig::telto();
     rig.settle(amps(16)).await;
-    let ends = rig.orders.borrow().valid_until;
+    let ends = rig.orders.borrow().valid_until.unwrap();
     rig.line.heard();
     rig.pass(600.0).await;
     let heard = rig.line.heard();
     let write = heard.iter().position(|it| it.written().is_some()).unwrap();
     assert_eq!(heard[write].written(), Some((SET_POINT, 6)));
     assert!(heard[write].at >= ends && heard[write].at.since(ends).0 <= 50, "{:?} for {ends:?}", heard[write].at);
-    assert_eq!(heard.len(), write + 1, "a telegram after it would feed the watchdog: {heard:?}");
+    assert!(heard[write + 1].written().is_none(), "read back: {heard:?}");
+    assert_eq!(heard.len(), write + 2, "a telegram after it would feed the watchdog: {heard:?}");
     rig.told();
 
     rig.hold(normal(amps(12)), 3.0).await;
@@ -235,8 +262,8 @@ async fn the_end_of_a_lease_never_raises() {
         rig.hold(ChargerCommand { fail_safe: amps(order_fail_safe), ..normal(amps(offer)) }, 3.0).await;
         rig.line.heard();
         rig.pass(20.0).await;
-        let last = rig.line.heard().pop().unwrap();
-        assert_eq!(last.written(), Some((SET_POINT, left)), "{offer} A with {order_fail_safe} A");
+        let writes = rig.line.writes();
+        assert_eq!(writes.last(), Some(&(SET_POINT, left)), "{offer} A with {order_fail_safe} A");
     }
 }
 
@@ -246,7 +273,7 @@ async fn a_lease_that_ends_during_a_raise_takes_it_back() {
     rig.settle(amps(10)).await;
     rig.line.lock().answer_time = Duration::from_millis(300);
     rig.hold(normal(amps(10)), 2.0).await;
-    let valid_until = rig.orders.borrow().valid_until;
+    let valid_until = rig.orders.borrow().valid_until.unwrap();
     tokio::time::sleep_until(tokio::time::Instant::from_std(rig.clock.instant(Mono(valid_until.0 - 100)))).await;
     rig.line.heard();
     rig.orders.send_modify(|leased| leased.order = normal(amps(16)));
@@ -258,7 +285,7 @@ async fn a_lease_that_ends_during_a_raise_takes_it_back() {
 async fn a_deaf_line_at_the_end_of_a_lease_is_given_time_for_the_watchdog() {
     let rig = Rig::telto();
     rig.settle(amps(16)).await;
-    let ends = rig.orders.borrow().valid_until;
+    let ends = rig.orders.borrow().valid_until.unwrap();
     rig.line.fault(Fault::ReturnDead);
     rig.pass(200.0).await;
     let heard = rig.line.heard();
@@ -266,6 +293,41 @@ async fn a_deaf_line_at_the_end_of_a_lease_is_given_time_for_the_watchdog() {
     assert!(heard.iter().filter(|it| it.at >= ends).all(|it| it.written() == Some((SET_POINT, 6))), "{heard:?}");
     assert_eq!(after.len(), 3 + 4, "three attempts, then one after each silence: {after:?}");
     assert!(after[3] - after[2] >= 40 && after[4] - after[3] >= 40, "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_end_of_a_lease_an_echo_is_not_enough() {
+    let rig = Rig::telto();
+    rig.settle(amps(16)).await;
+    rig.line.lock().deaf = vec![SET_POINT];
+    rig.pass(150.0).await;
+    let writes = rig.line.writes();
+    assert!((3 + 2..=3 + 4).contains(&writes.len()), "three attempts, then one after each silence: {writes:?}");
+    assert!(writes.iter().all(|it| *it == (SET_POINT, 6)), "{writes:?}");
+    rig.line.lock().deaf.clear();
+    rig.pass(60.0).await;
+    assert_eq!(rig.line.word(SET_POINT), 6);
+    rig.line.heard();
+    rig.pass(600.0).await;
+    assert_eq!(rig.line.heard(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_charger_without_a_timer_is_lowered_again_when_a_power_cut_has_raised_it() {
+    let rig = Rig::evse(16);
+    rig.settle(amps(16)).await;
+    rig.pass(30.0).await;
+    assert_eq!(rig.line.word(1000), 6);
+    for boot in [32, 13] {
+        rig.line.heard();
+        rig.line.fault(Fault::Dead);
+        rig.pass(10.0).await;
+        rig.line.set(1000, boot);
+        rig.line.fault(Fault::None);
+        rig.pass(3.0).await;
+        assert_eq!(rig.line.writes(), [(1000, 6)]);
+        assert_eq!(rig.line.word(1000), 6);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -383,7 +445,7 @@ async fn cancelling_ends_the_task_at_once() {
 async fn a_control_thread_that_is_gone_is_a_lease_that_ends() {
     let rig = Rig::telto();
     rig.settle(amps(16)).await;
-    let (orders, _) = tokio::sync::watch::channel(crate::command::Leased::default());
+    let (orders, _) = tokio::sync::watch::channel(Leased::never(ChargerCommand::default()));
     let mut rig = rig;
     drop(std::mem::replace(&mut rig.orders, orders));
     let (actions, _) = tokio::sync::mpsc::channel(1);

@@ -270,7 +270,7 @@ impl Rig {
         };
         let line = MemoryLine { memory: Arc::new(Mutex::new(memory)), clock };
         let (control, receiver) = std::sync::mpsc::sync_channel(100_000);
-        let (orders, order_end) = watch::channel(Leased::default());
+        let (orders, order_end) = watch::channel(Leased::never(ChargerCommand::default()));
         let (actions, action_end) = mpsc::channel(4);
         let (last_offer, last_offer_end) = watch::channel(None);
         let channels = ChargerChannels {
@@ -292,9 +292,14 @@ impl Rig {
     }
 
     pub(super) fn telto_with(words: BTreeMap<u16, u16>) -> Self {
+        Self::telto_that_falls_to(amps(6), words)
+    }
+
+    /// With this fail-safe current in the configuration.
+    pub(super) fn telto_that_falls_to(fail_safe: Milliamp, words: BTreeMap<u16, u16>) -> Self {
         let settings = Settings {
             max: amps(16),
-            fail_safe: amps(6),
+            fail_safe,
             watchdog: Some(WATCHDOG),
             auto_authorize: true,
             phase_switching: true,
@@ -323,7 +328,7 @@ impl Rig {
     /// Sends this order with a lease from now.
     pub(super) fn order(&self, order: ChargerCommand) {
         let valid_until = self.clock.now() + self.timing.lease;
-        self.orders.send_replace(Leased { order, valid_until });
+        self.orders.send_replace(Leased::until(order, valid_until));
     }
 
     /// Sends this order again and again, as the control loop does, for so long.
