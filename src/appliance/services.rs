@@ -62,21 +62,23 @@ pub(super) fn start(parts: Parts) -> std::io::Result<(JoinHandle<()>, Faces)> {
     let faces = Faces { mqtt, web, web_failed };
     let mirrors = Mirrors { mqtt: mqtt_status, web: web_address, web_failed: web_failure };
     let shown = faces.clone();
+    // Before the control thread runs: its first events must not be missed, however slowly this thread starts.
+    let heard = parts.events.subscribe();
     let thread = std::thread::Builder::new().name("services".into()).spawn(move || {
-        runtime.block_on(run(parts, Arc::new(mirrors), &shown));
+        runtime.block_on(run(parts, heard, Arc::new(mirrors), &shown));
         runtime.shutdown_timeout(Duration::from_millis(200));
     })?;
     Ok((thread, faces))
 }
 
-async fn run(parts: Parts, mirrors: Arc<Mirrors>, faces: &Faces) {
+async fn run(parts: Parts, heard: broadcast::Receiver<Event>, mirrors: Arc<Mirrors>, faces: &Faces) {
     let (control, cancel) = (parts.control.clone(), parts.cancel.clone());
     let mqtt = {
         let (options, mirrors, cancel) = (options(&parts), Arc::clone(&mirrors), cancel.clone());
         let (snapshots, events) = (parts.snapshots.clone(), parts.events.clone());
         let (control, clock) = (parts.control.clone(), parts.clock);
-        // The first subscription is older than the first event; a restarted task misses what happened meanwhile.
-        let mut first = Some(parts.events.subscribe());
+        // A restarted task misses what happened meanwhile.
+        let mut first = Some(heard);
         move || {
             let views = Views {
                 snapshots: snapshots.clone(),
