@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::meters::{amps, one_car};
-use crate::peer::Peer;
+use crate::peer::{Broker, Peer};
 use crate::scene::{Scene, Setting};
 
 const SET_MAX: &str = "gridkeeper/charger/c0/set/max_current_a";
@@ -31,9 +31,11 @@ async fn set_max(peer: &Peer, current: i32) -> Value {
 async fn a_data_directory_that_cannot_be_written_changes_nothing_but_stored() {
     // Not even root can make a folder here.
     let tables = "[storage]\ndata_dir = \"/proc/gridkeeper\"\n".to_owned();
-    let scene = Scene::start(one_car(), Setting { tables, ..embedded() }).await;
-    scene.event("disk_error", "bridge").await;
-    let peer = scene.peer().await;
+    let broker = Broker::start().await;
+    // There before the appliance, which tells it at once.
+    let peer = Peer::connect(broker.address, "gridkeeper/#").await;
+    let mqtt = format!("mqtt://{}", broker.address);
+    let scene = Scene::start(one_car(), Setting { tables, mqtt, ..Setting::default() }).await;
     let told = peer.json("gridkeeper/event", |it| it["event_type"] == "disk_error").await;
     assert!(told["detail"].as_str().unwrap().contains("/proc/gridkeeper"), "{told}");
     scene.charging(0, 20).await;
@@ -42,6 +44,7 @@ async fn a_data_directory_that_cannot_be_written_changes_nothing_but_stored() {
     scene.until("it is in force", offers(10)).await;
     scene.faults().load(Some([18.0, 2.0, 2.0]));
     scene.until("an overload is cut", offers(6)).await;
+    broker.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
