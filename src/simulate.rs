@@ -478,3 +478,6 @@ fn answer(t: f64, setup: &Setup, decision: &Decision, refusals: &[Event]) -> Str
     };
     serde_json::to_string(&answer).unwrap_or_else(|failed| error(&failed.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

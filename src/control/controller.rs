@@ -177,8 +177,13 @@ impl Controller {
                 phases: self.grid_phases,
                 fuse: self.circuits[circuit].setup.fuse,
                 cars_idle: self.circuits[circuit].chargers.iter().all(|it| !self.chargers[*it].draws_current()),
+                may_be_zero: false,
             },
-            None => Surroundings { phases: PhaseSet::NONE, fuse: None, cars_idle: true },
+            None => {
+                let charger = self.chargers.iter().find(|charger| charger.setup.meter == Some(index));
+                let phases = charger.map_or(PhaseSet::NONE, |charger| charger.wired);
+                Surroundings { phases, fuse: None, cars_idle: true, may_be_zero: true }
+            }
         };
         let Some(meter) = self.meters.get_mut(index) else { return };
         // The frame ends a silence that nobody may have looked at.

@@ -78,6 +78,9 @@ impl Controller {
                 keeps: false,
             });
         }
+        for (charger, want) in self.chargers.iter_mut().zip(&scratch.wants) {
+            charger.set_fail_safe(if want.forbidden { Milliamp::ZERO } else { charger.setup.fail_safe });
+        }
         scratch.sequence.clear();
         scratch.sequence.extend(0..self.chargers.len());
         scratch.sequence.sort_unstable_by_key(|index| (scratch.wants[*index].rank, *index));
@@ -87,9 +90,6 @@ impl Controller {
         self.target(now, &mut scratch);
         self.apply_cuts(now, &mut scratch);
         self.apply_raises(now, &mut scratch);
-        for (charger, want) in self.chargers.iter_mut().zip(&scratch.wants) {
-            charger.set_fail_safe(if want.forbidden { Milliamp::ZERO } else { charger.setup.fail_safe });
-        }
         self.scratch = scratch;
     }
 
@@ -196,6 +196,9 @@ impl Controller {
         }
         if charger.master_forbids(now, &self.timing) {
             return Some(LimitReason::SecondMaster);
+        }
+        if charger.is_spared(now) {
+            return Some(LimitReason::Car);
         }
         for circuit in &self.chains[charger.setup.circuit] {
             if let Some(word) = budgets[*circuit].blocked {
@@ -410,7 +413,9 @@ impl Controller {
             let recently = charger.raised_at.is_some_and(|at| now.since(at) < RAISE_EVERY);
             if target > order && blocked.is_none() && !recently && !(starts && starting) {
                 let counted = charger.counted(&self.timing);
-                let room = if starts { &scratch.start_room } else { &scratch.room };
+                // A single step is not worth a write that the next flicker takes back.
+                let single = target - order <= ask.step;
+                let room = if starts || single { &scratch.start_room } else { &scratch.room };
                 let room = allocate::room_for(ask, &self.chains, room);
                 let most = if starts { ask.least } else { order + RAISE_STEP.max(ask.step) };
                 let offer = target.min(most).min(counted + room).floor_to(ask.step);

@@ -53,6 +53,8 @@ pub(super) struct Surroundings {
     pub(super) fuse: Option<Milliamp>,
     /// The chargers behind it measure next to nothing.
     pub(super) cars_idle: bool,
+    /// Zero is an ordinary value: it measures one charger, not a house.
+    pub(super) may_be_zero: bool,
 }
 
 /// The source of sample times.
@@ -251,7 +253,7 @@ impl Meter {
         }
         self.loaded = !all_zero(frame);
         self.believed = frame.current;
-        self.per_phase |= frame.current.iter().any(|(_, current)| current.is_some());
+        self.per_phase |= frame.current.0.iter().flatten().next().is_some();
         if self.streak >= PROOF {
             self.proven = true;
             self.lost = false;
@@ -328,6 +330,9 @@ impl Meter {
 
     /// Per-phase values where there were some before, or on part of the phases only; or nothing at all.
     fn lacks_a_phase(&self, frame: &Frame, phases: PhaseSet) -> bool {
+        if phases == PhaseSet::NONE {
+            return frame.total.is_none() && frame.current.0.iter().flatten().next().is_none();
+        }
         let present = phases.iter().filter(|phase| frame.current[*phase].is_some()).count();
         if present == 0 { self.per_phase || frame.total.is_none() } else { present < phases.len() as usize }
     }
@@ -351,7 +356,7 @@ impl Meter {
 
     /// All zero although there was load. Believed when a counter moved, voltages are there and the cars are idle.
     fn zeroed(&self, frame: &Frame, reading: &MeterReading, around: Surroundings) -> bool {
-        if !all_zero(frame) || (!self.loaded && around.cars_idle) {
+        if around.may_be_zero || !all_zero(frame) || (!self.loaded && around.cars_idle) {
             return false;
         }
         let moved = self.energy.is_some_and(|(import, export)| {

@@ -44,8 +44,8 @@ struct Charger {
     charging: bool,
     /// Reports of the last seconds.
     draws: VecDeque<(Mono, Milliamp)>,
-    /// What stood in the sum in the last seconds.
-    orders: VecDeque<(Mono, Milliamp)>,
+    /// What was offered and what stood in the sum in the last seconds.
+    orders: VecDeque<(Mono, Milliamp, Milliamp)>,
     offer: Milliamp,
     off: bool,
     ceiling: Option<Milliamp>,
@@ -152,16 +152,19 @@ impl Knowledge {
     /// The most that a charger can have drawn at `at`.
     fn most_drawn(&self, index: usize, at: Mono) -> Milliamp {
         let charger = &self.chargers[index];
-        let most_ordered = charger.orders.iter().map(|(_, order)| *order).max().unwrap_or(Milliamp::ZERO);
+        let most_ordered = charger.orders.iter().map(|(_, _, counted)| *counted).max().unwrap_or(Milliamp::ZERO);
         if !self.setup.chargers[index].measures {
             return most_ordered;
         }
-        let around =
-            |span: Span| charger.draws.iter().filter(move |(seen, _)| *seen >= at - span).map(|(_, drawn)| *drawn);
-        let known = charger.draws.iter().rev().find(|(seen, _)| *seen <= at).map_or(Milliamp::ZERO, |it| it.1);
-        let most = around(Span::ZERO).fold(known, Milliamp::max);
-        let least = around(Span::from_secs(4)).fold(known, Milliamp::min);
-        let steady = most - least <= amps(0.3) && charger.orders.iter().all(|(_, order)| *order == charger.offer);
+        // What held when the span began counts as well.
+        let around = |span: Span| {
+            let begin = charger.draws.iter().rposition(|(seen, _)| *seen <= at - span).unwrap_or(0);
+            charger.draws.iter().skip(begin).map(|(_, drawn)| *drawn)
+        };
+        let most = around(Span::ZERO).max().unwrap_or(Milliamp::ZERO);
+        let lately = || around(Span::from_secs(4));
+        let moved = lately().max().unwrap_or(Milliamp::ZERO) - lately().min().unwrap_or(Milliamp::ZERO);
+        let steady = moved <= amps(0.3) && charger.orders.iter().all(|(_, offer, _)| *offer == charger.offer);
         if steady { most } else { most.max(most_ordered.min(most + amps(5.0))) }
     }
 
@@ -205,9 +208,9 @@ impl Knowledge {
         self.rule_5(&offers, &counted).map_err(|it| format!("rule 5, {now:?}: {it}"))?;
         for (index, charger) in self.chargers.iter_mut().enumerate() {
             charger.offer = offers[index];
-            charger.orders.push_back((now, counted[index].max(offers[index])));
+            charger.orders.push_back((now, offers[index], counted[index]));
             // One older than the window stays: it is what held when the window began.
-            while charger.orders.get(1).is_some_and(|(at, _)| now.since(*at) > Span::from_secs(12)) {
+            while charger.orders.get(1).is_some_and(|(at, _, _)| now.since(*at) > Span::from_secs(12)) {
                 charger.orders.pop_front();
             }
             while charger.draws.len() > 40 {

@@ -3,7 +3,7 @@
 use gridkeeper::command::ChargerCommand;
 use gridkeeper::control::{Controller, Setup};
 use gridkeeper::quantity::{Milliamp, Millivolt, Mono, Phase, Phases, Span};
-use gridkeeper::reading::{ChargerObservation, MeterReading, Observation, PilotState};
+use gridkeeper::reading::{MeterReading, Observation, PilotState};
 use proptest::prelude::*;
 
 use crate::knowledge::Knowledge;

@@ -113,6 +113,7 @@ impl Charger {
         };
         if found > ours {
             self.hold(report.received_at, found);
+            self.shown_at = None;
             let foreign = self.read_back.above(report.received_at, timing);
             if foreign != Foreign::Wait {
                 self.rewrite = self.rewrite.wrapping_add(1);

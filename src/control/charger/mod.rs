@@ -22,6 +22,9 @@ const FOLLOWS: Milliamp = Milliamp(500);
 /// Orders of the past that a slow box may still show.
 const ORDERS: usize = 16;
 const ORDER_MEMORY: Span = Span::from_secs(10);
+/// From this interruption on a start waits longer, by so much for each, at most so long.
+const SPARED_FROM: u16 = 3;
+const SPARED: (Span, Span) = (Span::from_secs(10), Span::from_secs(60));
 /// Response of a car that was not seen yet.
 const RESPONSE: Span = Span::from_secs(5);
 /// A lower figure of the box is asked about again after this time.
@@ -212,6 +215,13 @@ impl Charger {
     pub(in crate::control) fn master_forbids(&self, now: Mono, timing: &Timing) -> bool {
         let waits = now.since(self.order_since) < timing.second_master_rewrite;
         self.read_back.second_master() && (waits || self.held.is_some())
+    }
+
+    /// Cars give up after a handful of interruptions: after some, each new start waits a little longer.
+    pub(in crate::control) fn is_spared(&self, now: Mono) -> bool {
+        let beyond = i64::from(self.session.interruptions.saturating_sub(SPARED_FROM));
+        let pause = SPARED.0.times(beyond).min(SPARED.1);
+        self.order == Milliamp::ZERO && self.off_since.is_some_and(|since| now.since(since) < pause)
     }
 
     /// Phases on which it counts.
