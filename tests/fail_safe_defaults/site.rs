@@ -311,7 +311,7 @@ impl Site {
     }
 
     pub(crate) fn set(&mut self, path: &str, value: &str) {
-        self.controller.set(self.now, path, value).unwrap();
+        self.controller.set(self.now, path, value).expect("an accepted wish");
     }
 
     /// The frame that the meter would send now.
