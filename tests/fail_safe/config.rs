@@ -7,7 +7,7 @@ use std::time::Duration;
 use gridkeeper::simulator::Plan;
 use nix::sys::signal::Signal;
 
-use crate::meters::{amps, one_car};
+use crate::meters::{amps, one_car, steady};
 use crate::peer::{Broker, Peer};
 use crate::scene::{Appliance, Scene, Setting};
 
@@ -48,7 +48,7 @@ async fn a_wrong_file_lowers_to(fail_safe: i32) {
     let setting = Setting {
         mqtt: format!("mqtt://{}", broker.address),
         charger: vec![format!("fail_safe_current_a = {fail_safe}\n")],
-        ..Setting::default()
+        ..steady()
     };
     let mut scene = Scene::start(plan, setting).await;
     scene.charging(0, 20).await;

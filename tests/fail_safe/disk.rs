@@ -6,14 +6,14 @@ use gridkeeper::simulator::View;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::meters::{amps, one_car};
+use crate::meters::{amps, one_car, steady};
 use crate::peer::{Broker, Peer};
 use crate::scene::{Scene, Setting};
 
 const SET_MAX: &str = "gridkeeper/charger/c0/set/max_current_a";
 
 fn embedded() -> Setting {
-    Setting { mqtt: "embedded://127.0.0.1:0".to_owned(), ..Setting::default() }
+    Setting { mqtt: "embedded://127.0.0.1:0".to_owned(), ..steady() }
 }
 
 fn offers(current: i32) -> impl Fn(&View) -> bool {
@@ -35,7 +35,7 @@ async fn a_data_directory_that_cannot_be_written_changes_nothing_but_stored() {
     // There before the appliance, which tells it at once.
     let peer = Peer::connect(broker.address, "gridkeeper/#").await;
     let mqtt = format!("mqtt://{}", broker.address);
-    let scene = Scene::start(one_car(), Setting { tables, mqtt, ..Setting::default() }).await;
+    let scene = Scene::start(one_car(), Setting { tables, mqtt, ..steady() }).await;
     let told = peer.json("gridkeeper/event", |it| it["event_type"] == "disk_error").await;
     assert!(told["detail"].as_str().unwrap().contains("/proc/gridkeeper"), "{told}");
     scene.charging(0, 20).await;

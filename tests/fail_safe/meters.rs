@@ -31,6 +31,11 @@ pub(crate) fn with_grid(lines: &str) -> Setting {
     Setting { grid: lines.to_owned(), ..Setting::default() }
 }
 
+/// For what has nothing to do with a lost meter: a machine that is busy for a second is not taken for one.
+pub(crate) fn steady() -> Setting {
+    with_grid("meter_late_s = 2\nmeter_lost_s = 4\n")
+}
+
 /// All three phases together.
 fn within(view: &View, limit: i32) -> bool {
     view.grid.0.iter().all(|current| *current <= amps(limit))
@@ -63,7 +68,7 @@ async fn stopped(scene: &Scene) {
 }
 
 async fn an_overload_is_cut(phase: Phase) {
-    let scene = Scene::start(one_car(), Setting::default()).await;
+    let scene = Scene::start(one_car(), steady()).await;
     scene.charging(0, 20).await;
     let mut load = [2.0; 3];
     load[phase.index()] = 16.0;
@@ -107,7 +112,7 @@ async fn an_overload_lowers_only_the_chargers_of_its_phase_and_turned_wires_are_
         ChargerPlan { boot_current: Milliamp::ZERO, ..ChargerPlan::teltocharge(car) }.on_phases(&[phase])
     };
     let plan = Plan::quiet(vec![one_phase(Phase::L2), one_phase(Phase::L3)]).with_load([2.0; 3]);
-    let scene = Scene::start(plan, Setting::default()).await;
+    let scene = Scene::start(plan, steady()).await;
     scene.charging(0, 20).await;
     scene.charging(1, 20).await;
     let since = Instant::now();
@@ -279,7 +284,7 @@ fn zeros(stamp: u32, watt_hours: u32) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn zeros_that_a_moving_counter_and_idle_cars_bear_out_are_believed() {
-    let scene = Scene::start(one_car(), Setting::default()).await;
+    let scene = Scene::start(one_car(), with_grid("meter_late_s = 1.5\nmeter_lost_s = 3\n")).await;
     scene.charging(0, 9).await;
     // The car stops, and a battery holds the connection at zero from now on; its counter creeps on.
     scene.faults().stop_in_car(0, true);
