@@ -161,6 +161,43 @@ async fn a_late_confirmation_is_not_taken_for_a_newer_set_point() {
     }
 }
 
+/// 6 and then 32 went unanswered, so a confirmation of 6 says nothing: the unit may have taken 6, 32 and lost this one.
+#[tokio::test]
+async fn a_set_point_goes_out_before_its_guard_and_is_not_believed() {
+    for medium in ALL {
+        let mut silent = 2;
+        let peer = Peer::start(medium, move |ask| {
+            if silent > 0 {
+                silent -= 1;
+                return Reaction::Silence;
+            }
+            Reaction::Answer(ask.honest())
+        })
+        .await;
+        let bus = bus(&peer.connection);
+        assert!(set(&bus, 1, 15, 6, SHORT).await.is_err() && set(&bus, 1, 15, 32, SHORT).await.is_err());
+        let lowered = set(&bus, 1, 15, 6, AMPLE).await.unwrap_err();
+        assert!(matches!(lowered, BusError::Ambiguous { .. }) && lowered.may_have_been_obeyed(), "{lowered:?}");
+        assert_eq!(set(&bus, 1, 15, 6, AMPLE).await, Ok(()), "{medium:?}: the guard behind it has cleared the doubt");
+        let functions: Vec<u8> = peer.log().iter().map(Ask::function).collect();
+        assert_eq!(functions, [6, 6, 6, 3, 6], "{medium:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_set_point_to_a_silent_unit_is_sent_each_time_and_nothing_else() {
+    for medium in ALL {
+        let peer = Peer::start(medium, |_: &Ask| Reaction::Silence).await;
+        let bus = bus(&peer.connection);
+        for value in [6, 32, 6, 6, 6] {
+            let error = set(&bus, 1, 15, value, SHORT).await.unwrap_err();
+            assert!(matches!(error, BusError::Timeout { .. }), "{medium:?}: {error:?}");
+        }
+        let written: Vec<(u8, u16)> = peer.log().iter().map(|ask| (ask.function(), ask.second())).collect();
+        assert_eq!(written, [(6, 6), (6, 32), (6, 6), (6, 6), (6, 6)], "{medium:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_write_of_several_registers_waits_for_a_read_that_can_be_told() {
     for medium in ALL {

@@ -233,21 +233,20 @@ impl Actor {
         left
     }
 
-    /// The exchange, with a read before it where its answer could be taken for a late one.
+    /// The exchange, with a read before it where its answer could be taken for a late one; behind it for a set-point.
     async fn guarded(&mut self, link: &mut Link, request: &Waiting) -> (Answer, Option<Left>) {
         let Waiting { unit, ref operation, limit, .. } = *request;
-        self.stale.entry(unit).or_default().expire(Instant::now(), self.config.late_answers);
-        match self.stale.entry(unit).or_default().before(operation) {
+        let stale = self.stale.entry(unit).or_default();
+        stale.expire(Instant::now(), self.config.late_answers);
+        match stale.before(operation) {
             Before::Send => {}
+            Before::Ask(_) | Before::Wait if request.priority.is_safety() && operation.writes_one_register() => {
+                return self.guarded_behind(link, unit, operation, limit).await;
+            }
             Before::Wait => return (Err(BusError::Ambiguous { asked: operation.of(unit) }), None),
             Before::Ask(guard) => {
-                self.stats.lock().counters.guard_reads += 1;
-                let (answer, left) = self.single(link, unit, &guard, limit).await;
-                match answer {
-                    Ok(_) => {}
-                    // A refusal is an answer as well, and `single` has doubted it where it had to.
-                    Err(error) if error.is_exception() => {}
-                    Err(error) => return (Err(error), left),
+                if let Err((error, left)) = self.guard(link, unit, &guard, limit).await {
+                    return (Err(error), left);
                 }
                 if !link.settle(self.pace.gap).await {
                     return (Err(closed_before(operation, unit)), Some(Left::Suspect));
@@ -255,6 +254,47 @@ impl Actor {
             }
         }
         self.single(link, unit, operation, limit).await
+    }
+
+    /// A set-point waits for nothing: it is sent first, and what confirms it is believed the next time, when a read
+    /// behind it has brought all that was late.
+    async fn guarded_behind(
+        &mut self,
+        link: &mut Link,
+        unit: u8,
+        operation: &Operation,
+        limit: Duration,
+    ) -> (Answer, Option<Left>) {
+        let (answer, left) = self.single(link, unit, operation, limit).await;
+        if answer.is_err() {
+            return (answer, left);
+        }
+        let ambiguous = Err(BusError::Ambiguous { asked: operation.of(unit) });
+        let stale = self.stale.entry(unit).or_default();
+        // Its own confirmation may be the one that is still to come.
+        stale.note(operation, Instant::now());
+        let Before::Ask(guard) = stale.before(operation) else { return (ambiguous, None) };
+        if !link.settle(self.pace.gap).await {
+            return (ambiguous, Some(Left::Suspect));
+        }
+        let left = self.guard(link, unit, &guard, limit).await.err().and_then(|(_, left)| left);
+        (ambiguous, left)
+    }
+
+    /// A read whose answer can be told from all that is late: with it, everything late has come.
+    async fn guard(
+        &mut self,
+        link: &mut Link,
+        unit: u8,
+        guard: &Operation,
+        limit: Duration,
+    ) -> Result<(), (BusError, Option<Left>)> {
+        self.stats.lock().counters.guard_reads += 1;
+        match self.single(link, unit, guard, limit).await {
+            // A refusal is an answer as well, and `single` has doubted it where it had to.
+            (Err(error), left) if !error.is_exception() => Err((error, left)),
+            _ => Ok(()),
+        }
     }
 
     /// One request on the wire and what its answer says about those before it.

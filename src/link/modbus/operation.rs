@@ -157,6 +157,15 @@ impl Operation {
         self.function() >= 5
     }
 
+    /// A write of one register, whichever function it uses: a set-point.
+    pub(crate) fn writes_one_register(&self) -> bool {
+        match self {
+            Self::WriteSingle { .. } => true,
+            Self::WriteMultiple { values, .. } => values.len() == 1,
+            _ => false,
+        }
+    }
+
     /// Coils and inputs rather than registers.
     pub(crate) fn is_bits(&self) -> bool {
         matches!(self, Self::ReadCoils { .. } | Self::ReadDiscrete { .. } | Self::WriteCoil { .. })

@@ -3,7 +3,8 @@
 //! Serial Modbus has no number that ties an answer to its request, and a gateway can mix up those of Modbus TCP's. What
 //! holds is the order: a unit answers one request after the other. So every request that went unanswered is kept here
 //! for a while, and the next request to that unit whose answer could not be told from one of theirs waits until another
-//! read, whose answer *can* be told, has been answered: whatever was late has come before it.
+//! read, whose answer *can* be told, has been answered: whatever was late has come before it. Only a set-point does not
+//! wait: it goes out at once, its confirmation is not believed, and the read follows it.
 
 use std::time::Duration;
 
