@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod modbus;
+pub(crate) mod serial;
 pub mod stream;
 
 pub use backoff::Backoff;

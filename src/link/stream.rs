@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_serial::{DataBits, SerialPortBuilder, SerialPortBuilderExt as _, SerialStream, StopBits};
+use tokio_serial::DataBits;
 
 use crate::config::model::{Connection, Parity, SerialLine};
+use crate::link::serial::{Parameters, SerialOpener};
 
 /// Both directions of a link, whatever it is made of.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -19,10 +19,10 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// An open link. Reading nothing (`Ok(0)`) means that it is gone, also for a serial adapter that was unplugged.
 pub type ByteStream = Box<dyn Stream>;
 
-/// Opens streams; remembers an attempt at a serial port that hangs, so that there is never a second one beside it.
+/// Opens streams.
 #[derive(Debug, Default)]
 pub struct Opener {
-    hanging: Option<JoinHandle<tokio_serial::Result<SerialStream>>>,
+    serial: SerialOpener,
 }
 
 impl Opener {
@@ -40,18 +40,7 @@ impl Opener {
 
     async fn open_unlimited(&mut self, connection: &Connection) -> io::Result<ByteStream> {
         match connection {
-            Connection::Serial(line) => {
-                // Opening blocks, on some adapters for seconds after they were plugged in again.
-                let opening = self.hanging.get_or_insert_with(|| {
-                    let builder = builder(line);
-                    tokio::task::spawn_blocking(move || builder.open_native_async())
-                });
-                let opened = opening.await;
-                self.hanging = None;
-                let mut port = opened.map_err(io::Error::other)??;
-                port.set_exclusive(true)?;
-                Ok(Box::new(port))
-            }
+            Connection::Serial(line) => Ok(Box::new(self.serial.open(&line.path, parameters(line)).await?)),
             Connection::Tcp { host, port } => Ok(Box::new(TcpStream::connect((host.as_str(), *port)).await?)),
             Connection::RtuOverTcp { .. } => Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -61,16 +50,14 @@ impl Opener {
     }
 }
 
-fn builder(line: &SerialLine) -> SerialPortBuilder {
+fn parameters(line: &SerialLine) -> Parameters {
     let parity = line.parity.unwrap_or(Parity::None);
-    tokio_serial::new(line.path.to_string_lossy(), line.baud.unwrap_or(115_200))
-        .data_bits(if parity == Parity::None { DataBits::Eight } else { DataBits::Seven })
-        .parity(match parity {
-            Parity::None => tokio_serial::Parity::None,
-            Parity::Even => tokio_serial::Parity::Even,
-            Parity::Odd => tokio_serial::Parity::Odd,
-        })
-        .stop_bits(if line.stop == Some(2) { StopBits::Two } else { StopBits::One })
+    Parameters {
+        baud: line.baud.unwrap_or(115_200),
+        data_bits: if parity == Parity::None { DataBits::Eight } else { DataBits::Seven },
+        parity,
+        stop: line.stop.unwrap_or(1),
+    }
 }
 
 /// For messages: the connection as the configuration writes it, without its parameters.

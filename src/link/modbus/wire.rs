@@ -4,18 +4,18 @@ use std::io;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_modbus::client::{Client, Context, rtu, tcp};
 use tokio_modbus::slave::SlaveContext as _;
 use tokio_modbus::{Error, ProtocolError, Slave};
-use tokio_serial::{DataBits, SerialPortBuilderExt as _, SerialStream, StopBits};
+use tokio_serial::DataBits;
 
 use super::error::{BusError, exception_name, hex};
 use super::operation::{Operation, Reply};
 use super::tap::{Drained, Raw, Tap};
 use super::{BusConfig, SerialDefaults};
 use crate::config::model::{Connection, Parity, SerialLine};
+use crate::link::serial::{Parameters, SerialOpener};
 
 /// A line that never falls silent is given up after this.
 const LONGEST_DRAIN: Duration = Duration::from_millis(250);
@@ -50,7 +50,7 @@ impl Pace {
     pub(crate) fn of(config: &BusConfig) -> Self {
         match &config.connection {
             Connection::Serial(line) => {
-                let (baud, parity, stop) = parameters(line, config.serial);
+                let Parameters { baud, parity, stop, .. } = parameters(line, config.serial);
                 let bits = 9 + u32::from(parity != Parity::None) + u32::from(stop);
                 let character = Duration::from_secs(1) * bits / baud.max(1);
                 // Modbus over serial line 1.02, 2.5.1.1: 3.5 characters, and 1.75 ms above 19200 baud.
@@ -71,14 +71,19 @@ impl Pace {
     }
 }
 
-fn parameters(line: &SerialLine, defaults: SerialDefaults) -> (u32, Parity, u8) {
-    (line.baud.unwrap_or(defaults.baud), line.parity.unwrap_or(defaults.parity), line.stop.unwrap_or(defaults.stop))
+fn parameters(line: &SerialLine, defaults: SerialDefaults) -> Parameters {
+    Parameters {
+        baud: line.baud.unwrap_or(defaults.baud),
+        data_bits: DataBits::Eight,
+        parity: line.parity.unwrap_or(defaults.parity),
+        stop: line.stop.unwrap_or(defaults.stop),
+    }
 }
 
-/// Opens links; remembers an attempt that hangs, so that there is never a second one beside it.
+/// Opens links.
 #[derive(Debug, Default)]
 pub(crate) struct Opener {
-    hanging: Option<JoinHandle<tokio_serial::Result<SerialStream>>>,
+    serial: SerialOpener,
 }
 
 impl Opener {
@@ -114,14 +119,7 @@ impl Opener {
     async fn raw(&mut self, config: &BusConfig) -> io::Result<(Raw, Framing)> {
         match &config.connection {
             Connection::Serial(line) => {
-                // Opening blocks, on some adapters for seconds after they were plugged in again.
-                let opening = self.hanging.get_or_insert_with(|| {
-                    let builder = builder(line, config.serial);
-                    tokio::task::spawn_blocking(move || builder.open_native_async())
-                });
-                let opened = opening.await;
-                self.hanging = None;
-                let port = opened.map_err(io::Error::other)??;
+                let port = self.serial.open(&line.path, parameters(line, config.serial)).await?;
                 Ok((Raw::Serial(port), Framing::Rtu))
             }
             Connection::Tcp { host, port } => Ok((Raw::Tcp(connect(host, *port).await?), Framing::Tcp)),
@@ -134,18 +132,6 @@ async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
     let stream = TcpStream::connect((host, port)).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-fn builder(line: &SerialLine, defaults: SerialDefaults) -> tokio_serial::SerialPortBuilder {
-    let (baud, parity, stop) = parameters(line, defaults);
-    tokio_serial::new(line.path.to_string_lossy(), baud)
-        .data_bits(DataBits::Eight)
-        .parity(match parity {
-            Parity::None => tokio_serial::Parity::None,
-            Parity::Even => tokio_serial::Parity::Even,
-            Parity::Odd => tokio_serial::Parity::Odd,
-        })
-        .stop_bits(if stop == 2 { StopBits::Two } else { StopBits::One })
 }
 
 /// A link in use. It is dropped after the first error.
