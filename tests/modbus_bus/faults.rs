@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use gridkeeper::link::modbus::{BusError, LinkState, Operation, Priority, Reply};
+use gridkeeper::link::modbus::{BusError, Operation, Priority, Reply};
 use tokio::net::TcpListener;
 
 use super::peer::{ALL, Ask, Medium, Peer, Reaction, frame, moods, registers};
@@ -31,7 +31,7 @@ async fn poisons(
     let error = read(&bus, 1, 40, 3, limit).await.unwrap_err();
     assert!(expected(&error), "{medium:?}: {error:?}");
     assert!(error.to_string().starts_with("unit 1, read of 3 holding registers from 40: "), "{error}");
-    assert!(error.may_have_been_obeyed() && error.was_sent());
+    assert!(error.may_have_been_obeyed());
     assert_eq!(read(&bus, 1, 50, 3, AMPLE).await, Ok(vec![50, 51, 52]), "{medium:?}");
     assert_eq!(bus.counters().reconnects, 1, "{medium:?}: a link is not used after an error");
     let counters = bus.counters();
@@ -205,7 +205,7 @@ async fn a_refusal_keeps_the_link() {
         let bus = bus(&peer.connection);
         let error = read(&bus, 1, 40, 3, AMPLE).await.unwrap_err();
         assert!(matches!(error, BusError::Exception { code: 6, name: "server device busy", .. }), "{error:?}");
-        assert!(error.was_sent() && !error.may_have_been_obeyed());
+        assert!(!error.may_have_been_obeyed());
         assert_eq!(read(&bus, 1, 40, 3, AMPLE).await, Ok(vec![40, 41, 42]));
         assert_eq!(peer.log().len(), 2, "no guard is needed after a refusal");
         assert!(peer.log().iter().all(|ask| ask.connection == 0), "{medium:?}");
@@ -252,10 +252,8 @@ async fn a_peer_that_hangs() {
                 error.to_string().contains("no complete answer within") && error.to_string().contains("nothing came")
             );
         }
-        assert_eq!(bus.unit(1).unwrap().failures_in_row, 3);
         healed.store(true, Ordering::Relaxed);
         assert_eq!(set(&bus, 1, 15, 6, AMPLE).await, Ok(()), "{medium:?}");
-        assert_eq!(bus.unit(1).unwrap().failures_in_row, 0);
         assert!(peer.log().iter().all(|ask| ask.function() == 6), "a repeated set-point never begins with a read");
     }
 }
@@ -270,12 +268,10 @@ async fn nobody_listens() {
     let error = read(&bus, 1, 0, 1, AMPLE).await.unwrap_err();
     assert!(matches!(error, BusError::NotConnected { .. }), "{error:?}");
     assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
-    assert!(!error.was_sent() && !error.may_have_been_obeyed());
-    assert!(matches!(*bus.link().borrow(), LinkState::Down { .. }));
-    // It comes back by itself …
+    assert!(!error.may_have_been_obeyed());
+    // It comes back by itself, without anybody asking.
     let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-    bus.link().wait_for(|state| *state == LinkState::Up).await.unwrap();
-    drop(listener);
+    listener.accept().await.unwrap();
 }
 
 #[tokio::test]
@@ -355,12 +351,12 @@ async fn a_read_on_a_serial_line_is_given_no_longer_than_it_needs() {
     let unknown = given(0).await;
     assert!(unknown.abs_diff(transfer + longest_turn) < Duration::from_micros(20), "{unknown:?}");
     silent.store(false, Ordering::Relaxed);
+    let begun = std::time::Instant::now();
     assert_eq!(read(&bus, 1, 0, 1, AMPLE).await, Ok(vec![0]));
+    let most = transfer + (begun.elapsed() * 2).clamp(shortest_turn, longest_turn);
     silent.store(true, Ordering::Relaxed);
-    let slowest = bus.unit(1).unwrap().slowest.unwrap();
     let known = given(0).await;
-    let expected = transfer + (slowest * 2).clamp(shortest_turn, longest_turn);
-    assert!(known.abs_diff(expected) < Duration::from_micros(20), "{known:?} after {slowest:?}");
+    assert!(known > transfer && known <= most, "{known:?}, at most {most:?}");
     assert!(given(0).await > longest_turn, "a unit that fell silent gets the longest time again");
     let written = set(&bus, 1, 15, 6, SHORT).await.unwrap_err();
     assert!(matches!(written, BusError::Timeout { after: SHORT, .. }), "{written:?}");

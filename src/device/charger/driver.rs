@@ -107,9 +107,14 @@ impl DriverError {
         matches!(self, Self::Bus(error) if error.may_have_been_obeyed())
     }
 
-    /// The charger is there and said no.
+    /// The charger is there and said no. What a gateway says of a unit that is not there (10, 11) is none.
     pub(super) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Bus(error) if error.is_exception())
+        matches!(self, Self::Bus(BusError::Exception { code, .. }) if !matches!(code, 10 | 11))
+    }
+
+    /// The charger was not asked: its bus had no time, or something newer to send.
+    pub(super) fn was_not_asked(&self) -> bool {
+        matches!(self, Self::Bus(error) if error.is_crowding())
     }
 
     /// Nothing, or nothing complete, came back.

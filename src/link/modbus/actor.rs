@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 use super::error::BusError;
 use super::operation::Operation;
@@ -14,8 +13,7 @@ use super::queue::{Answer, Next, Queue, Waiting};
 use super::rest::Rests;
 use super::stale::{Before, Stale};
 use super::wire::{Link, Opener, Pace};
-use super::{BusConfig, LinkState, SharedStats};
-use crate::config::model::Connection;
+use super::{BusConfig, SharedStats};
 use crate::link::Backoff;
 
 /// Silence that ends an aborted exchange, at least.
@@ -23,50 +21,12 @@ const QUIET: Duration = Duration::from_millis(20);
 /// A unit that was asked within this time takes part in the round.
 const ROUND: Duration = Duration::from_secs(10);
 
-/// Runs until the token is cancelled or the last handle is gone.
-pub(crate) async fn run(
-    config: BusConfig,
-    requests: mpsc::Receiver<Waiting>,
-    state: watch::Sender<LinkState>,
-    stats: SharedStats,
-    cancel: CancellationToken,
-) {
-    let name = name(&config.connection);
-    let actor = Actor {
-        pace: Pace::of(&config),
-        backoff: Backoff::new(config.backoff_first, config.backoff_max),
-        config,
-        name,
-        requests,
-        state,
-        stats,
-        queue: Queue::default(),
-        stale: BTreeMap::new(),
-        rests: Rests::default(),
-        opener: Opener::default(),
-        opened_before: false,
-        down: None,
-        last_attempt: None,
-    };
-    let state = actor.state.clone();
-    // An exchange may be cut anywhere: the link dies with it.
-    cancel.run_until_cancelled_owned(actor.serve()).await;
-    state.send_replace(LinkState::Closed);
-}
-
-fn name(connection: &Connection) -> Arc<str> {
-    match connection {
-        Connection::Serial(line) => line.path.display().to_string().into(),
-        Connection::Tcp { host, port } | Connection::RtuOverTcp { host, port } => format!("{host}:{port}").into(),
-    }
-}
-
-struct Actor {
+/// Owns the wire. Nothing of it outlives a panic but the requests that it has not taken yet.
+pub(super) struct Actor {
     config: BusConfig,
     name: Arc<str>,
     pace: Pace,
-    requests: mpsc::Receiver<Waiting>,
-    state: watch::Sender<LinkState>,
+    requests: OwnedMutexGuard<mpsc::Receiver<Waiting>>,
     stats: SharedStats,
     queue: Queue,
     stale: BTreeMap<u8, Stale>,
@@ -83,7 +43,31 @@ struct Actor {
 struct NobodyLeft;
 
 impl Actor {
-    async fn serve(mut self) {
+    pub(super) fn new(
+        config: BusConfig,
+        name: Arc<str>,
+        requests: OwnedMutexGuard<mpsc::Receiver<Waiting>>,
+        stats: SharedStats,
+    ) -> Self {
+        Self {
+            pace: Pace::of(&config),
+            backoff: Backoff::new(config.backoff_first, config.backoff_max),
+            config,
+            name,
+            requests,
+            stats,
+            queue: Queue::default(),
+            stale: BTreeMap::new(),
+            rests: Rests::default(),
+            opener: Opener::default(),
+            opened_before: false,
+            down: None,
+            last_attempt: None,
+        }
+    }
+
+    /// Runs until the last handle is gone; may be dropped at any time: the link dies with it.
+    pub(super) async fn serve(mut self) {
         loop {
             let Ok(mut link) = self.connect().await else { return };
             let Ok(worked) = self.work(&mut link).await else { return };
@@ -96,8 +80,6 @@ impl Actor {
         loop {
             if self.down.is_some() {
                 self.wait_for_attempt().await?;
-            } else {
-                self.state.send_replace(LinkState::Connecting);
             }
             self.last_attempt = Some(Instant::now());
             match self.attempt().await? {
@@ -108,7 +90,6 @@ impl Actor {
                     self.opened_before = true;
                     self.down = None;
                     tracing::debug!(bus = %self.name, "Modbus link open");
-                    self.state.send_replace(LinkState::Up);
                     return Ok(link);
                 }
                 Err(error) => {
@@ -144,7 +125,7 @@ impl Actor {
             let opening = opener.open(&config, self.pace);
             tokio::pin!(opening);
             loop {
-                let expiry = self.queue.next_expiry();
+                let expiry = self.queue.next_expiry(self.patience());
                 tokio::select! {
                     opened = &mut opening => break opened,
                     request = self.requests.recv() => {
@@ -173,7 +154,7 @@ impl Actor {
             let now = Instant::now();
             let next = {
                 let stats = self.stats.lock();
-                self.queue.next(now, |request| {
+                self.queue.next(now, stats.round(now), |request| {
                     stats.free_at(request.unit, now).max(self.rests.free_at(request.unit, request.priority, now))
                 })
             };
@@ -184,7 +165,7 @@ impl Actor {
                     }
                     continue;
                 }
-                Next::Later(at) => Some(self.queue.next_expiry().map_or(at, |expiry| expiry.min(at))),
+                Next::Later(at) => Some(self.queue.next_expiry(self.patience()).map_or(at, |expiry| expiry.min(at))),
                 Next::Empty => None,
             };
             tokio::select! {
@@ -345,6 +326,11 @@ impl Actor {
         asked.min(self.pace.transfer(operation) + turn)
     }
 
+    /// How long a request may wait for its turn. Everybody's comes once per round.
+    fn patience(&self) -> Duration {
+        self.config.patience.max(self.stats.lock().round(Instant::now()) * 2)
+    }
+
     fn quiet(&self) -> Duration {
         self.pace.gap.max(QUIET)
     }
@@ -363,9 +349,7 @@ impl Actor {
 
     fn is_down(&mut self, why: String) {
         tracing::debug!(bus = %self.name, %why, "no Modbus link");
-        let why: Arc<str> = why.into();
-        self.down = Some(Arc::clone(&why));
-        self.state.send_replace(LinkState::Down { why });
+        self.down = Some(why.into());
         let error = self.not_connected();
         let failed = self.queue.fail_all(&error);
         self.stats.lock().counters.unconnected += failed;
@@ -388,7 +372,7 @@ impl Actor {
     }
 
     fn expire(&mut self) {
-        let expired = self.queue.expire(Instant::now());
+        let expired = self.queue.expire(Instant::now(), self.patience());
         self.stats.lock().counters.expired += expired;
     }
 
@@ -399,11 +383,11 @@ impl Actor {
             Err(BusError::Exception { .. }) => stats.counters.exceptions += 1,
             Err(BusError::Timeout { .. }) => {
                 stats.counters.timeouts += 1;
-                stats.failed(unit, true);
+                stats.failed(unit);
             }
             Err(_) => {
                 stats.counters.bad_answers += 1;
-                stats.failed(unit, false);
+                stats.failed(unit);
             }
         }
     }

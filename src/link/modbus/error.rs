@@ -172,10 +172,10 @@ impl BusError {
         }
     }
 
-    /// Whether the unit was asked at all.
+    /// The bus had no time for it or something newer: it says nothing about the unit.
     #[must_use]
-    pub fn was_sent(&self) -> bool {
-        matches!(self, Self::Exception { .. }) || (self.may_have_been_obeyed() && *self != Self::Closed)
+    pub fn is_crowding(&self) -> bool {
+        matches!(self, Self::QueueFull { .. } | Self::Expired { .. } | Self::Superseded { .. })
     }
 
     /// A proper refusal: the unit is there and the link is good.

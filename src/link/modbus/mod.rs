@@ -12,9 +12,12 @@ mod queue;
 mod rest;
 mod stale;
 mod stats;
+mod supervise;
 mod tap;
 mod wire;
 
+#[cfg(test)]
+pub(crate) mod memory;
 #[cfg(test)]
 mod tests;
 
@@ -23,13 +26,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use error::{BusError, exception_name};
 pub use operation::{MAX_READ_BITS, MAX_READ_REGISTERS, MAX_WRITE_REGISTERS, Operation, Priority, Reply};
-pub use stats::{Counters, UnitStatistics};
+pub use stats::Counters;
 
 use crate::config::model::{Connection, Parity};
 use queue::Waiting;
@@ -79,10 +82,13 @@ pub struct BusConfig {
     pub longest_turn: Duration,
     /// A set-point may hurry the next attempt, but never more often than this.
     pub hurry: Duration,
-    /// How long a request may wait for its turn where the caller does not say.
+    /// How long a request may wait for its turn, or two rounds of the bus where those take longer.
     pub patience: Duration,
     /// How long an answer that did not come in time is reckoned with.
     pub late_answers: Duration,
+    /// A wire in memory, in place of the connection.
+    #[cfg(test)]
+    pub(crate) wire: Option<memory::Wire>,
 }
 
 impl BusConfig {
@@ -107,24 +113,10 @@ impl BusConfig {
             hurry: Duration::from_secs(1),
             patience: Duration::from_secs(3),
             late_answers: Duration::from_secs(10),
+            #[cfg(test)]
+            wire: None,
         }
     }
-}
-
-/// How a bus's link does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LinkState {
-    /// The first attempt since the last answer is under way.
-    Connecting,
-    /// It is open. Whether anybody answers is another question.
-    Up,
-    /// It could not be opened or was closed at once.
-    Down {
-        /// As the system says it.
-        why: Arc<str>,
-    },
-    /// The bus was closed.
-    Closed,
 }
 
 /// A handle on a bus; copies share it. The bus ends with its token, or when the last handle is gone.
@@ -133,8 +125,6 @@ pub struct Bus {
     requests: mpsc::Sender<Waiting>,
     room: Arc<Semaphore>,
     stats: SharedStats,
-    link: watch::Receiver<LinkState>,
-    patience: Duration,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -148,22 +138,21 @@ impl SharedStats {
 }
 
 impl Bus {
-    /// Starts the task that owns the wire. It opens the link at once and keeps trying.
+    /// Starts the task that owns the wire. It opens the link at once and keeps trying, and is started again if it fails.
     #[must_use]
     pub fn spawn(config: BusConfig, cancel: CancellationToken) -> Self {
         let (requests, receiver) = mpsc::channel(QUEUE);
-        let (state, link) = watch::channel(LinkState::Connecting);
         let stats = SharedStats::default();
-        let patience = config.patience;
-        tokio::spawn(actor::run(config, receiver, state, stats.clone(), cancel));
-        Self { requests, room: Arc::new(Semaphore::new(QUEUE)), stats, link, patience }
+        tokio::spawn(supervise::run(config, receiver, stats.clone(), cancel));
+        Self { requests, room: Arc::new(Semaphore::new(QUEUE)), stats }
     }
 
     /// Asks a unit and waits for the checked answer.
     ///
     /// `limit` is the time from the first byte sent to the last byte of the answer. For reads on a serial line the bus
-    /// shortens it to the time on the wire and the turn that `BusConfig` grants. A request whose turn does not come within the bus's patience is not sent.
-    /// Dropping the future takes a request back that was not sent, and harms nothing when it was.
+    /// shortens it to the time on the wire and the turn that `BusConfig` grants. A request whose turn does not come
+    /// within the bus's patience is not sent. Dropping the future takes a request back that was not sent, and harms
+    /// nothing when it was.
     pub async fn call(
         &self,
         unit: u8,
@@ -171,45 +160,15 @@ impl Bus {
         limit: Duration,
         priority: Priority,
     ) -> Result<Reply, BusError> {
-        self.call_until(unit, operation, limit, priority, Instant::now() + self.patience).await
-    }
-
-    /// As `call`, with the moment after which it must not be sent any more.
-    pub async fn call_until(
-        &self,
-        unit: u8,
-        operation: Operation,
-        limit: Duration,
-        priority: Priority,
-        expires: Instant,
-    ) -> Result<Reply, BusError> {
         operation.validate(unit)?;
         let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
             self.stats.lock().counters.refused += 1;
             return Err(BusError::QueueFull { asked: operation.of(unit), limit: QUEUE });
         };
         let (reply, answer) = oneshot::channel();
-        let queued = Instant::now();
-        let waiting = Waiting { unit, operation, limit, priority, queued, expires, reply, permit };
+        let waiting = Waiting { unit, operation, limit, priority, queued: Instant::now(), reply, permit };
         self.requests.try_send(waiting).map_err(|_| BusError::Closed)?;
         answer.await.unwrap_or(Err(BusError::Closed))
-    }
-
-    /// Reads registers with `ReadHolding` or `ReadInput`; as many come as were asked for.
-    pub async fn registers(
-        &self,
-        unit: u8,
-        operation: Operation,
-        limit: Duration,
-        priority: Priority,
-    ) -> Result<Vec<u16>, BusError> {
-        let asked = operation.of(unit);
-        match self.call(unit, operation, limit, priority).await? {
-            Reply::Registers(values) => Ok(values),
-            Reply::Bits(_) | Reply::Written => {
-                Err(BusError::BadRequest { asked, why: "only a read of registers gives registers".to_owned() })
-            }
-        }
     }
 
     /// Silence that this unit needs after each of its telegrams; others may be asked meanwhile.
@@ -223,22 +182,10 @@ impl Bus {
         self.stats.lock().counters
     }
 
-    /// What is known of a unit; `None` before it was first asked.
-    #[must_use]
-    pub fn unit(&self, unit: u8) -> Option<UnitStatistics> {
-        self.stats.lock().unit(unit)
-    }
-
     /// Estimate of one round: the last durations of every poll of every unit that was asked within the last minute.
     #[must_use]
     pub fn round_time(&self) -> Duration {
         self.stats.lock().round(Instant::now())
-    }
-
-    /// How the link does, and when that changes.
-    #[must_use]
-    pub fn link(&self) -> watch::Receiver<LinkState> {
-        self.link.clone()
     }
 }
 

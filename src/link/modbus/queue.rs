@@ -19,7 +19,6 @@ pub(crate) struct Waiting {
     pub(crate) limit: Duration,
     pub(crate) priority: Priority,
     pub(crate) queued: Instant,
-    pub(crate) expires: Instant,
     pub(crate) reply: oneshot::Sender<Answer>,
     pub(crate) permit: OwnedSemaphorePermit,
 }
@@ -80,11 +79,12 @@ impl Queue {
         self.waiting.insert(0, request);
     }
 
-    /// Drops requests that nobody waits for and answers those whose time is over; returns how many of the latter.
-    pub(crate) fn expire(&mut self, now: Instant) -> u64 {
+    /// Drops requests that nobody waits for and answers those that have waited for `patience`; returns how many of the
+    /// latter.
+    pub(crate) fn expire(&mut self, now: Instant, patience: Duration) -> u64 {
         self.waiting.retain(|request| !request.abandoned());
         let mut expired = 0;
-        for request in self.waiting.extract_if(.., |request| request.expires <= now) {
+        for request in self.waiting.extract_if(.., |request| request.queued + patience <= now) {
             let asked = request.operation.of(request.unit);
             let waited = now.duration_since(request.queued);
             request.answer(Err(BusError::Expired { asked, waited }));
@@ -94,8 +94,8 @@ impl Queue {
     }
 
     /// When the next request's time is over.
-    pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        self.waiting.iter().map(|request| request.expires).min()
+    pub(crate) fn next_expiry(&self, patience: Duration) -> Option<Instant> {
+        self.waiting.iter().map(|request| request.queued + patience).min()
     }
 
     /// Answers all with the same error; returns how many.
@@ -108,15 +108,20 @@ impl Queue {
         failed
     }
 
-    /// The first by priority and age whose unit may be asked now; `free_at` says from when on a request may be sent.
-    pub(crate) fn next(&mut self, now: Instant, free_at: impl Fn(&Waiting) -> Instant) -> Next {
+    /// The first by priority and age whose unit may be asked now; `free_at` says from when on a request may be sent. On
+    /// a bus that is never idle a slow one would never have its turn: after a round it counts as a poll.
+    pub(crate) fn next(&mut self, now: Instant, round: Duration, free_at: impl Fn(&Waiting) -> Instant) -> Next {
+        let urgency = |request: &Waiting| match request.priority {
+            Priority::Slow if request.queued + round <= now => Priority::Poll,
+            priority => priority,
+        };
         let mut soonest: Option<Instant> = None;
         let mut best: Option<usize> = None;
         for (index, request) in self.waiting.iter().enumerate() {
             let free = free_at(request);
             if free > now {
                 soonest = Some(soonest.map_or(free, |soonest| soonest.min(free)));
-            } else if best.is_none_or(|best| request.priority < self.waiting[best].priority) {
+            } else if best.is_none_or(|best| urgency(request) < urgency(&self.waiting[best])) {
                 best = Some(index);
             }
         }

@@ -45,27 +45,12 @@ pub struct Counters {
     pub unconnected: u64,
 }
 
-/// What is known of one unit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct UnitStatistics {
-    /// Good answers and refusals.
-    pub answers: u64,
-    /// No complete answer in time.
-    pub timeouts: u64,
-    /// Answers that were not what was asked for.
-    pub bad_answers: u64,
-    /// Time-outs and bad answers since the last good one.
-    pub failures_in_row: u32,
-    /// Slowest of the last 16 answers: from the request's end to the answer's begin as far as the transfer time of a
-    /// serial line is known, else from the first byte to the last. `None` before the first.
-    pub slowest: Option<Duration>,
-    /// Sum of the last durations of its polls: its share of a round.
-    pub round_share: Duration,
-}
-
 #[derive(Debug, Default)]
 struct Unit {
-    statistics: UnitStatistics,
+    /// It gave no good answer since the last one.
+    failing: bool,
+    /// Durations of the last answers: from the request's end to the answer's begin as far as the transfer time of a
+    /// serial line is known, else from the first byte to the last.
     recent: VecDeque<Duration>,
     polls: Vec<(Mark, Duration)>,
     asked: Option<Instant>,
@@ -83,14 +68,10 @@ pub(crate) struct Stats {
 }
 
 impl Stats {
-    pub(crate) fn unit(&self, unit: u8) -> Option<UnitStatistics> {
-        self.units.get(&unit).map(|unit| unit.statistics)
-    }
-
     /// Sum of the last poll durations over the units that are asked at present.
     pub(crate) fn round(&self, now: Instant) -> Duration {
         let active = |unit: &&Unit| unit.asked.is_some_and(|asked| now.duration_since(asked) < ACTIVE);
-        self.units.values().filter(active).map(|unit| unit.statistics.round_share).sum()
+        self.units.values().filter(active).flat_map(|unit| &unit.polls).map(|(_, took)| *took).sum()
     }
 
     pub(crate) fn set_pause(&mut self, unit: u8, pause: Duration) {
@@ -105,7 +86,7 @@ impl Stats {
     /// Slowest recent answer of a unit that answers at present.
     pub(crate) fn slowest_if_well(&self, unit: u8) -> Option<Duration> {
         let unit = self.units.get(&unit)?;
-        if unit.statistics.failures_in_row > 0 { None } else { unit.statistics.slowest }
+        if unit.failing { None } else { unit.recent.iter().max().copied() }
     }
 
     /// Units other than this one that were asked within this time.
@@ -121,19 +102,11 @@ impl Stats {
             state.recent.pop_front();
         }
         state.recent.push_back(turned);
-        state.statistics.slowest = state.recent.iter().max().copied();
-        state.statistics.answers += 1;
-        state.statistics.failures_in_row = 0;
+        state.failing = false;
     }
 
-    pub(crate) fn failed(&mut self, unit: u8, timed_out: bool) {
-        let state = &mut self.units.entry(unit).or_default().statistics;
-        if timed_out {
-            state.timeouts += 1;
-        } else {
-            state.bad_answers += 1;
-        }
-        state.failures_in_row = state.failures_in_row.saturating_add(1);
+    pub(crate) fn failed(&mut self, unit: u8) {
+        self.units.entry(unit).or_default().failing = true;
     }
 
     /// The exchange is over, however it ended: `took` with all the waiting that it caused.
@@ -158,7 +131,6 @@ impl Stats {
                 }
                 state.polls.push((mark, took));
             }
-            state.statistics.round_share = state.polls.iter().map(|(_, took)| *took).sum();
         }
     }
 }

@@ -20,6 +20,8 @@ const KEPT: usize = 300;
 pub(crate) enum Raw {
     Serial(SerialStream),
     Tcp(TcpStream),
+    #[cfg(test)]
+    Memory(tokio::io::DuplexStream),
 }
 
 #[derive(Debug)]
@@ -169,6 +171,8 @@ impl Inner {
         let result = ready!(match &mut self.raw {
             Raw::Serial(port) => Pin::new(port).poll_read(cx, buffer),
             Raw::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            #[cfg(test)]
+            Raw::Memory(stream) => Pin::new(stream).poll_read(cx, buffer),
         });
         let fresh = &buffer.filled()[before..];
         let room = KEPT - self.received.len();
@@ -196,6 +200,8 @@ impl AsyncWrite for Tap {
         let written = ready!(match &mut inner.raw {
             Raw::Serial(port) => Pin::new(port).poll_write(cx, bytes),
             Raw::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            #[cfg(test)]
+            Raw::Memory(stream) => Pin::new(stream).poll_write(cx, bytes),
         })?;
         let room = KEPT - inner.sent.len();
         inner.sent.extend_from_slice(&bytes[..written.min(room)]);
@@ -208,6 +214,8 @@ impl AsyncWrite for Tap {
             // Flushing a serial port means tcdrain here, which blocks the thread until the last bit is out.
             Raw::Serial(_) => Poll::Ready(Ok(())),
             Raw::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            #[cfg(test)]
+            Raw::Memory(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -215,6 +223,8 @@ impl AsyncWrite for Tap {
         match &mut self.lock().raw {
             Raw::Serial(_) => Poll::Ready(Ok(())),
             Raw::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(test)]
+            Raw::Memory(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

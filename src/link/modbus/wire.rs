@@ -117,6 +117,10 @@ impl Opener {
     }
 
     async fn raw(&mut self, config: &BusConfig) -> io::Result<(Raw, Framing)> {
+        #[cfg(test)]
+        if let Some(wire) = &config.wire {
+            return Ok((Raw::Memory(wire.open()), Framing::Tcp));
+        }
         match &config.connection {
             Connection::Serial(line) => {
                 let port = self.serial.open(&line.path, parameters(line, config.serial)).await?;
