@@ -113,6 +113,8 @@ pub(super) enum WriteEnd {
         /// It may have arrived.
         maybe: bool,
     },
+    /// It was not sent.
+    NotAsked,
 }
 
 /// The state between two plans.
@@ -408,6 +410,13 @@ impl Machine {
         self.settings.watchdog.unwrap_or(FACTORY_WATCHDOG) + self.timing.quiet_extra
     }
 
+    /// The bus had no time: that is no attempt.
+    fn lapse_waits(&mut self, now: Mono) {
+        if let Some(lapse) = &mut self.lapse {
+            lapse.next = now + self.timing.poll;
+        }
+    }
+
     fn lapse_failed(&mut self, now: Mono) {
         let rest = self.rest();
         let Some(lapse) = &mut self.lapse else { return };
@@ -480,6 +489,12 @@ impl Machine {
                 }
                 None
             }
+            WriteEnd::NotAsked => {
+                self.pending = true;
+                self.retry_at = now + self.timing.poll;
+                self.lapse_waits(now);
+                None
+            }
         }
     }
 
@@ -515,10 +530,12 @@ impl Machine {
         self.chore_due = true;
     }
 
-    /// A poll got no good answer.
-    pub(super) fn poll_failed(&mut self, now: Mono) {
+    /// A poll got no good answer; `asked`: it was sent.
+    pub(super) fn poll_failed(&mut self, asked: bool, now: Mono) {
         self.job = None;
-        if self.lapse.is_some_and(|lapse| !lapse.done) {
+        if !asked {
+            self.lapse_waits(now);
+        } else if self.lapse.is_some_and(|lapse| !lapse.done) {
             self.lapse_failed(now);
         }
     }

@@ -25,6 +25,8 @@ const STOP_RETRY: Duration = Duration::from_millis(250);
 /// Attempts of an orderly stop with a charger that was silent before, or that confirms and cannot be read. Others are
 /// tried until the task is cancelled: the time for the stop is the appliance's.
 const STOP_ATTEMPTS: u32 = 3;
+/// A charger that was not asked for so many times that after which a silent one is called so is reported as failing.
+const NOT_ASKED: i64 = 2;
 /// Health, identity and risks are told at most this often.
 const HEALTH_PERIOD: Span = Span::from_secs(1);
 
@@ -59,7 +61,7 @@ pub(super) async fn run<D: ChargerDriver>(
 ) {
     let machine = Machine::new(settings, timing, clock.now());
     let voice = Voice::new(id, &channels);
-    let mut task = Task { driver: &driver, machine, voice, timing, clock, leaving: None };
+    let mut task = Task { driver: &driver, machine, voice, timing, clock, answered_at: clock.now(), leaving: None };
     if cancel.run_until_cancelled(task.serve(channels)).await.is_none()
         && let Some(last) = task.leaving
     {
@@ -77,6 +79,8 @@ struct Task<'a, D> {
     voice: Voice,
     timing: Timing,
     clock: Clock,
+    /// Its last good answer, or the start.
+    answered_at: Mono,
     /// What an orderly stop is leaving behind.
     leaving: Option<LastOffer>,
 }
@@ -169,13 +173,14 @@ impl<'a, D: ChargerDriver> Task<'a, D> {
         let at = self.clock.now();
         let end = match &result {
             Ok(()) => WriteEnd::Confirmed,
+            Err(error) if error.was_not_asked() => WriteEnd::NotAsked,
             Err(error) if error.is_refusal() => WriteEnd::Refused { maybe: error.may_have_been_obeyed() },
             Err(error) => WriteEnd::Failed { maybe: error.may_have_been_obeyed() },
         };
         let unconfirmed = self.machine.wrote(write.offer, end, at);
         match result {
             Ok(()) => {
-                self.voice.good();
+                self.answered(at);
                 self.voice.observe(ChargerObservation::Written { offer: write.offer, sent_at: write.sent_at, at });
             }
             Err(error) => self.failed(&format!("set-point of {}: {error}", write.offer), &error, unconfirmed, at),
@@ -189,12 +194,12 @@ impl<'a, D: ChargerDriver> Task<'a, D> {
                 seen.report.read_begun = begun;
                 seen.report.received_at = at;
                 self.machine.polled(seen.report.set_point, at);
-                self.voice.good();
+                self.answered(at);
                 self.voice.complain(seen.complaints);
                 self.voice.observe(ChargerObservation::Report(seen.report));
             }
             Done::Poll(Err(error)) => {
-                self.machine.poll_failed(at);
+                self.machine.poll_failed(!error.was_not_asked(), at);
                 self.failed(&error.to_string(), &error, None, at);
             }
             Done::Chore(Chore { notices, result }) => {
@@ -207,7 +212,7 @@ impl<'a, D: ChargerDriver> Task<'a, D> {
             Done::Act(action, result) => {
                 self.machine.job_done(false);
                 match result {
-                    Ok(()) => self.voice.good(),
+                    Ok(()) => self.answered(at),
                     Err(error @ DriverError::Impossible(_)) => self.voice.note(format!("{action:?}: {error}")),
                     Err(error) => self.failed(&format!("{action:?}: {error}"), &error, None, at),
                 }
@@ -215,9 +220,23 @@ impl<'a, D: ChargerDriver> Task<'a, D> {
         }
     }
 
+    fn answered(&mut self, at: Mono) {
+        self.answered_at = at;
+        self.voice.good();
+    }
+
     fn failed(&mut self, text: &str, error: &DriverError, unconfirmed: Option<Milliamp>, at: Mono) {
-        self.voice.bad(text, error.is_timeout());
         let round = Span(i64::try_from(self.driver.round().as_millis()).unwrap_or(i64::MAX));
+        if error.was_not_asked() {
+            self.voice.not_asked(text);
+            // Nothing is known to be wrong with the charger. But a bus that has no time for it for so long is no better.
+            let silent = self.timing.charger_silent.0.max(round.0.max(self.timing.poll.0).saturating_mul(3));
+            if at.since(self.answered_at).0 < silent.saturating_mul(NOT_ASKED) {
+                return;
+            }
+        } else {
+            self.voice.bad(text, error.is_timeout());
+        }
         self.voice.observe(ChargerObservation::Failed { at, unconfirmed, round, period: self.timing.poll });
     }
 
@@ -351,6 +370,11 @@ impl Voice {
         } else {
             tracing::debug!(charger = %self.id, "{text}");
         }
+        self.health.last_error = Some(format!("{}: {text}", self.name).into());
+    }
+
+    fn not_asked(&mut self, text: &str) {
+        tracing::debug!(charger = %self.id, "{text}");
         self.health.last_error = Some(format!("{}: {text}", self.name).into());
     }
 

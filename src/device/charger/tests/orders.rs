@@ -479,6 +479,34 @@ async fn silence_and_errors_are_told_with_the_bus_round_and_health_once_per_seco
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_bus_without_time_says_nothing_about_the_charger_until_it_lasts() {
+    let rig = Rig::telto();
+    rig.settle(amps(10)).await;
+    rig.line.fault(Fault::Crowded);
+    rig.hold(normal(amps(8)), 9.0).await;
+    let told = rig.told();
+    assert_eq!(told.unconfirmed(), [], "it was not asked, so it did not fail");
+    let error = told.health.last().unwrap().1.last_error.clone().unwrap();
+    assert!(error.contains("its turn did not come"), "{error}");
+    rig.hold(normal(amps(8)), 10.0).await;
+    assert!(rig.told().unconfirmed().len() >= 3, "nobody knows what it does any more");
+    rig.line.fault(Fault::None);
+    rig.hold(normal(amps(8)), 5.0).await;
+    assert_eq!(rig.told().written(), [amps(8)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_ends_on_a_bus_without_time_is_carried_out_as_soon_as_there_is_some() {
+    let rig = Rig::telto();
+    rig.settle(amps(16)).await;
+    rig.line.fault(Fault::Crowded);
+    rig.pass(60.0).await;
+    rig.line.fault(Fault::None);
+    rig.pass(5.0).await;
+    assert_eq!(rig.line.writes(), [(SET_POINT, 6)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn rubbish_in_the_registers_is_an_error_that_says_where() {
     let rig = Rig::telto();
     let order = rig.settle(amps(10)).await;

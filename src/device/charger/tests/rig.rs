@@ -39,6 +39,8 @@ pub(super) enum Fault {
     ReturnDead,
     /// Refuses everything.
     Refuses,
+    /// The bus has no time for it.
+    Crowded,
 }
 
 /// A telegram that the charger heard.
@@ -144,6 +146,10 @@ impl Line for MemoryLine {
         let wait = self.lock().answer_time;
         tokio::time::sleep(wait).await;
         let fault = self.lock().fault;
+        if fault == Fault::Crowded {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            return Err(BusError::Expired { asked: "memory".to_owned(), waited: Duration::from_secs(3) });
+        }
         let answer = if fault == Fault::Dead { None } else { Some(self.hear(&operation, priority)) };
         match answer {
             Some(answer) if fault != Fault::ReturnDead => answer,
