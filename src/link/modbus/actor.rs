@@ -153,8 +153,10 @@ impl Actor {
             self.expire();
             let now = Instant::now();
             let next = {
+                // A round, where that is long.
+                let ages = self.patience() / 2;
                 let stats = self.stats.lock();
-                self.queue.next(now, stats.round(now), |request| {
+                self.queue.next(now, ages, |request| {
                     stats.free_at(request.unit, now).max(self.rests.free_at(request.unit, request.priority, now))
                 })
             };

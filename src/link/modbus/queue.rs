@@ -109,10 +109,10 @@ impl Queue {
     }
 
     /// The first by priority and age whose unit may be asked now; `free_at` says from when on a request may be sent. On
-    /// a bus that is never idle a slow one would never have its turn: after a round it counts as a poll.
-    pub(crate) fn next(&mut self, now: Instant, round: Duration, free_at: impl Fn(&Waiting) -> Instant) -> Next {
+    /// a bus that is never idle a slow one would never have its turn: when it has waited for `ages` it counts as a poll.
+    pub(crate) fn next(&mut self, now: Instant, ages: Duration, free_at: impl Fn(&Waiting) -> Instant) -> Next {
         let urgency = |request: &Waiting| match request.priority {
-            Priority::Slow if request.queued + round <= now => Priority::Poll,
+            Priority::Slow if request.queued + ages <= now => Priority::Poll,
             priority => priority,
         };
         let mut soonest: Option<Instant> = None;
