@@ -6,6 +6,8 @@ use crate::quantity::{Milliamp, Span, Watt};
 
 /// A P1 meter is lost after this time unless the file says otherwise.
 const P1_LOST: Span = Span::from_secs(10);
+/// P1 meters send every second or, before DSMR 5, every ten.
+const P1_SLOWEST: Span = Span::from_secs(10);
 
 impl Config {
     /// The controller's view of this configuration.
@@ -35,6 +37,7 @@ impl Config {
                     MeterDriver::Simulated { period } => period,
                     MeterDriver::P1 { .. } => None,
                 },
+                presumed_period: matches!(it.driver, MeterDriver::P1 { .. }).then_some(P1_SLOWEST),
             }
         });
         Setup {

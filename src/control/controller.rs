@@ -12,7 +12,7 @@ use super::interface::{
     ChargerStatus, InputMeaning, InputSetup, MeterStatus, Reason, Setup, SiteSettings, SiteStatus, Timing,
 };
 use super::link::Change;
-use super::meter::{Meter, Surroundings, Turn};
+use super::meter::{Guard, Meter, Surroundings, Turn};
 use super::obey::Foreign;
 use super::phases::PhaseSet;
 use super::session::{self, DRAWS, largest};
@@ -171,20 +171,7 @@ impl Controller {
     }
 
     fn hear_meter(&mut self, index: usize, reading: &MeterReading) {
-        let guarded = self.circuits.iter().position(|circuit| circuit.setup.meter == Some(index));
-        let around = match guarded {
-            Some(circuit) => Surroundings {
-                phases: self.grid_phases,
-                fuse: self.circuits[circuit].setup.fuse,
-                cars_idle: self.circuits[circuit].chargers.iter().all(|it| !self.chargers[*it].draws_current()),
-                may_be_zero: false,
-            },
-            None => {
-                let charger = self.chargers.iter().find(|charger| charger.setup.meter == Some(index));
-                let phases = charger.map_or(PhaseSet::NONE, |charger| charger.wired);
-                Surroundings { phases, fuse: None, cars_idle: true, may_be_zero: true }
-            }
-        };
+        let around = self.surroundings(index);
         let Some(meter) = self.meters.get_mut(index) else { return };
         // The frame ends a silence that nobody may have looked at.
         if let Some(turn) = meter.tick(reading.received_at) {
@@ -202,6 +189,18 @@ impl Controller {
         if let Some(turn) = turn {
             self.meter_turned(index, turn);
         }
+    }
+
+    /// What the readings of a meter are judged against: the circuit that it guards, else the chargers whose own it is.
+    fn surroundings(&self, meter: usize) -> Surroundings {
+        if let Some(circuit) = self.circuits.iter().find(|circuit| circuit.setup.meter == Some(meter)) {
+            let cars_idle = circuit.chargers.iter().all(|it| !self.chargers[*it].draws_current());
+            let guard = Guard { fuse: circuit.setup.fuse, cars_idle };
+            return Surroundings { phases: self.grid_phases, guard: Some(guard) };
+        }
+        let own = self.chargers.iter().filter(|charger| charger.setup.meter == Some(meter));
+        let phases = own.fold(PhaseSet::NONE, |phases, charger| phases.union(charger.wired));
+        Surroundings { phases, guard: None }
     }
 
     fn hear_charger(&mut self, index: usize, observation: &ChargerObservation) {

@@ -217,6 +217,8 @@ pub struct MeterSetup {
     pub lost_default: Option<Span>,
     /// Its period where the installer knows it.
     pub period: Option<Span>,
+    /// What its times follow until three samples have shown the period: the slowest of its kind.
+    pub presumed_period: Option<Span>,
 }
 
 /// A charger as an installer knows it.

@@ -5,6 +5,7 @@ use crate::reading::MeterReading;
 
 use super::interface::{MeterSetup, MeterStatus, Quality};
 use super::phases::PhaseSet;
+use super::sampling::Sampling;
 
 /// Late time while the period is not known, and at least.
 const LATE: Span = Span::from_secs(5);
@@ -14,9 +15,6 @@ const LOST: Span = Span::from_secs(10);
 const PROOF: u32 = 3;
 /// Sample times from which the period is taken.
 const PERIODS: usize = 20;
-/// A stamp further off than this for so many frames is a clock that was set, not a delay.
-const CLOCK_JUMP: Span = Span::from_secs(60);
-const CLOCK_JUMP_FRAMES: u32 = 5;
 /// Without a voltage of its own a frame is taken at this one.
 pub(super) const NOMINAL: Millivolt = Millivolt(230_000);
 /// Below this a current is noise: no load, no direction.
@@ -47,24 +45,18 @@ pub(super) enum Turn {
 /// What a meter's reading is judged against.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Surroundings {
-    /// Phases that the connection has.
+    /// Phases that it must show; none where any will do.
     pub(super) phases: PhaseSet,
-    /// The fuse that it guards.
+    /// What it guards; `None` where no fuse depends on it.
+    pub(super) guard: Option<Guard>,
+}
+
+/// The circuit that a meter guards.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Guard {
     pub(super) fuse: Option<Milliamp>,
     /// The chargers behind it measure next to nothing.
     pub(super) cars_idle: bool,
-    /// Zero is an ordinary value: it measures one charger, not a house.
-    pub(super) may_be_zero: bool,
-}
-
-/// The source of sample times.
-#[derive(Clone, Debug, Default)]
-struct Timing {
-    stamp: Option<i64>,
-    /// Receive time less stamp, the smallest seen: the clock's offset plus the shortest delay.
-    offset: Option<i64>,
-    far_off: u32,
-    sampled_at: Option<Mono>,
 }
 
 /// One meter's standing.
@@ -72,7 +64,7 @@ struct Timing {
 pub(super) struct Meter {
     setup: MeterSetup,
     born: Mono,
-    timing: Timing,
+    sampling: Sampling,
     samples: [Mono; PERIODS],
     sample_count: usize,
     period: Option<Span>,
@@ -89,7 +81,8 @@ pub(super) struct Meter {
     believed: Phases<Option<Milliamp>>,
     flipped: Option<Phase>,
     absurd_at: Option<Mono>,
-    per_phase: bool,
+    /// Phases that believed frames have shown since the start or since it was lost.
+    seen: PhaseSet,
     /// The newest frame is doubtful, even if it had no effect.
     doubted: bool,
     now: Mono,
@@ -101,7 +94,7 @@ impl Meter {
         Self {
             setup,
             born,
-            timing: Timing::default(),
+            sampling: Sampling::default(),
             samples: [Mono(0); PERIODS],
             sample_count: 0,
             period,
@@ -117,7 +110,7 @@ impl Meter {
             believed: Phases([None; 3]),
             flipped: None,
             absurd_at: None,
-            per_phase: false,
+            seen: PhaseSet::NONE,
             doubted: false,
             now: born,
         }
@@ -129,13 +122,13 @@ impl Meter {
 
     /// The file's, or max(5 s, 1.5 periods).
     pub(super) fn late_time(&self) -> Span {
-        let by_period = Span(self.period.map_or(0, |period| period.0 * 3 / 2));
+        let by_period = Span(self.presumed_period().map_or(0, |period| period.0 * 3 / 2));
         self.setup.late.unwrap_or_else(|| LATE.max(by_period)).min(self.lost_time())
     }
 
     /// The file's, or max(the driver's or 10 s, 2 periods + 2 s).
     pub(super) fn lost_time(&self) -> Span {
-        let by_period = Span(self.period.map_or(0, |period| period.0 * 2 + 2_000));
+        let by_period = Span(self.presumed_period().map_or(0, |period| period.0 * 2 + 2_000));
         self.setup.lost.unwrap_or_else(|| self.setup.lost_default.unwrap_or(LOST).max(by_period))
     }
 
@@ -146,6 +139,10 @@ impl Meter {
 
     pub(super) fn period(&self) -> Option<Span> {
         self.period
+    }
+
+    fn presumed_period(&self) -> Option<Span> {
+        self.period.or(self.setup.presumed_period)
     }
 
     pub(super) fn is_lost(&self) -> bool {
@@ -196,14 +193,13 @@ impl Meter {
 
     /// Judges a reading. The frame to be used, if it may have any effect, and what changed.
     pub(super) fn take(&mut self, reading: &MeterReading, around: Surroundings) -> (Option<Frame>, Option<Turn>) {
-        let repeated = self.repeats(reading);
-        let sampled_at = self.sample_time(reading);
+        let repeated = self.sampling.repeats(reading);
+        let sampled_at = self.sampling.sample_time(reading, self.presumed_period());
         if !repeated {
-            self.timing.sampled_at = Some(sampled_at);
             self.learn_period(sampled_at);
         }
         let mut frame = self.normalise(reading, sampled_at);
-        let absurd = around.fuse.is_some_and(|fuse| {
+        let absurd = around.guard.and_then(|guard| guard.fuse).is_some_and(|fuse| {
             frame.current.iter().any(|(_, current)| current.is_some_and(|it| it.abs().0 / 4 > fuse.0))
         });
         if absurd && repeated {
@@ -212,7 +208,7 @@ impl Meter {
         }
         if absurd {
             let confirmed = self.absurd_at.is_some_and(|first| {
-                let window = Span::from_secs(2).max(self.period.unwrap_or(Span::ZERO));
+                let window = Span::from_secs(2).max(self.presumed_period().unwrap_or(Span::ZERO));
                 reading.received_at.since(first) <= window
             });
             self.absurd_at = Some(reading.received_at);
@@ -228,9 +224,9 @@ impl Meter {
         let doubted = [
             repeated,
             too_old,
-            self.lacks_a_phase(&frame, around.phases),
+            self.lacks_a_phase(&frame, reading, around.phases),
             self.flips(&frame),
-            self.zeroed(&frame, reading, around),
+            around.guard.is_some_and(|guard| self.zeroed(&frame, reading, guard)),
         ];
         frame.doubtful = doubted.contains(&true);
         self.doubted = frame.doubtful;
@@ -253,7 +249,8 @@ impl Meter {
         }
         self.loaded = !all_zero(frame);
         self.believed = frame.current;
-        self.per_phase |= frame.current.0.iter().flatten().next().is_some();
+        let shown = PhaseSet::shown(&frame.current);
+        self.seen = if self.lost { shown } else { self.seen.union(shown) };
         if self.streak >= PROOF {
             self.proven = true;
             self.lost = false;
@@ -262,33 +259,6 @@ impl Meter {
             return None;
         }
         std::mem::replace(&mut self.late, false).then_some(Turn::Back)
-    }
-
-    fn repeats(&self, reading: &MeterReading) -> bool {
-        let same_stamp = reading.stamp.is_some() && reading.stamp == self.timing.stamp;
-        let same_time = reading.sampled_at.is_some_and(|at| self.timing.sampled_at.is_some_and(|last| at <= last));
-        same_stamp || same_time
-    }
-
-    /// The source's own statement, or the receive time less what this frame came later than the quickest one.
-    fn sample_time(&mut self, reading: &MeterReading) -> Mono {
-        if let Some(sampled_at) = reading.sampled_at {
-            return sampled_at.min(reading.received_at);
-        }
-        let Some(stamp) = reading.stamp else { return reading.received_at };
-        self.timing.stamp = Some(stamp);
-        let offset = reading.received_at.0.saturating_sub(stamp.saturating_mul(1000));
-        let smallest = self.timing.offset.map_or(offset, |smallest| smallest.min(offset));
-        let delay = offset.saturating_sub(smallest);
-        self.timing.far_off = if delay > CLOCK_JUMP.0 { self.timing.far_off + 1 } else { 0 };
-        if self.timing.far_off >= CLOCK_JUMP_FRAMES {
-            self.timing.far_off = 0;
-            self.timing.offset = Some(offset);
-            return reading.received_at;
-        }
-        // One part in a thousand upwards: a meter's clock that runs slow must not look like a growing delay.
-        self.timing.offset = Some(smallest.saturating_add(1));
-        reading.received_at - Span(delay)
     }
 
     fn learn_period(&mut self, sampled_at: Mono) {
@@ -328,13 +298,21 @@ impl Meter {
         }
     }
 
-    /// Per-phase values where there were some before, or on part of the phases only; or nothing at all.
-    fn lacks_a_phase(&self, frame: &Frame, phases: PhaseSet) -> bool {
-        if phases == PhaseSet::NONE {
-            return frame.total.is_none() && frame.current.0.iter().flatten().next().is_none();
+    /// A phase that must be there or was there before is missing, or there is nothing at all.
+    fn lacks_a_phase(&self, frame: &Frame, reading: &MeterReading, expected: PhaseSet) -> bool {
+        let shown = PhaseSet::shown(&frame.current);
+        if expected == PhaseSet::NONE {
+            let counts = reading.energy_import.is_some() || reading.energy_export.is_some();
+            let nothing = shown == PhaseSet::NONE && frame.total.is_none() && !counts;
+            // What is missing for the lost time is not there: the next frames are judged by themselves.
+            return nothing || (!self.lost && shown.lacks(self.seen));
         }
-        let present = phases.iter().filter(|phase| frame.current[*phase].is_some()).count();
-        if present == 0 { self.per_phase || frame.total.is_none() } else { present < phases.len() as usize }
+        // A meter with total power only shows no phase, and never did.
+        if expected.iter().any(|phase| shown.has(phase)) {
+            shown.lacks(expected)
+        } else {
+            expected.iter().any(|phase| self.seen.has(phase)) || frame.total.is_none()
+        }
     }
 
     /// The sign of exactly one phase differs from the last believed frame: doubted until a second frame bears it out.
@@ -355,8 +333,8 @@ impl Meter {
     }
 
     /// All zero although there was load. Believed when a counter moved, voltages are there and the cars are idle.
-    fn zeroed(&self, frame: &Frame, reading: &MeterReading, around: Surroundings) -> bool {
-        if around.may_be_zero || !all_zero(frame) || (!self.loaded && around.cars_idle) {
+    fn zeroed(&self, frame: &Frame, reading: &MeterReading, guard: Guard) -> bool {
+        if !all_zero(frame) || (!self.loaded && guard.cars_idle) {
             return false;
         }
         let moved = self.energy.is_some_and(|(import, export)| {
@@ -366,7 +344,7 @@ impl Meter {
             differs(import, reading.energy_import) || differs(export, reading.energy_export)
         });
         let alive = frame.voltage.iter().any(|(_, voltage)| voltage.is_some_and(|it| it.0 > 50_000));
-        !(moved && alive && around.cars_idle)
+        !(moved && alive && guard.cars_idle)
     }
 
     pub(super) fn status(&self) -> MeterStatus {

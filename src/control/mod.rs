@@ -1,6 +1,6 @@
 //! The decision: a pure function of time, readings, settings and its own state. No clock, no I/O, no async.
 //!
-//! A step runs through these files: `meter` and `charger` (with `link`, `obey`, `session`, `taper`, `draw`) take in
+//! A step runs through these files: `meter` (with `sampling`) and `charger` (with `link`, `obey`, `session`, `taper`, `draw`) take in
 //! what was heard, `house` and `circuit` turn it into room per fuse and phase, `decide` divides the room (`allocate`)
 //! and holds back raises (`raise`), `publish` says what was decided and `reason` why.
 
@@ -19,6 +19,7 @@ mod phases;
 mod publish;
 mod raise;
 mod reason;
+mod sampling;
 mod session;
 mod settings;
 mod taper;

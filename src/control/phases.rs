@@ -1,6 +1,6 @@
 //! A set of the grid's phases.
 
-use crate::quantity::Phase;
+use crate::quantity::{Phase, Phases};
 
 /// Which of L1, L2, L3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,11 @@ impl PhaseSet {
         Self::of(Phase::ALL.into_iter().take(usize::from(phases)))
     }
 
+    /// Those with a value.
+    pub(super) fn shown<T>(values: &Phases<Option<T>>) -> Self {
+        Self::of(values.iter().filter(|(_, value)| value.is_some()).map(|(phase, _)| phase))
+    }
+
     pub(super) const fn with(self, phase: Phase) -> Self {
         Self(self.0 | 1 << phase.index())
     }
@@ -28,6 +33,11 @@ impl PhaseSet {
 
     pub(super) const fn has(self, phase: Phase) -> bool {
         self.0 & (1 << phase.index()) != 0
+    }
+
+    /// One of `expected` is not in it.
+    pub(super) fn lacks(self, expected: Self) -> bool {
+        expected.0 & !self.0 != 0
     }
 
     pub(super) const fn len(self) -> u32 {

@@ -6,4 +6,5 @@ mod input;
 mod meter;
 mod obedience;
 mod site;
+mod stamps;
 mod start_up;

@@ -39,6 +39,7 @@ pub(crate) fn setup(count: usize) -> Setup {
             lost: None,
             lost_default: Some(Span::from_secs(10)),
             period: None,
+            presumed_period: None,
         }],
         chargers: (0..count).map(charger).collect(),
         inputs: Vec::new(),
