@@ -9,6 +9,7 @@ use super::interface::{CircuitSetup, LimitReason, Timing};
 use super::meter::{Frame, Meter, NOMINAL};
 use super::phases::PhaseSet;
 use super::raise::Patience;
+use super::session::largest;
 
 /// Stands for "no limit known" where no charger can be.
 const UNLIMITED: Milliamp = Milliamp(1_000_000);
@@ -43,7 +44,6 @@ pub(super) struct Circuit {
     /// It has been above the limit since the last event about it.
     pub(super) overload_told: bool,
     pub(super) calm_since: Option<Mono>,
-    has_house: bool,
 }
 
 impl Circuit {
@@ -56,7 +56,6 @@ impl Circuit {
             overload: Phases::default(),
             overload_told: false,
             calm_since: None,
-            has_house: false,
         }
     }
 
@@ -91,7 +90,7 @@ impl Circuit {
             }
         }
         // A car that only may be drawing must not make the house look like a generator.
-        if let Some(measured) = self.house.measured() {
+        if let Some(measured) = self.house.measured().filter(|_| self.house.is_per_phase()) {
             for phase in Phase::ALL {
                 let known = sum.most[phase] - assumed[phase];
                 let most = (measured[phase] - known).max(Milliamp::ZERO);
@@ -102,62 +101,61 @@ impl Circuit {
         sum
     }
 
-    /// Takes in a frame of its meter.
-    pub(super) fn frame(&mut self, frame: &Frame, chargers: &[Charger], timing: &Timing, phases: PhaseSet) {
-        let current = match per_phase(frame, phases) {
-            Some(current) => current,
-            None if frame.doubtful => {
-                let cars = self.drawn_at(frame.sampled_at, chargers, timing);
-                self.house.doubt(frame.current, cars);
-                return;
-            }
-            None => match self.by_total(frame, chargers, timing) {
-                Some(current) => current,
-                None => return,
-            },
-        };
-        if frame.doubtful {
-            let cars = self.drawn_at(frame.sampled_at, chargers, timing);
-            self.house.doubt(current.map(Some), cars);
-        } else {
-            self.house.frame(frame.sampled_at, current);
-            self.has_house = true;
-            self.estimate(chargers, timing);
-        }
-    }
-
-    /// A meter with total power only: the house's import is assumed on each phase, the cars' share put back on top so
-    /// that the same estimate serves.
-    fn by_total(&self, frame: &Frame, chargers: &[Charger], timing: &Timing) -> Option<Phases<Milliamp>> {
-        let total = frame.total?.current_at(NOMINAL);
-        let mut cars = Milliamp::ZERO;
+    /// The least and the most of all their phases together; a car that nobody measures counts with one phase.
+    fn together_at(&self, sampled_at: Mono, chargers: &[Charger], timing: &Timing) -> (Milliamp, Milliamp) {
+        let (mut least, mut most) = (Milliamp::ZERO, Milliamp::ZERO);
         for index in &self.chargers {
             let charger = &chargers[*index];
-            let range = charger.drawn_at(frame.sampled_at, timing);
-            let phases: Milliamp = range.least.iter().map(|(_, current)| *current).sum();
-            cars += if charger.is_measured() {
-                phases
-            } else {
-                range.least.iter().map(|(_, current)| *current).max().unwrap_or(Milliamp::ZERO)
-            };
+            let range = charger.drawn_at(sampled_at, timing);
+            let (fewest, highest) =
+                if charger.is_measured() { range.together() } else { (largest(&range.least), largest(&range.most)) };
+            least += fewest;
+            most += highest;
         }
-        let house = (total - cars).max(Milliamp::ZERO);
-        let drawn = self.drawn_at(frame.sampled_at, chargers, timing);
-        Some(drawn.least.map(|car| car + house))
+        (least, most)
+    }
+
+    /// Takes in a frame of its meter. One with a total only says of each phase that it may carry all of it.
+    pub(super) fn frame(&mut self, frame: &Frame, chargers: &[Charger], timing: &Timing, phases: PhaseSet) {
+        let complete = per_phase(frame, phases);
+        let shows = phases.iter().any(|phase| frame.current[phase].is_some());
+        let total = frame.total.filter(|_| !shows).map(|total| Phases::all(total.current_at(NOMINAL)));
+        if !frame.doubtful {
+            if let Some(current) = complete.or(total) {
+                self.house.frame(frame.sampled_at, current, complete.is_none());
+                self.estimate(chargers, timing);
+            }
+            return;
+        }
+        let load = match total.filter(|_| !self.house.is_per_phase()) {
+            Some(total) => {
+                let (_, most) = self.together_at(frame.sampled_at, chargers, timing);
+                total.map(|total| Some((total - most).max(Milliamp::ZERO)))
+            }
+            None => {
+                let cars = self.drawn_at(frame.sampled_at, chargers, timing);
+                let mut load = frame.current;
+                for phase in Phase::ALL {
+                    load[phase] = load[phase].map(|current| current - cars.most[phase]);
+                }
+                load
+            }
+        };
+        self.house.doubt(frame.received_at, load);
     }
 
     /// Takes the estimate anew: polls since the last frame may say better what the cars drew.
     pub(super) fn estimate(&mut self, chargers: &[Charger], timing: &Timing) {
         if let Some(sampled_at) = self.house.sampled_at() {
             let cars = self.drawn_at(sampled_at, chargers, timing);
-            self.house.estimate(cars);
+            let together = self.together_at(sampled_at, chargers, timing);
+            self.house.estimate(cars, together);
         }
     }
 
     /// Nothing that was known before counts any more.
     pub(super) fn forget(&mut self) {
         self.house.forget();
-        self.has_house = false;
         self.overload = Phases::default();
     }
 
@@ -177,9 +175,15 @@ impl Circuit {
         };
         if meter.is_lost() {
             let figure = self.setup.meter_lost_current.min(limit);
-            return flat(figure, None, Some(LimitReason::MeterLost), true);
+            let mut budget = flat(figure, None, Some(LimitReason::MeterLost), true);
+            // What still comes may lower the owner's figure, never raise it.
+            if let Some(load) = self.house.recent_load(now) {
+                budget.cut = load.map(|load| figure.min(limit - load));
+                (budget.raise, budget.start) = (budget.cut, budget.cut);
+            }
+            return budget;
         }
-        let Some(load) = self.house.load() else {
+        let Some(load) = self.house.load(now) else {
             return flat(limit, Some(LimitReason::StartUp), Some(LimitReason::StartUp), false);
         };
         let blocked = if !meter.is_proven() {

@@ -18,6 +18,12 @@ impl Range {
         Self { least: current, most: current }
     }
 
+    /// All phases together, at least and at most.
+    pub(super) fn together(&self) -> (Milliamp, Milliamp) {
+        let sum = |phases: &Phases<Milliamp>| phases.iter().map(|(_, current)| *current).sum();
+        (sum(&self.least), sum(&self.most))
+    }
+
     fn include(&mut self, current: Phases<Milliamp>) {
         for (phase, value) in current.iter() {
             self.least[phase] = self.least[phase].min(*value);

@@ -10,6 +10,8 @@ use super::draw::Range;
 
 /// Frames remembered for the raise rule.
 const DEPTH: usize = 256;
+/// A doubt that no believed frame has settled is forgotten after this time.
+const DOUBT: Span = Span::from_secs(60);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Past {
@@ -25,8 +27,12 @@ pub(super) struct House {
     /// The estimate before that frame.
     before: Option<Phases<Milliamp>>,
     load: Phases<Milliamp>,
-    /// A doubtful frame since then says at least this.
-    doubt: Phases<Milliamp>,
+    /// It holds the import of all phases together on each of them.
+    total: bool,
+    /// What the cars are known to have drawn at that frame's time.
+    cars: Phases<Milliamp>,
+    /// A doubtful frame since then says at least this, and when it last did.
+    doubt: Phases<Option<(Mono, Milliamp)>>,
     past: [Past; DEPTH],
     next: usize,
     len: usize,
@@ -38,7 +44,9 @@ impl Default for House {
             frame: None,
             before: None,
             load: Phases::default(),
-            doubt: Phases::all(Milliamp(i32::MIN)),
+            total: false,
+            cars: Phases::default(),
+            doubt: Phases([None; 3]),
             past: [Past::default(); DEPTH],
             next: 0,
             len: 0,
@@ -47,35 +55,53 @@ impl Default for House {
 }
 
 impl House {
-    /// A believed frame; follow with `estimate`.
-    pub(super) fn frame(&mut self, sampled_at: Mono, current: Phases<Milliamp>) {
+    /// A believed frame; follow with `estimate`. `total`: each phase holds the import of all together.
+    pub(super) fn frame(&mut self, sampled_at: Mono, current: Phases<Milliamp>, total: bool) {
         self.before = self.frame.map(|_| self.load);
         self.frame = Some((sampled_at, current));
-        self.doubt = Phases::all(Milliamp(i32::MIN));
+        self.total = total;
+        self.doubt = Phases([None; 3]);
         self.past[self.next] = Past { sampled_at, load: self.load };
         self.next = (self.next + 1) % DEPTH;
         self.len = (self.len + 1).min(DEPTH);
+    }
+
+    /// The meter told the phases apart, the last time that it was believed.
+    pub(super) fn is_per_phase(&self) -> bool {
+        self.frame.is_some() && !self.total
     }
 
     pub(super) fn sampled_at(&self) -> Option<Mono> {
         self.frame.map(|(at, _)| at)
     }
 
-    /// The last believed current, cars included.
+    /// The last believed current, cars included; with a total only, the house's import on each phase and the cars' own.
     pub(super) fn measured(&self) -> Option<Phases<Milliamp>> {
-        self.frame.map(|(_, current)| current)
+        let (_, mut current) = self.frame?;
+        if self.total {
+            for phase in Phase::ALL {
+                current[phase] = self.load[phase] + self.cars[phase];
+            }
+        }
+        Some(current)
     }
 
     /// Takes the estimate anew from the last frame: the cars' draw at its time may have become known better since.
-    pub(super) fn estimate(&mut self, cars: Range) {
+    /// `together` is the least and the most of all their phases.
+    pub(super) fn estimate(&mut self, cars: Range, together: (Milliamp, Milliamp)) {
         let Some((_, current)) = self.frame else { return };
+        self.cars = cars.least;
         for phase in Phase::ALL {
-            let least = current[phase] - cars.most[phase];
-            let most = current[phase] - cars.least[phase];
+            let (fewest, highest) = if self.total { together } else { (cars.least[phase], cars.most[phase]) };
+            let least = current[phase] - highest;
+            let most = current[phase] - fewest;
             self.load[phase] = match self.before {
                 Some(before) => before[phase].clamp(least, most),
                 None => most,
             };
+            if self.total {
+                self.load[phase] = self.load[phase].max(Milliamp::ZERO);
+            }
         }
         if self.len > 0 {
             self.past[(self.next + DEPTH - 1) % DEPTH].load = self.load;
@@ -83,10 +109,12 @@ impl House {
     }
 
     /// A doubtful frame: it may only raise the estimate, until the next believed one.
-    pub(super) fn doubt(&mut self, current: Phases<Option<Milliamp>>, cars: Range) {
-        for (phase, value) in current.iter() {
-            if let Some(value) = value {
-                self.doubt[phase] = self.doubt[phase].max(*value - cars.most[phase]);
+    pub(super) fn doubt(&mut self, at: Mono, load: Phases<Option<Milliamp>>) {
+        for (phase, value) in load.iter() {
+            let Some(value) = value else { continue };
+            let stands = self.doubt[phase].filter(|(since, _)| at.since(*since) < DOUBT);
+            if stands.is_none_or(|(_, doubted)| *value >= doubted) {
+                self.doubt[phase] = Some((at, *value));
             }
         }
     }
@@ -96,18 +124,28 @@ impl House {
         self.frame = None;
         self.before = None;
         self.len = 0;
-        self.doubt = Phases::all(Milliamp(i32::MIN));
+        self.doubt = Phases([None; 3]);
     }
 
-    /// The load on which cuts rest; `None` before the first frame.
-    pub(super) fn load(&self) -> Option<Phases<Milliamp>> {
-        self.frame.map(|_| {
-            let mut load = self.load;
-            for phase in Phase::ALL {
-                load[phase] = load[phase].max(self.doubt[phase]);
+    /// The load on which cuts rest; `None` while no frame has said anything. Doubtful frames alone only add.
+    pub(super) fn load(&self, now: Mono) -> Option<Phases<Milliamp>> {
+        let doubt = self.doubt.map(|it| it.filter(|(at, _)| now.since(*at) < DOUBT));
+        if self.frame.is_none() && doubt.0.iter().all(Option::is_none) {
+            return None;
+        }
+        let mut load = if self.frame.is_some() { self.load } else { Phases::default() };
+        for phase in Phase::ALL {
+            if let Some((_, doubted)) = doubt[phase] {
+                load[phase] = load[phase].max(doubted);
             }
-            load
-        })
+        }
+        Some(load)
+    }
+
+    /// The same, of the last minute only: for a meter that is lost.
+    pub(super) fn recent_load(&self, now: Mono) -> Option<Phases<Milliamp>> {
+        let fresh = self.frame.is_none_or(|(at, _)| now.since(at) < DOUBT);
+        self.load(now).filter(|_| fresh)
     }
 
     /// The highest load of `phase` in the frames sampled within `span` before the newest, and in at least two; `None`
@@ -141,56 +179,89 @@ mod tests {
         Range { least: amps(least), most: amps(most) }
     }
 
+    fn estimate(house: &mut House, cars: Range) {
+        house.estimate(cars, cars.together());
+    }
+
     #[test]
     fn a_ramping_car_does_not_look_like_load() {
         let mut house = House::default();
-        house.frame(Mono(0), amps(3));
-        house.estimate(range(0, 0));
+        house.frame(Mono(0), amps(3), false);
+        estimate(&mut house, range(0, 0));
         for second in 1..8 {
             let drawn = second as i32 * 2;
-            house.frame(Mono(second * 1000), amps(3 + drawn));
-            house.estimate(range(drawn - 2, drawn));
-            assert_eq!(house.load(), Some(amps(3)));
+            house.frame(Mono(second * 1000), amps(3 + drawn), false);
+            estimate(&mut house, range(drawn - 2, drawn));
+            assert_eq!(house.load(Mono(0)), Some(amps(3)));
         }
     }
 
     #[test]
     fn a_load_that_appears_while_a_car_ramps_is_seen_at_once() {
         let mut house = House::default();
-        house.frame(Mono(0), amps(3));
-        house.estimate(range(0, 0));
-        house.frame(Mono(1000), amps(3 + 2 + 10));
-        house.estimate(range(0, 2));
-        assert_eq!(house.load(), Some(amps(13)));
-        house.estimate(range(2, 2));
-        assert_eq!(house.load(), Some(amps(13)), "refined by the poll that followed");
+        house.frame(Mono(0), amps(3), false);
+        estimate(&mut house, range(0, 0));
+        house.frame(Mono(1000), amps(3 + 2 + 10), false);
+        estimate(&mut house, range(0, 2));
+        assert_eq!(house.load(Mono(0)), Some(amps(13)));
+        estimate(&mut house, range(2, 2));
+        assert_eq!(house.load(Mono(0)), Some(amps(13)), "refined by the poll that followed");
     }
 
     #[test]
     fn a_doubtful_frame_raises_the_estimate_and_is_forgotten_with_the_next_good_one() {
         let mut house = House::default();
-        house.frame(Mono(0), amps(3));
-        house.estimate(range(0, 0));
-        house.doubt(amps(20).map(Some), range(0, 0));
-        assert_eq!(house.load(), Some(amps(20)));
-        house.doubt(amps(-20).map(Some), range(0, 0));
-        assert_eq!(house.load(), Some(amps(20)));
-        house.frame(Mono(1000), amps(4));
-        house.estimate(range(0, 0));
-        assert_eq!(house.load(), Some(amps(4)));
+        house.frame(Mono(0), amps(3), false);
+        estimate(&mut house, range(0, 0));
+        house.doubt(Mono(0), amps(20).map(Some));
+        assert_eq!(house.load(Mono(0)), Some(amps(20)));
+        house.doubt(Mono(0), amps(-20).map(Some));
+        assert_eq!(house.load(Mono(0)), Some(amps(20)));
+        house.frame(Mono(1000), amps(4), false);
+        estimate(&mut house, range(0, 0));
+        assert_eq!(house.load(Mono(0)), Some(amps(4)));
     }
 
     #[test]
     fn the_peak_covers_two_frames_at_least() {
         let mut house = House::default();
         for (second, load) in [(0, 9), (10, 7), (20, 3), (30, 5)] {
-            house.frame(Mono(second * 1000), amps(load));
-            house.estimate(range(0, 0));
+            house.frame(Mono(second * 1000), amps(load), false);
+            estimate(&mut house, range(0, 0));
         }
         let peak = |span| house.peak(Phase::L1, Span::from_secs(span)).map(|it| it.0 / 1000);
         assert_eq!(peak(0), Some(5));
         assert_eq!(peak(25), Some(7));
         assert_eq!(peak(100), Some(9));
         assert_eq!(House::default().peak(Phase::L1, Span::ZERO), None);
+    }
+
+    #[test]
+    fn doubtful_frames_alone_are_a_load_for_a_minute() {
+        let mut house = House::default();
+        assert_eq!(house.load(Mono(0)), None);
+        house.doubt(Mono(0), Phases([Some(Milliamp(40_000)), Some(Milliamp(-9_000)), None]));
+        house.doubt(Mono(1_000), Phases([Some(Milliamp(30_000)), None, None]));
+        assert_eq!(house.load(Mono(1_000)), Some(Phases([Milliamp(40_000), Milliamp(0), Milliamp(0)])));
+        assert_eq!(house.load(Mono(60_000)), None, "what nobody repeats is forgotten");
+        house.doubt(Mono(61_000), Phases([Some(Milliamp(30_000)), None, None]));
+        assert_eq!(house.load(Mono(61_000)).map(|it| it[Phase::L1]), Some(Milliamp(30_000)));
+    }
+
+    #[test]
+    fn of_a_total_the_houses_import_is_assumed_on_each_phase() {
+        let mut house = House::default();
+        let car = Range::exactly(amps(16));
+        house.frame(Mono(0), amps(6 + 48), true);
+        estimate(&mut house, car);
+        assert_eq!((house.load(Mono(0)), house.measured()), (Some(amps(6)), Some(amps(22))));
+        // The car is not known for a moment: what it drew is not the house's.
+        house.frame(Mono(1_000), amps(6 + 48), true);
+        estimate(&mut house, range(0, 16));
+        assert_eq!(house.load(Mono(1_000)), Some(amps(6)));
+        // Export of the house is netted against nothing.
+        house.frame(Mono(2_000), amps(48 - 9), true);
+        estimate(&mut house, car);
+        assert_eq!(house.load(Mono(2_000)), Some(amps(0)));
     }
 }

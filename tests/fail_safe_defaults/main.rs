@@ -2,6 +2,7 @@
 
 mod charger;
 mod clock;
+mod doubt;
 mod input;
 mod meter;
 mod obedience;

@@ -1,0 +1,221 @@
+//! Plausibility: what a doubtful frame alone may do, meters that guard nothing, meters that know the total only.
+
+use gridkeeper::control::{MeterSetup, Quality};
+use gridkeeper::event::EventType;
+use gridkeeper::quantity::{Milliamp, Mono, Phase, Phases, Span, Watt, WattHour};
+use gridkeeper::reading::{MeterReading, Observation, PilotState};
+
+use crate::site::{MeterFault, Site, amps, setup};
+
+/// A charger that was left at 10 A and charges on.
+fn restarted() -> Site {
+    let mut site = Site::new(setup(1));
+    site.sims[0].set_point = amps(10.0);
+    site.sims[0].state = PilotState::C;
+    site.sims[0].drawn = amps(10.0);
+    site
+}
+
+#[test]
+fn an_overload_in_doubtful_frames_alone_is_cut_at_the_start() {
+    let mut site = restarted();
+    site.fault = MeterFault::Missing(Phase::L3);
+    site.run(3);
+    assert_eq!(site.offer(0), 6.0, "what it had, as far as it fits");
+    site.house[Phase::L1] = amps(34.0);
+    site.run(1);
+    assert_eq!(site.offer(0), 0.0, "40 A on L1");
+    site.fault = MeterFault::None;
+    site.house[Phase::L1] = amps(2.0);
+    site.run(60);
+    assert_eq!(site.offer(0), 16.0);
+}
+
+#[test]
+fn an_overload_in_doubtful_frames_lowers_the_owners_figure_for_a_lost_meter() {
+    let mut setup = setup(1);
+    setup.circuits[0].meter_lost_current = amps(12.0);
+    let mut site = Site::charging(setup);
+    site.fault = MeterFault::Missing(Phase::L3);
+    site.run(30);
+    assert_eq!((site.offer(0), site.reason(0)), (12.0, "meter_lost"));
+    site.house[Phase::L1] = amps(22.0);
+    site.run(2);
+    assert_eq!(site.offer(0), 0.0, "34 A on L1");
+    site.house[Phase::L1] = amps(2.0);
+    site.run(20);
+    assert_eq!(site.offer(0), 0.0, "the next doubtful frame raises nothing");
+    site.run(60);
+    assert_eq!(site.offer(0), 12.0, "a doubt that nothing bears out is forgotten after a minute");
+}
+
+fn another_meter(site: &mut gridkeeper::control::Setup) {
+    let meter = MeterSetup { id: "other".to_owned(), ..site.meters[0].clone() };
+    site.meters.push(meter);
+}
+
+fn quality(site: &Site, meter: usize) -> Quality {
+    site.controller.decision().meters[meter].quality
+}
+
+fn shows(site: &Site, current: [Option<f64>; 3]) -> MeterReading {
+    MeterReading {
+        received_at: site.now,
+        stamp: Some(site.now.0 / 1000),
+        current: Phases(current.map(|it| it.map(amps))),
+        current_signed: true,
+        current_step: Milliamp(100),
+        ..MeterReading::default()
+    }
+}
+
+#[test]
+fn a_chargers_own_meter_is_good_and_measures_its_car() {
+    let mut setup = setup(1);
+    another_meter(&mut setup);
+    setup.chargers[0].meter = Some(1);
+    setup.chargers[0].measures = false;
+    let mut site = Site::new(setup);
+    for _ in 0..60 {
+        let drawn = site.sims[0].drawn.as_f64();
+        let reading = shows(&site, [Some(drawn); 3]);
+        site.tick_with(&[Observation::Meter(1, reading)]);
+    }
+    assert_eq!(quality(&site, 1), Quality::Good);
+    assert_eq!(site.status(0).current, Phases::all(Some(amps(16.0))));
+    // The car ends: a zero is as good as any other figure there.
+    site.sims[0].state = PilotState::D;
+    for _ in 0..60 {
+        let reading = shows(&site, [Some(0.0); 3]);
+        site.tick_with(&[Observation::Meter(1, reading)]);
+        assert_eq!(quality(&site, 1), Quality::Good);
+    }
+    assert_eq!(site.status(0).current, Phases::all(Some(amps(0.0))));
+    // Without one of its phases it does not measure this car.
+    site.sims[0].state = PilotState::C;
+    for _ in 0..30 {
+        let drawn = site.sims[0].drawn.as_f64();
+        let reading = shows(&site, [Some(drawn), None, Some(drawn)]);
+        site.tick_with(&[Observation::Meter(1, reading)]);
+        assert_eq!(quality(&site, 1) == Quality::Good, false);
+    }
+    assert_eq!(site.status(0).current, Phases([None; 3]), "assumed from the offer again");
+}
+
+#[test]
+fn a_bridge_without_a_grid_meter_shows_what_it_hears() {
+    let nothing = [None; 3];
+    let cases: [(&str, fn(&mut MeterReading), [Option<f64>; 3]); 4] = [
+        ("three phases", |_| {}, [Some(1.0), Some(2.0), Some(0.0)]),
+        ("one phase, later all zero", |_| {}, [Some(0.0), None, None]),
+        ("total", |it| it.power_total = Some(Watt(300)), nothing),
+        ("counters", |it| it.energy_import = Some(WattHour(5)), nothing),
+    ];
+    for (name, add, current) in cases {
+        let mut setup = setup(0);
+        setup.circuits[0].meter = None;
+        setup.circuits[0].fuse = None;
+        let mut site = Site::new(setup);
+        site.fault = MeterFault::Silent;
+        for second in 0..40 {
+            let first = if name.starts_with("one") && second == 0 { [Some(5.0), None, None] } else { current };
+            let mut reading = shows(&site, first);
+            add(&mut reading);
+            site.tick_with(&[Observation::Meter(0, reading)]);
+            assert_eq!(quality(&site, 0), Quality::Good, "{name}, second {second}");
+        }
+        assert_eq!(site.count(EventType::MeterLost), 0, "{name}");
+    }
+}
+
+#[test]
+fn a_bridge_that_says_nothing_or_loses_a_phase_is_doubtful() {
+    let mut setup = setup(0);
+    setup.circuits[0].meter = None;
+    let mut site = Site::new(setup);
+    site.fault = MeterFault::Silent;
+    let hear = |site: &mut Site, current: [Option<f64>; 3]| {
+        let reading = shows(site, current);
+        site.tick_with(&[Observation::Meter(0, reading)]);
+        quality(site, 0)
+    };
+    assert_eq!(hear(&mut site, [None; 3]), Quality::Doubtful);
+    assert_eq!(hear(&mut site, [Some(1.0); 3]), Quality::Good);
+    assert_eq!(hear(&mut site, [Some(1.0), None, Some(1.0)]), Quality::Doubtful);
+    for _ in 0..30 {
+        hear(&mut site, [Some(1.0), None, Some(1.0)]);
+    }
+    assert_eq!(site.count(EventType::MeterLost), 1);
+    assert_eq!(quality(&site, 0), Quality::Good, "it has two phases now");
+}
+
+/// One second with a grid meter that knows the total only.
+fn total_only(site: &mut Site) {
+    let full = site.frame();
+    let reading = MeterReading {
+        received_at: full.received_at,
+        stamp: full.stamp,
+        power_total: full.power_total,
+        ..MeterReading::default()
+    };
+    site.fault = MeterFault::Silent;
+    site.tick_with(&[Observation::Meter(0, reading)]);
+}
+
+#[test]
+fn a_lost_poll_behind_a_total_only_meter_changes_nothing() {
+    let mut site = Site::new(setup(1));
+    site.house = Phases::all(amps(2.0));
+    for _ in 0..60 {
+        total_only(&mut site);
+    }
+    assert_eq!(site.offer(0), 16.0, "6 A of the house assumed on each phase");
+    site.sims[0].answers = false;
+    total_only(&mut site);
+    assert_eq!(site.offer(0), 16.0);
+    site.sims[0].answers = true;
+    for _ in 0..20 {
+        total_only(&mut site);
+        assert_eq!(site.offer(0), 16.0);
+    }
+    // What the house takes is still seen, at once.
+    site.house = Phases([amps(18.0), amps(1.0), amps(1.0)]);
+    total_only(&mut site);
+    assert_eq!(site.offer(0), 0.0, "20 A may be on one phase: 4.5 A are left");
+    assert_eq!(site.count(EventType::ChargerLost), 0);
+}
+
+#[test]
+fn a_doubtful_total_lowers_too() {
+    let mut site = Site::new(setup(1));
+    for _ in 0..60 {
+        total_only(&mut site);
+    }
+    assert_eq!(site.offer(0), 16.0);
+    let full = site.frame();
+    let reading = MeterReading {
+        received_at: site.now,
+        // The last frame's own time again.
+        stamp: full.stamp.map(|it| it - 1),
+        power_total: full.power_total.map(|it| it + Watt(3_000)),
+        ..MeterReading::default()
+    };
+    site.tick_with(&[Observation::Meter(0, reading)]);
+    assert_eq!(quality(&site, 0), Quality::Doubtful);
+    assert!(site.offer(0) < 6.1, "13 A more: {}", site.offer(0));
+}
+
+#[test]
+fn a_very_short_lost_time_bounds_the_late_time() {
+    let mut setup = setup(1);
+    setup.meters[0].lost = Some(Span::from_secs(2));
+    let mut site = Site::new(setup);
+    site.tick();
+    assert_eq!(site.controller.decision().wake_at, Mono(1_000));
+    site.now = Mono(1_500);
+    site.step(&[]);
+    assert_eq!(site.controller.decision().wake_at, Mono(2_000));
+    site.now = Mono(2_000);
+    site.step(&[]);
+    assert_eq!(quality(&site, 0), Quality::Lost);
+}
