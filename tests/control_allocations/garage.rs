@@ -60,6 +60,7 @@ pub(crate) fn setup(count: usize) -> Setup {
             late: None,
             lost: None,
             lost_default: None,
+            presumed_period: None,
             period: None,
         }],
         chargers: (0..count).map(charger).collect(),
