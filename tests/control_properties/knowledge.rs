@@ -199,8 +199,8 @@ impl Knowledge {
                 return Err(format!("rule 2, {now:?}: c{index} counts at {}, its box offers {pilot}", counted[index]));
             }
         }
-        for index in 0..offers.len() {
-            if offers[index] > self.chargers[index].offer && !self.chargers[index].appeared {
+        for (index, offer) in offers.iter().enumerate() {
+            if *offer > self.chargers[index].offer && !self.chargers[index].appeared {
                 self.rule_3(now, index).map_err(|it| format!("rule 3, {now:?}, c{index}: {it}"))?;
                 self.rule_4(index, &counted).map_err(|it| format!("rule 4, {now:?}, c{index}: {it}"))?;
             }
