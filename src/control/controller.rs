@@ -63,6 +63,8 @@ pub(super) struct Scratch {
     pub(super) wants: Vec<super::decide::Want>,
     pub(super) sequence: Vec<usize>,
     pub(super) room: Vec<crate::quantity::Phases<Milliamp>>,
+    /// What the shares left over.
+    pub(super) left: Vec<crate::quantity::Phases<Milliamp>>,
     pub(super) start_room: Vec<crate::quantity::Phases<Milliamp>>,
     pub(super) target: Vec<Milliamp>,
     pub(super) allocator: Allocator,

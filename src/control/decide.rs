@@ -390,6 +390,7 @@ impl Controller {
 
     /// Raises: as far as the sum of everything that may still be offered leaves room in all recent frames.
     fn apply_raises(&mut self, now: Mono, scratch: &mut super::controller::Scratch) {
+        std::mem::swap(&mut scratch.left, &mut scratch.room);
         scratch.room.clear();
         scratch.room.extend(scratch.budgets.iter().map(|budget| budget.raise));
         scratch.start_room.clear();
@@ -459,7 +460,7 @@ impl Controller {
             return with(word, Detail::None, None);
         }
         let target = scratch.target[index];
-        let rows = if target > offer { &scratch.start_room } else { &scratch.room };
+        let rows = if target > offer { &scratch.start_room } else { &scratch.left };
         self.tightest(index, scratch, rows, with)
     }
 

@@ -265,3 +265,64 @@ fn whole_amperes_and_unsigned_currents_are_estimated_from_power() {
     reading.power = Phases([Some(gridkeeper::quantity::Watt(23)), Some(gridkeeper::quantity::Watt(-23)), None]);
     assert_eq!(shown(&mut site, reading), [2_500, -1_500, 3_500], "I - 0.5 A where power says less");
 }
+
+#[test]
+fn a_meter_with_total_power_only_lends_the_house_import_to_every_phase() {
+    let mut site = Site::new(setup(1));
+    // 1.5 kW of house, wherever it is.
+    site.house = Phases([amps(6.5), Milliamp::ZERO, Milliamp::ZERO]);
+    for _ in 0..60 {
+        let mut reading = site.frame();
+        reading.current = Phases([None; 3]);
+        reading.power = Phases([None; 3]);
+        site.fault = MeterFault::Silent;
+        site.tick_with(&[Observation::Meter(0, reading)]);
+    }
+    assert_eq!(quality(&site), Quality::Good);
+    assert_eq!(site.controller.decision().meters[0].current, Phases([None; 3]));
+    assert_eq!(site.offer(0), 16.0);
+    site.house = Phases([amps(6.5), amps(5.0), Milliamp::ZERO]);
+    let mut reading = site.frame();
+    reading.current = Phases([None; 3]);
+    reading.power = Phases([None; 3]);
+    site.tick_with(&[Observation::Meter(0, reading)]);
+    // 24.5 A less 11.5 A of house on the same phase.
+    assert_eq!(site.offer(0), 13.0);
+}
+
+#[test]
+fn a_circuit_below_the_main_fuse_limits_with_its_own_meter() {
+    let mut setup = setup(2);
+    let mut garage = setup.circuits[0].clone();
+    garage.id = "garage".to_owned();
+    garage.parent = Some(0);
+    garage.fuse = Some(amps(16.0));
+    garage.meter = Some(1);
+    setup.circuits.push(garage);
+    let mut meter = setup.meters[0].clone();
+    meter.id = "garage-meter".to_owned();
+    setup.meters.push(meter);
+    setup.chargers[1].circuit = 1;
+    let mut site = Site::new(setup);
+    let mut freezer = amps(1.0);
+    let second = |site: &mut Site, freezer: Milliamp, answers: bool| {
+        let mut frame = site.frame();
+        frame.current = Phases::all(Some(freezer + site.sims[1].drawn));
+        site.house = Phases::all(amps(2.0) + freezer);
+        let heard = [Observation::Meter(1, frame)];
+        site.tick_with(if answers { &heard } else { &[] });
+    };
+    for _ in 0..60 {
+        second(&mut site, freezer, true);
+    }
+    assert_eq!([site.offer(0), site.offer(1)], [11.0, 10.0]);
+    freezer = amps(8.0);
+    second(&mut site, freezer, true);
+    second(&mut site, freezer, true);
+    assert_eq!((site.offer(1), site.reason(1)), (7.0, "circuit"));
+    for _ in 0..12 {
+        second(&mut site, freezer, false);
+    }
+    assert_eq!((site.offer(1), site.reason(1)), (0.0, "meter_lost"), "only what is behind the lost meter");
+    assert!(site.offer(0) >= 11.0);
+}

@@ -2,7 +2,7 @@
 
 use gridkeeper::event::EventType;
 use gridkeeper::quantity::{Phases, Span};
-use gridkeeper::reading::PilotState;
+use gridkeeper::reading::{Observation, PilotState};
 
 use crate::site::{Site, amps, setup};
 
@@ -154,4 +154,34 @@ fn a_car_that_stays_at_zero_is_released_by_another_mode_only() {
     site.set("charger/c0/set/mode", "fixed");
     site.run(30);
     assert_eq!(site.offer(0), 10.0);
+}
+
+#[test]
+fn a_charger_that_measures_nothing_may_name_a_meter() {
+    let mut setup = setup(1);
+    setup.chargers[0].measures = false;
+    setup.chargers[0].meter = Some(1);
+    let mut own = setup.meters[0].clone();
+    own.id = "left-meter".to_owned();
+    setup.meters.push(own);
+    let mut site = Site::new(setup);
+    site.sims[0].car_max = amps(9.0);
+    let second = |site: &mut Site, answers: bool| {
+        let mut frame = site.frame();
+        frame.current = Phases::all(Some(site.sims[0].drawn));
+        frame.power = Phases([None; 3]);
+        let heard = [Observation::Meter(1, frame)];
+        site.tick_with(if answers { &heard } else { &[] });
+    };
+    for _ in 0..60 {
+        second(&mut site, true);
+    }
+    assert_eq!(site.status(0).current.0, [Some(amps(9.0)); 3]);
+    assert_eq!((site.offer(0), site.reason(0)), (10.0, "car"), "what it does not take is given back");
+    assert_eq!(site.count(EventType::MeterLate), 0, "a car that does not charge is no doubtful zero");
+    for _ in 0..30 {
+        second(&mut site, false);
+    }
+    assert_eq!(site.status(0).current.0, [None; 3], "its meter is lost: assumed again");
+    assert_eq!(site.count(EventType::MeterLost), 1);
 }
