@@ -112,6 +112,16 @@ impl DriverError {
         matches!(self, Self::Bus(BusError::Exception { code, .. }) if !matches!(code, 10 | 11))
     }
 
+    /// The charger has no such register or function, or not this value of it.
+    pub(super) fn is_absence(&self) -> bool {
+        matches!(self, Self::Bus(BusError::Exception { code: 1..=3, .. }))
+    }
+
+    /// It answered, though not as it should: that is no silence.
+    pub(super) fn is_answer(&self) -> bool {
+        self.is_refusal() || matches!(self, Self::Register(_))
+    }
+
     /// The charger was not asked: its bus had no time, or something newer to send.
     pub(super) fn was_not_asked(&self) -> bool {
         matches!(self, Self::Bus(error) if error.is_crowding())

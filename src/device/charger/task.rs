@@ -205,8 +205,10 @@ impl<'a, D: ChargerDriver> Task<'a, D> {
             Done::Chore(Chore { notices, result }) => {
                 self.machine.job_done(notices.contains(&Notice::RewriteSetPoint));
                 notices.into_iter().for_each(|notice| self.voice.notice(notice));
-                if let Err(error) = result {
-                    self.failed(&error.to_string(), &error, None, at);
+                match result {
+                    Ok(()) => {}
+                    Err(error) if error.is_answer() => self.refused(error.to_string(), at),
+                    Err(error) => self.failed(&error.to_string(), &error, None, at),
                 }
             }
             Done::Act(action, result) => {
@@ -214,6 +216,7 @@ impl<'a, D: ChargerDriver> Task<'a, D> {
                 match result {
                     Ok(()) => self.answered(at),
                     Err(error @ DriverError::Impossible(_)) => self.voice.note(format!("{action:?}: {error}")),
+                    Err(error) if error.is_answer() => self.refused(format!("{action:?}: {error}"), at),
                     Err(error) => self.failed(&format!("{action:?}: {error}"), &error, None, at),
                 }
             }
@@ -223,6 +226,12 @@ impl<'a, D: ChargerDriver> Task<'a, D> {
     fn answered(&mut self, at: Mono) {
         self.answered_at = at;
         self.voice.good();
+    }
+
+    /// Something beside set-point and poll was refused: the charger is there, and its silence is not counted.
+    fn refused(&mut self, text: String, at: Mono) {
+        self.answered_at = at;
+        self.voice.refused(text);
     }
 
     fn failed(&mut self, text: &str, error: &DriverError, unconfirmed: Option<Milliamp>, at: Mono) {
@@ -320,6 +329,7 @@ struct Voice {
     told: Health,
     told_at: Option<Mono>,
     complaints: Vec<RegisterError>,
+    last_refusal: Option<String>,
     identity: Told<Option<Identity>>,
     risk: Told<Option<String>>,
 }
@@ -342,6 +352,7 @@ impl Voice {
             told: Health::default(),
             told_at: None,
             complaints: Vec::new(),
+            last_refusal: None,
             identity: Told::default(),
             risk: Told::default(),
         }
@@ -371,6 +382,17 @@ impl Voice {
             tracing::debug!(charger = %self.id, "{text}");
         }
         self.health.last_error = Some(format!("{}: {text}", self.name).into());
+    }
+
+    /// Said once until another is refused.
+    fn refused(&mut self, text: String) {
+        self.health.bad += 1;
+        if self.last_refusal.as_ref() == Some(&text) {
+            tracing::debug!(charger = %self.id, "{text}");
+            return;
+        }
+        self.note(text.clone());
+        self.last_refusal = Some(text);
     }
 
     fn not_asked(&mut self, text: &str) {

@@ -26,6 +26,8 @@ const PAUSE: Duration = Duration::from_millis(150);
 const SETTLE: Duration = Duration::from_secs(1);
 /// The cable is looked at when a car comes and every so many polls.
 const CABLE_EVERY: u32 = 30;
+/// A box that is only busy is asked so many times for a register beside the poll.
+const REFUSALS: u8 = 3;
 /// Resolution of register 1000 with and without bit 7 of register 2005.
 const FINE_STEP: Milliamp = Milliamp(10);
 pub(super) const COARSE_STEP: Milliamp = Milliamp::from_amps(1);
@@ -65,9 +67,28 @@ struct State {
     polls: u32,
     cable: Option<Milliamp>,
     cable_due: bool,
+    cable_refused: Refused,
     firmware: Option<u16>,
+    firmware_refused: Refused,
     identified: bool,
     boot_checked: bool,
+    boot_refused: Refused,
+}
+
+/// What was refused of a register beside the poll since the contact began.
+#[derive(Clone, Copy, Debug, Default)]
+struct Refused {
+    times: u8,
+    /// It need not be asked for again.
+    absent: bool,
+}
+
+impl Refused {
+    fn count(&mut self, error: &DriverError) -> Self {
+        self.times = self.times.saturating_add(1);
+        self.absent = error.is_absence() || self.times >= REFUSALS;
+        *self
+    }
 }
 
 impl<L: Line> EvseDin<L> {
@@ -90,10 +111,13 @@ impl<L: Line> EvseDin<L> {
         Ok(self.registers.read(register, 1, priority).await?.first().copied().unwrap_or(MISSING))
     }
 
-    /// Whether register 1000 counts in 0.01 A, from the bit that says so.
+    /// Whether register 1000 counts in 0.01 A, from the bit that says so. A box without it counts in whole amperes.
     async fn ask_fine(&self, priority: Priority) -> Result<bool, DriverError> {
-        let config = self.read_one(CONFIG, priority).await?;
-        let fine = config != MISSING && config & FINE_BIT != 0;
+        let fine = match self.read_one(CONFIG, priority).await {
+            Ok(config) => config != MISSING && config & FINE_BIT != 0,
+            Err(error) if error.is_absence() => false,
+            Err(error) => return Err(error),
+        };
         self.state().fine = Some(fine);
         Ok(fine)
     }
@@ -120,26 +144,66 @@ impl<L: Line> EvseDin<L> {
             (state.boot_checked, state.cable_due, state.firmware, fine_due)
         };
         if !boot_checked {
-            let boot = self.read_one(BOOT_CURRENT, Priority::Slow).await?;
-            self.state().boot_checked = true;
-            let boot = Current::decode(BOOT_CURRENT, "current after boot", boot)?;
-            let risk = registers::boot_risk(self.installation.unit, boot, self.installation.fail_safe);
-            notices.push(Notice::Risk(risk));
+            self.check_boot(notices).await?;
         } else if cable_due {
-            let cable = self.read_one(CABLE, Priority::Slow).await?;
-            self.state().cable_due = false;
-            let limit = registers::cable_limit(cable, self.installation.several_phases);
-            self.state().cable = limit.as_ref().ok().copied().flatten();
-            limit?;
+            self.check_cable().await?;
         } else if firmware.is_none() {
-            let firmware = self.read_one(FIRMWARE, Priority::Slow).await?;
-            self.state().firmware = Some(firmware);
+            match self.read_one(FIRMWARE, Priority::Slow).await {
+                Ok(firmware) => self.state().firmware = Some(firmware),
+                Err(error) if error.is_refusal() => {
+                    let mut state = self.state();
+                    if state.firmware_refused.count(&error).absent {
+                        state.firmware = Some(MISSING);
+                    }
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            }
         } else if fine_due && firmware.is_some_and(|firmware| firmware != MISSING && firmware >= FINE_FROM_FIRMWARE) {
             self.state().fine_tried = true;
             if self.make_fine().await? {
                 notices.push(Notice::RewriteSetPoint);
             }
         }
+        Ok(())
+    }
+
+    async fn check_boot(&self, notices: &mut Vec<Notice>) -> Result<(), DriverError> {
+        let unit = self.installation.unit;
+        let boot = match self.read_one(BOOT_CURRENT, Priority::Slow).await {
+            Ok(word) => Current::decode(BOOT_CURRENT, "current after boot", word).map_err(DriverError::Register),
+            Err(error) if error.is_refusal() => {
+                if !self.state().boot_refused.count(&error).absent {
+                    return Err(error);
+                }
+                Err(error)
+            }
+            Err(error) => return Err(error),
+        };
+        self.state().boot_checked = true;
+        notices.push(Notice::Risk(match &boot {
+            Ok(boot) => registers::boot_risk(unit, *boot, self.installation.fail_safe),
+            Err(error) => Some(registers::boot_unknown(unit, &error.to_string())),
+        }));
+        boot.map(|_| ())
+    }
+
+    async fn check_cable(&self) -> Result<(), DriverError> {
+        let cable = match self.read_one(CABLE, Priority::Slow).await {
+            Ok(cable) => cable,
+            Err(error) => {
+                let mut state = self.state();
+                if error.is_refusal() && state.cable_refused.count(&error).absent {
+                    state.cable_due = false;
+                }
+                return Err(error);
+            }
+        };
+        let limit = registers::cable_limit(cable, self.installation.several_phases);
+        let mut state = self.state();
+        state.cable_due = false;
+        state.cable = limit.as_ref().ok().copied().flatten();
+        limit?;
         Ok(())
     }
 
@@ -163,6 +227,7 @@ impl<L: Line> ChargerDriver for EvseDin<L> {
         let mut state = self.state();
         state.polls = state.polls.wrapping_add(1);
         state.cable_due |= state.pilot != Some(poll.state) || state.polls.is_multiple_of(CABLE_EVERY);
+        state.cable_due &= !state.cable_refused.absent;
         state.pilot = Some(poll.state);
         if poll.set_point.fine.is_some() && poll.set_point.fine != state.fine {
             // The value speaks the other unit: the box was restarted or set up by somebody else.

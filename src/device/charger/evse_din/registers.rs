@@ -176,6 +176,15 @@ pub fn boot_risk(unit: u8, boot: Current, fail_safe: Milliamp) -> Option<String>
     ))
 }
 
+/// The standing risk of a charger whose current after boot cannot be told.
+#[must_use]
+pub fn boot_unknown(unit: u8, why: &str) -> String {
+    format!(
+        "boot current unknown: {why}. What it offers after a power cut stands in register {BOOT_CURRENT} of unit {unit}, \
+         and it has no watchdog: find out once, by switching it off and on with no car plugged."
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

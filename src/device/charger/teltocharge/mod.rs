@@ -55,6 +55,7 @@ struct State {
     identity: Option<Identity>,
     stopped: bool,
     stop_at: Option<Instant>,
+    stop_refused_at: Option<Instant>,
     authorize_at: Option<Instant>,
     phases_at: Option<Instant>,
 }
@@ -140,7 +141,8 @@ impl<L: Line> TeltoCharge<L> {
             let Ok(readout) = state.image.decode() else { return Ok(()) };
             let charging = readout.report().state == PilotState::C;
             let stop = match (wishes.open, state.stopped) {
-                (true, stopped) => (!stopped || charging && due(state.stop_at)).then_some(1),
+                (true, false) => due(state.stop_refused_at).then_some(1),
+                (true, true) => (charging && due(state.stop_at)).then_some(1),
                 (false, stopped) => (stopped && due(state.stop_at)).then_some(2),
             };
             let wanted = wishes.phases.and_then(PhaseSet::of_count);
@@ -160,17 +162,29 @@ impl<L: Line> TeltoCharge<L> {
             }
             (stop, phases, authorize)
         };
+        // One that is refused is no reason not to ask for the next.
+        let mut refused = Ok(());
         if let Some(stop) = stop {
-            self.request(write::REQUEST_STOP, stop).await?;
-            self.state().stopped = stop == 1;
+            let result = self.request(write::REQUEST_STOP, stop).await;
+            {
+                let mut state = self.state();
+                match &result {
+                    Ok(()) => (state.stopped, state.stop_refused_at) = (stop == 1, None),
+                    Err(error) if error.is_refusal() => state.stop_refused_at = Some(now),
+                    Err(_) => {}
+                }
+            }
+            refused = refused.and(unless_refused(result)?);
         }
         if let Some(phases) = phases {
-            self.request(write::PHASE_TO_USE, phases.code()).await?;
+            let result = self.request(write::PHASE_TO_USE, phases.code()).await;
+            refused = refused.and(unless_refused(result)?);
         }
         if authorize {
-            self.request(write::REQUEST_AUTHORIZE, 1).await?;
+            let result = self.request(write::REQUEST_AUTHORIZE, 1).await;
+            refused = refused.and(unless_refused(result)?);
         }
-        Ok(())
+        refused
     }
 
     /// Programs the fail-safe timer where it is not as wanted, and reads it back.
@@ -224,6 +238,14 @@ impl<L: Line> TeltoCharge<L> {
     }
 }
 
+/// What was refused; anything else that went wrong ends the chore.
+fn unless_refused(result: Result<(), DriverError>) -> Result<Result<(), DriverError>, DriverError> {
+    match result {
+        Err(error) if !error.is_refusal() => Err(error),
+        result => Ok(result),
+    }
+}
+
 fn text(word: Option<u16>) -> String {
     word.map_or_else(|| "nothing".to_owned(), |word| word.to_string())
 }
@@ -255,10 +277,10 @@ impl<L: Line> ChargerDriver for TeltoCharge<L> {
 
     async fn chore(&self, wishes: Wishes) -> Chore {
         let mut notices = Vec::new();
-        let mut result = self.requests(wishes).await;
-        if result.is_ok() {
-            result = self.keep_watchdog(wishes, &mut notices).await;
-        }
+        let result = match unless_refused(self.requests(wishes).await) {
+            Ok(refused) => self.keep_watchdog(wishes, &mut notices).await.and(refused),
+            Err(error) => Err(error),
+        };
         if let Some(identity) = self.state().identity.take() {
             notices.push(Notice::Identity(identity));
         }

@@ -144,3 +144,38 @@ async fn what_it_cannot_do_is_said_and_sends_nothing() {
     let error = told.health.last().unwrap().1.last_error.clone().unwrap();
     assert_eq!(&*error, "charger left: Reboot: an EVSE-DIN has no register for it");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_box_without_the_registers_beside_the_poll_is_no_silent_one() {
+    let rig = Rig::evse(17);
+    rig.line.lock().refused = vec![1003, 1005, 2000, 2005];
+    rig.hold(ChargerCommand { contact: Contact::Open, ..normal(amps(10)) }, 8.0).await;
+    rig.hold(normal(amps(12)), 60.0).await;
+    assert_eq!(rig.line.word(1000), 12, "in whole amperes");
+    let told = rig.told();
+    assert_eq!(told.unconfirmed(), []);
+    assert!(told.written().contains(&amps(12)));
+    let risk = told.risk.unwrap();
+    assert!(risk.starts_with("charger left: boot current unknown: memory: refused with exception 2"), "{risk}");
+    assert!(risk.contains("register 2000 of unit 3"), "{risk}");
+    assert_eq!(told.identity.unwrap().firmware, None);
+    let heard = rig.line.heard();
+    for register in [1003, 1005, 2000] {
+        let asked = heard.iter().filter(|it| it.operation.address() == register && it.operation.count() == 1).count();
+        // As holding and as input register where nothing was proven yet.
+        assert!((1..=2).contains(&asked), "register {register} was asked for {asked} times");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_current_after_boot_that_is_none_is_a_risk_and_no_silence() {
+    let rig = Rig::evse(16);
+    rig.line.set(2000, 0xFFFF);
+    rig.line.set(1003, 500);
+    rig.hold(ChargerCommand { contact: Contact::Open, ..normal(amps(10)) }, 8.0).await;
+    let told = rig.told();
+    assert_eq!(told.unconfirmed(), []);
+    let risk = told.risk.unwrap();
+    assert!(risk.contains("boot current unknown: register 2000 (current after boot) holds 65535"), "{risk}");
+    assert!(told.identity.is_some(), "what comes later is done all the same");
+}

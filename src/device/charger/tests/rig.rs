@@ -69,6 +69,8 @@ pub(super) struct Memory {
     pub(super) fault: Fault,
     /// Functions that are answered with exception 1.
     pub(super) unknown_functions: Vec<u8>,
+    /// Asked for alone, these registers are answered with exception 2.
+    pub(super) refused: Vec<u16>,
     /// Writes to these registers are confirmed and forgotten.
     pub(super) deaf: Vec<u16>,
     pub(super) heard: Vec<Telegram>,
@@ -124,7 +126,8 @@ impl MemoryLine {
             return Err(refused(1));
         }
         let registers = operation.address()..operation.address() + u16::try_from(operation.count()).unwrap();
-        if registers.clone().any(|register| !memory.words.contains_key(&register)) {
+        let alone = operation.count() == 1 && memory.refused.contains(&operation.address());
+        if alone || registers.clone().any(|register| !memory.words.contains_key(&register)) {
             return Err(refused(2));
         }
         let mut write = |register, value| {
@@ -268,6 +271,7 @@ impl Rig {
             words,
             fault: Fault::None,
             unknown_functions: Vec::new(),
+            refused: Vec::new(),
             deaf: Vec::new(),
             heard: Vec::new(),
             answer_time: Duration::from_millis(20),

@@ -181,3 +181,45 @@ async fn a_counter_that_falls_is_not_told_until_it_is_certain() {
     rig.hold(order, 8.0).await;
     assert_eq!(rig.told().last_report().energy, Some(WattHour(30)), "another box");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_wish_is_said_and_is_no_silence() {
+    let rig = Rig::telto();
+    let order = rig.settle(amps(10)).await;
+    rig.line.lock().refused = vec![18];
+    rig.actions.send(ChargerAction::Lock(Lock::Locked)).await.unwrap();
+    rig.hold(order, 3.0).await;
+    let told = rig.told();
+    assert_eq!(told.unconfirmed(), []);
+    let error = told.health.last().unwrap().1.last_error.clone().unwrap();
+    assert_eq!(&*error, "charger left: Lock(Locked): memory: refused with exception 2 (refused)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_request_is_repeated_slowly_and_the_timer_is_kept_all_the_same() {
+    let rig = Rig::telto();
+    let order = rig.settle(amps(10)).await;
+    rig.line.lock().refused = vec![16];
+    rig.line.set(19, 0);
+    rig.hold(ChargerCommand { open: true, ..order }, 35.0).await;
+    assert_eq!(rig.line.word(19), 30);
+    assert_eq!(rig.told().unconfirmed(), []);
+    let stops = rig.line.writes().iter().filter(|it| it.0 == 16).count();
+    assert!((3..=4).contains(&stops), "{stops}");
+    rig.line.lock().refused.clear();
+    rig.hold(ChargerCommand { open: true, ..order }, 11.0).await;
+    assert_eq!(rig.line.word(16), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_that_is_refused_is_a_risk_and_no_silence() {
+    let rig = Rig::telto();
+    let order = rig.settle(amps(10)).await;
+    rig.line.lock().refused = vec![20];
+    rig.line.set(20, 16);
+    rig.hold(order, 20.0).await;
+    let told = rig.told();
+    assert_eq!(told.unconfirmed(), []);
+    let risk = told.risk.unwrap();
+    assert!(risk.contains("refused with exception 2"), "{risk}");
+}
