@@ -340,7 +340,6 @@ async fn a_second_master_is_told_apart_counted_and_not_fought_more_often_than_al
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "known: its offer is raised again while what it draws too much stands"]
 async fn a_car_that_does_not_obey_is_counted_in_full_lowered_and_at_last_taken_off_the_supply() {
     let setting = Setting { charger: vec![watchdog(2, 6); 2], ..Setting::default() };
     let scene = Scene::start(two(teltocharge(), teltocharge()), setting).await;
@@ -368,7 +367,6 @@ async fn a_car_that_does_not_obey_is_counted_in_full_lowered_and_at_last_taken_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "known: its offer is raised again while what it draws too much stands"]
 async fn a_car_that_does_not_obey_for_the_second_time_stays_at_0_until_it_is_unplugged() {
     let plan = Plan::quiet(vec![teltocharge()]).with_load([2.0; 3]);
     let setting = Setting { fuse_a: 20.0, charger: vec![watchdog(2, 6)], ..Setting::default() };

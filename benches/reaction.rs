@@ -1,0 +1,240 @@
+//! From the last byte of a meter frame to the last byte of the last set-point: the whole process, on loopback TCP.
+//!
+//! A meter and 1, 5 or 20 chargers are played by this process; the program is the release build, run as anybody runs
+//! it. The clock starts before a telegram is handed to the system and stops when the last charger has read the last byte
+//! of its new set-point, so that both ways through the system, the parsing and the reading here are in it.
+//!
+//! Every measured frame takes 0.01 A more per charger than the one before, which each charger must give at once. The
+//! chargers are EVSE-DIN in steps of 0.01 A: 24 A are 2400 such frames without a raise between them. They want 150 ms of
+//! silence after a telegram, so frames come after that; they are polled once a minute, so that nothing else is under way.
+//!
+//! `GRIDKEEPER_BENCH_FRAMES` (2000, at most 2400) and `GRIDKEEPER_BENCH_RUNS` (5) make it shorter; a run of 2000 frames
+//! takes six minutes.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench fails by panicking and prints what it found")]
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use gridkeeper::codec::p1::encode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+/// Chargers per measurement.
+const SIZES: [i32; 3] = [1, 5, 20];
+/// `fuse_a` less `margin_a`, in mA.
+const LIMIT: i32 = 1_999_500;
+/// `max_current_a`, in mA.
+const HIGHEST: i32 = 30_000;
+/// Least of a car, in mA.
+const LEAST: i32 = 6_000;
+/// Resolution of the chargers, in mA.
+const STEP: i32 = 10;
+/// Silence that an EVSE-DIN wants after a telegram, and a little more.
+const SILENCE: Duration = Duration::from_millis(165);
+/// Nothing takes so long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn main() {
+    let number = |name: &str, usual: usize| std::env::var(name).map_or(usual, |it| it.parse().unwrap());
+    let frames = number("GRIDKEEPER_BENCH_FRAMES", 2000).clamp(10, 2400);
+    let runs = number("GRIDKEEPER_BENCH_RUNS", 5).max(1);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    println!("last meter byte in to last set-point byte out, whole process, loopback TCP, EVSE-DIN, every frame a cut");
+    println!("{} {} frames a run, median of {runs} runs, times in ms", machine(), frames);
+    println!("{:>8} {:>8} {:>8} {:>8}", "chargers", "p50", "p99", "worst");
+    for size in SIZES {
+        let mut found: Vec<[f64; 3]> = (0..runs).map(|_| runtime.block_on(run(size, frames))).collect();
+        let mut median = |place: usize| {
+            found.sort_by(|a, b| a[place].total_cmp(&b[place]));
+            found[found.len() / 2][place]
+        };
+        println!("{size:>8} {:>8.2} {:>8.2} {:>8.2}", median(0), median(1), median(2));
+    }
+}
+
+fn machine() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("{}, {cores} cores;", model.map_or("unknown processor", |(_, model)| model))
+}
+
+/// p50, p99 and the longest, in ms.
+async fn run(size: i32, frames: usize) -> [f64; 3] {
+    let folder = tempfile::tempdir().unwrap();
+    let meter = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (written, mut writes) = mpsc::unbounded_channel();
+    let mut ports = Vec::new();
+    for charger in 0..size {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        ports.push(listener.local_addr().unwrap().port());
+        tokio::spawn(charge(usize::try_from(charger).unwrap(), listener, written.clone()));
+    }
+    let file = folder.path().join("gridkeeper.toml");
+    std::fs::write(&file, configuration(meter.local_addr().unwrap().port(), &ports, folder.path())).unwrap();
+    let _program = Program::start(&file);
+    let (mut meter, _) = tokio::time::timeout(PATIENCE, meter.accept()).await.unwrap().unwrap();
+    meter.set_nodelay(true).unwrap();
+
+    // Not measured: up to the highest offer, in whatever steps the program takes.
+    let mut offers = vec![LEAST; ports.len()];
+    let begun = Instant::now();
+    while offers.iter().any(|offer| *offer < HIGHEST) {
+        assert!(begun.elapsed() < 2 * PATIENCE, "the chargers are not raised: {offers:?}");
+        let drawn: i32 = offers.iter().sum();
+        meter.write_all(&telegram(LIMIT - size * HIGHEST + drawn)).await.unwrap();
+        let pause = tokio::time::sleep(Duration::from_millis(200));
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => break,
+                Some(write) = writes.recv() => { let Write { charger, offer, .. } = write; offers[charger] = offer; }
+            }
+        }
+    }
+
+    let mut times = Vec::with_capacity(frames);
+    let mut offer = HIGHEST;
+    for _ in 0..frames {
+        tokio::time::sleep(SILENCE).await;
+        assert!(writes.try_recv().is_err(), "a set-point that no frame asked for");
+        let next = offer - STEP;
+        let frame = telegram(LIMIT - size * next + size * offer);
+        let sent = Instant::now();
+        meter.write_all(&frame).await.unwrap();
+        let mut last = sent;
+        for _ in 0..size {
+            let write = tokio::time::timeout(PATIENCE, writes.recv()).await.unwrap().unwrap();
+            assert_eq!(write.offer, next, "charger {}", write.charger);
+            last = last.max(write.at);
+        }
+        times.push((last - sent).as_secs_f64() * 1000.0);
+        offer = next;
+    }
+    times.sort_by(f64::total_cmp);
+    let quantile = |hundredths: usize| times[(times.len() * hundredths).div_ceil(100) - 1];
+    [quantile(50), quantile(99), quantile(100)]
+}
+
+/// The program as a child process; killed when dropped.
+struct Program(Child);
+
+impl Program {
+    fn start(file: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gridkeeper"));
+        command.args(["run", "--strict", "-c"]).arg(file);
+        // Warnings about the times that are not the contract's are known.
+        command.env("GRIDKEEPER_LOG", "error").stdin(Stdio::null()).stdout(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn configuration(meter: u16, chargers: &[u16], folder: &Path) -> String {
+    let data = folder.join("data");
+    let mut text = format!(
+        "[grid]\nfuse_a = 2000\nmargin_a = 0.5\nmeter = \"main\"\n[mqtt]\nurl = \"\"\n[web]\nlisten = \"\"\n\
+         [storage]\ndata_dir = \"{}\"\n[timing]\npoll_s = 60\ncut_response_s = 0.05\n\
+         [[meter]]\nid = \"main\"\ndriver = \"p1\"\nconnection = \"tcp://127.0.0.1:{meter}\"\n",
+        data.display()
+    );
+    for (at, port) in chargers.iter().enumerate() {
+        text.push_str(&format!(
+            "[[charger]]\nid = \"c{at}\"\ndriver = \"evse-din\"\nconnection = \"tcp://127.0.0.1:{port}\"\nunit = 1\n\
+             max_current_a = {}\nmode = \"fast\"\n",
+            HIGHEST / 1000
+        ));
+    }
+    text
+}
+
+/// So much on each phase, as a Belgian meter says it.
+fn telegram(milliamps: i32) -> Vec<u8> {
+    let amps = f64::from(milliamps) / 1000.0;
+    let kilowatts = amps * 0.23;
+    let mut lines = vec![
+        "0-0:96.1.1(4530303031303030303030303030303136)".to_owned(),
+        "1-0:1.8.1(001234.567*kWh)".to_owned(),
+        "1-0:1.8.2(004567.890*kWh)".to_owned(),
+        "1-0:2.8.1(000098.765*kWh)".to_owned(),
+        "1-0:2.8.2(000012.345*kWh)".to_owned(),
+        "0-0:96.14.0(0002)".to_owned(),
+        format!("1-0:1.7.0({:06.3}*kW)", 3.0 * kilowatts),
+        "1-0:2.7.0(00.000*kW)".to_owned(),
+    ];
+    for phase in ["2", "4", "6"] {
+        lines.push(format!("1-0:{phase}1.7.0({kilowatts:06.3}*kW)"));
+        lines.push(format!("1-0:{phase}2.7.0(00.000*kW)"));
+    }
+    for phase in ["3", "5", "7"] {
+        lines.push(format!("1-0:{phase}2.7.0(230.0*V)"));
+        lines.push(format!("1-0:{phase}1.7.0({amps:07.3}*A)"));
+    }
+    encode("/FLU5\\BENCH", lines)
+}
+
+/// A set-point that has arrived.
+struct Write {
+    charger: usize,
+    /// mA
+    offer: i32,
+    at: Instant,
+}
+
+/// An EVSE-DIN whose car always charges.
+async fn charge(charger: usize, listener: TcpListener, written: mpsc::UnboundedSender<Write>) {
+    let mut set_point = u16::try_from(LEAST / STEP).unwrap();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        serve(charger, stream, &mut set_point, &written).await;
+    }
+}
+
+async fn serve(charger: usize, mut stream: TcpStream, set_point: &mut u16, written: &mpsc::UnboundedSender<Write>) {
+    stream.set_nodelay(true).unwrap();
+    let mut request = [0; 12];
+    // Ends when the program goes.
+    while stream.read_exact(&mut request).await.is_ok() {
+        let at = Instant::now();
+        let [t1, t2, _, _, _, 6, unit, function, a, b, c, d] = request else {
+            panic!("not a request of 12 bytes: {request:?}")
+        };
+        let (address, value) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        let mut answer = vec![t1, t2, 0, 0, 0, 0, unit, function];
+        match function {
+            3 | 4 => {
+                answer.push(u8::try_from(2 * value).unwrap());
+                let words = (address..address + value).map(|register| match register {
+                    1000 | 1001 => *set_point,
+                    // Charging.
+                    1002 => 3,
+                    // A cable of 32 A and a firmware that counts in 0.01 A, which is switched on.
+                    1003 => 32,
+                    1005 => 18,
+                    2005 => 0x80,
+                    _ => 0,
+                });
+                answer.extend(words.flat_map(u16::to_be_bytes));
+            }
+            6 => {
+                answer.extend([a, b, c, d]);
+                if address == 1000 {
+                    *set_point = value;
+                    written.send(Write { charger, offer: i32::from(value) * STEP, at }).unwrap();
+                }
+            }
+            _ => panic!("function {function}"),
+        }
+        answer[5] = u8::try_from(answer.len() - 6).unwrap();
+        stream.write_all(&answer).await.unwrap();
+    }
+}
