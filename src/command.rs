@@ -80,6 +80,34 @@ pub enum ChargerAction {
     Reboot,
 }
 
+/// Which actions a kind of charger has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Actions {
+    /// [`ChargerAction::Authorize`]
+    pub authorize: bool,
+    /// [`ChargerAction::Lock`]
+    pub lock: bool,
+    /// [`ChargerAction::Reboot`]
+    pub reboot: bool,
+}
+
+impl Actions {
+    /// Every one.
+    pub const ALL: Self = Self { authorize: true, lock: true, reboot: true };
+    /// Not one.
+    pub const NONE: Self = Self { authorize: false, lock: false, reboot: false };
+
+    /// Whether this one is among them.
+    #[must_use]
+    pub fn include(self, action: ChargerAction) -> bool {
+        match action {
+            ChargerAction::Authorize => self.authorize,
+            ChargerAction::Lock(_) => self.lock,
+            ChargerAction::Reboot => self.reboot,
+        }
+    }
+}
+
 /// Modes of a socket's lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lock {

@@ -1,7 +1,8 @@
 //! What the controller is told of a configuration.
 
-use super::model::{Charger, ChargerDriver, Config, MeterDriver};
+use super::model::{Charger, Config, MeterDriver};
 use crate::control::{ChargerSetup, CircuitSetup, InputSetup, MeterSetup, Mode, Setup};
+use crate::device::charger;
 use crate::quantity::{Milliamp, Span, Watt};
 
 /// A P1 meter is lost after this time unless the file says otherwise.
@@ -44,7 +45,7 @@ impl Config {
             grid_phases: self.grid.phases,
             circuits: vec![grid],
             meters: meters.collect(),
-            chargers: self.chargers.iter().map(charger).collect(),
+            chargers: self.chargers.iter().map(charger_setup).collect(),
             inputs: self.inputs.iter().map(|it| InputSetup { id: it.common.id.clone(), meaning: it.meaning }).collect(),
             min_on: self.control.min_on,
             min_off: self.control.min_off,
@@ -91,7 +92,7 @@ impl Config {
     }
 }
 
-fn charger(it: &Charger) -> ChargerSetup {
+fn charger_setup(it: &Charger) -> ChargerSetup {
     ChargerSetup {
         id: it.common.id.clone(),
         circuit: 0,
@@ -99,12 +100,11 @@ fn charger(it: &Charger) -> ChargerSetup {
         max_current: it.max_current,
         step: it.step,
         can_switch_phases: it.phase_switching,
-        measures: !matches!(it.driver, ChargerDriver::EvseDin { .. }),
+        measures: charger::measures(&it.driver),
         meter: it.meter,
         watchdog: it.watchdog,
         fail_safe: it.fail_safe,
-        // Both kinds of wired charger show the pilot that they give.
-        write_latency: Span::ZERO,
+        write_latency: charger::write_latency(&it.driver),
         auto_authorize: it.auto_authorize,
         settings: it.settings,
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use crate::config::model::{self, ChargerDriver, Common, Config};
+use crate::command::Actions;
+use crate::config::model::{self, Common, Config};
+use crate::device::charger::{actions, measures};
 use crate::quantity::{Milliamp, Phase};
 
 /// Built from the checked configuration by [`MqttOptions::from_config`].
@@ -65,12 +67,12 @@ pub struct ChargerInfo {
     pub step: Milliamp,
     /// Grid phases it is wired to.
     pub phases: Vec<Phase>,
-    /// It measures current, power and energy.
+    /// It measures current, power and energy, or a meter does at it.
     pub measures: bool,
     /// It has a fail-safe timer.
     pub watchdog: bool,
-    /// It can be asked to authorise, to lock and to restart.
-    pub actions: bool,
+    /// What a person may ask of it.
+    pub actions: Actions,
 }
 
 /// Sets the log level; given one of error, warn, info, debug, trace.
@@ -161,19 +163,14 @@ impl MqttOptions {
 
 impl ChargerInfo {
     fn from_config(charger: &model::Charger) -> Self {
-        let (measures, actions) = match charger.driver {
-            ChargerDriver::TeltoCharge { .. } => (true, true),
-            ChargerDriver::EvseDin { .. } => (charger.meter.is_some(), false),
-            ChargerDriver::Simulated => (true, false),
-        };
         Self {
             common: charger.common.clone(),
             max_current: charger.max_current,
             step: charger.step,
             phases: charger.phases.clone(),
-            measures,
+            measures: measures(&charger.driver) || charger.meter.is_some(),
             watchdog: charger.watchdog.is_some(),
-            actions,
+            actions: actions(&charger.driver),
         }
     }
 }

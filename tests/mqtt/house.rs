@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use gridkeeper::command::Actions;
 use gridkeeper::config::model::{Common, Mqtt, MqttEndpoint};
 use gridkeeper::control::*;
 use gridkeeper::mqtt::{ChargerInfo, MeterInfo, MqttOptions, Requests, SiteInfo, Tuning};
@@ -21,14 +22,14 @@ pub(crate) fn common(id: &str, name: &str) -> Common {
 }
 
 pub(crate) fn options(broker: SocketAddr) -> MqttOptions {
-    let charger = |id: &str, name: &str, step, actions, phases: &[Phase]| ChargerInfo {
+    let charger = |id: &str, name: &str, step, clever, phases: &[Phase]| ChargerInfo {
         common: common(id, name),
         max_current: Milliamp::from_amps(16),
         step: Milliamp(step),
         phases: phases.to_vec(),
-        measures: actions,
-        watchdog: actions,
-        actions,
+        measures: clever,
+        watchdog: clever,
+        actions: if clever { Actions::ALL } else { Actions::NONE },
     };
     MqttOptions {
         config: Mqtt {

@@ -16,15 +16,43 @@ mod tests;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::command::Actions;
 use crate::config::model::{Charger, ChargerDriver as Kind};
 use crate::control::Timing;
 use crate::device::ChargerChannels;
 use crate::link::modbus::Bus;
-use crate::quantity::Milliamp;
+use crate::quantity::{Milliamp, Span};
 use driver::BusLine;
 use machine::Settings;
 
 pub use register::RegisterError;
+
+/// Whether this kind of charger measures current, power and energy by itself.
+#[must_use]
+pub fn measures(kind: &Kind) -> bool {
+    match kind {
+        Kind::TeltoCharge { .. } | Kind::Simulated => true,
+        Kind::EvseDin { .. } => false,
+    }
+}
+
+/// How long a confirmed set-point may take to reach the pilot where this kind does not show the pilot that it gives.
+#[must_use]
+pub fn write_latency(kind: &Kind) -> Span {
+    match kind {
+        // Each shows its pilot.
+        Kind::TeltoCharge { .. } | Kind::EvseDin { .. } | Kind::Simulated => Span::ZERO,
+    }
+}
+
+/// What a person may ask of this kind of charger.
+#[must_use]
+pub fn actions(kind: &Kind) -> Actions {
+    match kind {
+        Kind::TeltoCharge { .. } => Actions::ALL,
+        Kind::EvseDin { .. } | Kind::Simulated => Actions::NONE,
+    }
+}
 
 /// Runs the charger's task until it is cancelled, or until `last_offer` was left behind. A simulated charger has no
 /// wire and ends at once.

@@ -149,12 +149,16 @@ pub(crate) static KEYS: [Key<ChargerView, ChargerInfo>; 39] = [
     Key::null("session_limit_kwh", hidden),
     Key::null("mode_after_session", hidden),
     Key::null("lock", |it| {
-        it.actions.then(|| Component::select(["auto", "locked", "unlock"]).name("Socket lock").icon("lock").config())
+        it.actions
+            .lock
+            .then(|| Component::select(["auto", "locked", "unlock"]).name("Socket lock").icon("lock").config())
     }),
     // Commands, which leave no state.
-    Key::null("authorize", |it| it.actions.then(|| Component::button("ON").name("Authorize").icon("account-check"))),
+    Key::null("authorize", |it| {
+        it.actions.authorize.then(|| Component::button("ON").name("Authorize").icon("account-check"))
+    }),
     Key::null("wake", hidden),
-    Key::null("reboot", |it| it.actions.then(|| Component::button("ON").class("restart").config())),
+    Key::null("reboot", |it| it.actions.reboot.then(|| Component::button("ON").class("restart").config())),
 ];
 
 impl ChargerView {

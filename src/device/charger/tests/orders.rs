@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::rig::{Fault, Rig, WATCHDOG, amps, evse_words, normal, telto_words};
-use crate::command::{ChargerAction, ChargerCommand, Contact, LastOffer, Leased};
+use crate::command::{ChargerAction, ChargerCommand, Contact, LastOffer, Leased, Lock};
+use crate::config::model::{ChargerDriver, Connection};
+use crate::device::charger::actions;
 use crate::link::modbus::{Operation, Priority};
 use crate::quantity::{Milliamp, Mono};
 use crate::reading::{ChargerObservation, PilotState};
@@ -216,6 +218,23 @@ async fn write_first_is_one_write_per_number_and_a_read_only_after_success() {
     let told = rig.told();
     assert_eq!(told.written(), [amps(6)]);
     assert_eq!(told.last_report().set_point, Some(amps(6)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_kind_does_the_actions_that_it_is_said_to_have_and_no_other() {
+    let connection = || Connection::Tcp { host: "box".to_owned(), port: 502 };
+    let kinds = [
+        (Rig::telto(), ChargerDriver::TeltoCharge { connection: connection(), unit: 1 }),
+        (Rig::evse(16), ChargerDriver::EvseDin { connection: connection(), unit: 1 }),
+    ];
+    for (rig, kind) in kinds {
+        let order = rig.settle(amps(10)).await;
+        for action in [ChargerAction::Authorize, ChargerAction::Lock(Lock::Unlock), ChargerAction::Reboot] {
+            rig.actions.send(action).await.unwrap();
+            rig.hold(order, 2.0).await;
+            assert_eq!(rig.line.writes().len(), usize::from(actions(&kind).include(action)), "{kind:?}: {action:?}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
