@@ -113,13 +113,14 @@ impl Milliamp {
     /// Rounded down to a multiple of `step`; a step of zero changes nothing.
     #[must_use]
     pub fn floor_to(self, step: Self) -> Self {
-        if step.0 <= 0 { self } else { Self(self.0.div_euclid(step.0) * step.0) }
+        if step.0 <= 0 { self } else { Self(self.0.div_euclid(step.0).saturating_mul(step.0)) }
     }
 
     /// Active power of this current at `voltage`, sign kept.
     #[must_use]
     pub fn at(self, voltage: Millivolt) -> Watt {
-        Watt(((i64::from(self.0) * i64::from(voltage.0)) / 1_000_000) as i32)
+        let watts = i64::from(self.0) * i64::from(voltage.0) / 1_000_000;
+        Watt(watts.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32)
     }
 }
 
@@ -315,6 +316,10 @@ mod tests {
         assert_eq!(Milliamp::from_f64(1e300), Milliamp(i32::MAX));
         assert_eq!(-Milliamp(i32::MIN), Milliamp(i32::MAX));
         assert_eq!(Milliamp::from_f64(f64::NAN), Milliamp::ZERO);
+        assert_eq!(Milliamp(i32::MIN).floor_to(Milliamp(1000)), Milliamp(i32::MIN));
+        assert_eq!(Milliamp(i32::MAX).floor_to(Milliamp(1000)), Milliamp(2_147_483_000));
+        assert_eq!(Milliamp(i32::MAX).at(Millivolt(i32::MAX)), Watt(i32::MAX));
+        assert_eq!(Milliamp(i32::MIN).at(Millivolt(i32::MAX)), Watt(i32::MIN));
     }
 
     #[test]

@@ -230,10 +230,12 @@ impl Controller {
         match news {
             News::Link(Change::Silent) => {
                 charger.fall_back(at);
-                let detail = format!(
-                    "no valid answer; it counts at {} until its own timer has certainly acted",
-                    charger.counted(&self.timing)
-                );
+                let counted = charger.counted(&self.timing);
+                let detail = if charger.link.was_never_heard() {
+                    format!("never answered; it counts at {counted}, all that it may offer, until it does")
+                } else {
+                    format!("no valid answer; it counts at {counted} until its own timer has certainly acted")
+                };
                 self.tell(EventType::ChargerLost, Subject::Charger(index), detail);
             }
             News::Link(change) => {
@@ -328,8 +330,11 @@ impl Controller {
             self.tell(event, Subject::Site, detail.to_owned());
         }
         self.signals = signals;
-        for charger in &mut self.chargers {
-            charger.settle(now, &self.timing);
+        for index in 0..self.chargers.len() {
+            if let Some(change) = self.chargers[index].settle(now, &self.timing) {
+                self.charger_news(now, index, News::Link(change));
+            }
+            let charger = &mut self.chargers[index];
             if let Some(meter) = charger.setup.meter
                 && self.meters[meter].is_stale()
             {

@@ -79,7 +79,10 @@ impl Controller {
             });
         }
         for (charger, want) in self.chargers.iter_mut().zip(&scratch.wants) {
-            charger.set_fail_safe(if want.forbidden { Milliamp::ZERO } else { charger.setup.fail_safe });
+            // Before room is given out: what a forbidden charger falls to is room for nobody until it is 0.
+            if want.forbidden {
+                charger.program(now, true, true);
+            }
         }
         scratch.sequence.clear();
         scratch.sequence.extend(0..self.chargers.len());
@@ -90,6 +93,10 @@ impl Controller {
         self.target(now, &mut scratch);
         self.apply_cuts(now, &mut scratch);
         self.apply_raises(now, &mut scratch);
+        for (charger, want) in self.chargers.iter_mut().zip(&scratch.wants) {
+            let replaced = charger.off_since.is_some_and(|stopped| self.started_at.is_some_and(|at| at >= stopped));
+            charger.program(now, want.forbidden, replaced);
+        }
         self.scratch = scratch;
     }
 
@@ -275,7 +282,9 @@ impl Controller {
     /// Takes out of the room what no order changes now.
     fn reserve(&self, room: &mut [Phases<Milliamp>], asks: &[Ask]) {
         for (charger, ask) in self.chargers.iter().zip(asks) {
-            if let Some(figure) = charger.fixed(&self.timing) {
+            // Of a charger that was not heard yet the meter shows what it draws; nobody is stopped for what it might.
+            // Nobody is raised either: there it counts in full.
+            if let Some(figure) = charger.fixed(&self.timing).filter(|_| !charger.link.is_unknown()) {
                 allocate::take(ask, figure, &self.chains, room);
             }
         }
@@ -339,23 +348,35 @@ impl Controller {
     }
 
     /// Reductions: at once and in full.
+    ///
+    /// A charger whose figure no order changes now is told to come down as far as it is too much; the last one served
+    /// first, and what one is told to give back is no excess of the next. Those that do not answer come last: what they
+    /// are told may never arrive, so it is no room for anybody who answers.
     fn apply_cuts(&mut self, now: Mono, scratch: &mut super::controller::Scratch) {
-        for index in 0..self.chargers.len() {
-            let charger = &mut self.chargers[index];
-            let target = scratch.target[index];
-            if charger.fixed(&self.timing).is_some() {
-                let room = allocate::room_for(&scratch.asks[index], &self.chains, &scratch.room);
-                let cap = scratch.wants[index].cap;
-                let mut offer = charger.order().min(cap);
-                if room < Milliamp::ZERO {
-                    offer += room;
+        for answers in [true, false] {
+            for place in (0..scratch.sequence.len()).rev() {
+                let index = scratch.sequence[place];
+                if self.chargers[index].link.is_up() == answers {
+                    self.cut(now, index, scratch);
                 }
-                let offer = offer.floor_to(charger.step());
-                let offer = if offer < charger.least() { Milliamp::ZERO } else { offer };
-                charger.set_order(now, offer);
-            } else if target < charger.order() {
-                charger.set_order(now, target);
             }
+        }
+    }
+
+    fn cut(&mut self, now: Mono, index: usize, scratch: &mut super::controller::Scratch) {
+        let charger = &mut self.chargers[index];
+        if let Some(figure) = charger.fixed(&self.timing) {
+            let ask = &scratch.asks[index];
+            let room = allocate::room_for(ask, &self.chains, &scratch.room).min(Milliamp::ZERO);
+            let cap = scratch.wants[index].cap;
+            let offer = charger.order().min(cap).min(figure + room).max(Milliamp::ZERO).floor_to(charger.step());
+            let offer = if offer < charger.least() { Milliamp::ZERO } else { offer };
+            charger.set_order(now, offer);
+            if !charger.link.is_unknown() {
+                allocate::take(ask, offer - figure, &self.chains, &mut scratch.room);
+            }
+        } else if scratch.target[index] < charger.order() {
+            charger.set_order(now, scratch.target[index]);
         }
     }
 
@@ -398,7 +419,7 @@ impl Controller {
         for room in [&mut scratch.room, &mut scratch.start_room] {
             self.reserve(room, &scratch.asks);
             for (charger, ask) in self.chargers.iter().zip(&scratch.asks) {
-                if charger.fixed(&self.timing).is_none() {
+                if charger.fixed(&self.timing).is_none() || charger.link.is_unknown() {
                     allocate::take(ask, charger.counted(&self.timing), &self.chains, room);
                 }
             }

@@ -3,6 +3,12 @@
 //! A charger that is silent may have lost its return line only: it still obeys. So it counts at the highest figure that
 //! it may hold, until its own watchdog has certainly brought it down - which needs silence from our side as well,
 //! because any telegram may feed that watchdog.
+//!
+//! A charger that was never heard may offer all that it is built for, and its car may wake any time: it counts at that,
+//! and nothing of it is subtracted from the meter, because nothing proves that the meter's load is its car. That may
+//! count one car twice; the other way round would be an overload. Nothing of its timer was read either, so no waiting
+//! makes the figure smaller, and between two attempts it is left alone for as long as a timer there needs to act:
+//! behind a dead return line our telegrams would feed it for ever.
 
 use crate::command::Contact;
 use crate::quantity::{Milliamp, Mono, Span};
@@ -13,13 +19,18 @@ const ATTEMPTS: u32 = 3;
 const WRITES: u32 = 3;
 /// Shortest and longest pause between attempts at a silent charger.
 const PAUSE: (Span, Span) = (Span::from_secs(5), Span::from_secs(30));
+/// Looks, at least, after which a charger that says nothing at all is silent.
+const LOOKS: i64 = 4;
+/// Taken for the time between two answers until three were heard: no bus that is fit for use is slower.
+const RHYTHM: Span = Span::from_secs(10);
+const RHYTHM_ANSWERS: u32 = 3;
 /// How long a charger without a timer of its own may be away and still be taken up again as if nothing had happened.
 const FORGIVEN: Span = Span::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Nothing was heard since the start.
-    Unknown,
+    /// Nothing was heard since the start; so many attempts failed.
+    Unknown { attempts: u32 },
     /// It answers.
     Up,
     /// Attempts fail, not yet long enough.
@@ -52,6 +63,15 @@ pub(super) enum Change {
 pub(super) struct Link {
     state: State,
     heard_at: Option<Mono>,
+    /// Since when there is no answer: the last one, or the first look at a charger that was never heard.
+    silent_since: Option<Mono>,
+    /// Time that has passed without answer or failure, in steps of which none is a large part: what was heard while the
+    /// whole machine stood still is not in yet.
+    unheard: Span,
+    looked_at: Option<Mono>,
+    /// Longest time between two answers, forgotten slowly: the rhythm of its bus where no failure tells it.
+    rhythm: Span,
+    answers: u32,
     /// The most that it may offer while it does not answer.
     figure: Milliamp,
     /// Its watchdog has acted: it counts at what was programmed.
@@ -67,12 +87,16 @@ pub(super) struct Link {
 pub(super) struct Facts {
     /// The most that it may hold now: the order, older orders not confirmed away.
     pub(super) holds: Milliamp,
+    /// What it is built for.
+    pub(super) most: Milliamp,
     /// Its own timer; `None` without one.
     pub(super) watchdog: Option<Span>,
-    /// That timer was read back and fits.
+    /// That timer was read back and runs with that time-out.
     pub(super) verified: bool,
-    /// The most that may be programmed into it.
+    /// The most that may be programmed into it: read back last, or ordered since.
     pub(super) programmed: Milliamp,
+    /// It is polled so often.
+    pub(super) poll: Span,
     /// Silent after this long (the contract's 5 s).
     pub(super) silent_after: Span,
     /// Added to the watchdog for the quiet time.
@@ -82,8 +106,13 @@ pub(super) struct Facts {
 impl Default for Link {
     fn default() -> Self {
         Self {
-            state: State::Unknown,
+            state: State::Unknown { attempts: 0 },
             heard_at: None,
+            silent_since: None,
+            unheard: Span::ZERO,
+            looked_at: None,
+            rhythm: Span::ZERO,
+            answers: 0,
             figure: Milliamp::ZERO,
             fallen: false,
             may_fall: false,
@@ -103,9 +132,14 @@ impl Link {
         self.state == State::Up
     }
 
-    /// It never answered.
+    /// It never answered, and has not been asked for long.
     pub(super) fn is_unknown(&self) -> bool {
-        self.state == State::Unknown
+        matches!(self.state, State::Unknown { .. })
+    }
+
+    /// It never answered.
+    pub(super) fn was_never_heard(&self) -> bool {
+        self.heard_at.is_none()
     }
 
     /// The silence has lasted: it is not only a lost telegram.
@@ -117,7 +151,7 @@ impl Link {
     pub(super) fn counted(&self, facts: &Facts) -> Option<Milliamp> {
         match self.state {
             State::Up => None,
-            State::Unknown => Some(facts.programmed),
+            _ if self.was_never_heard() => Some(facts.most.max(facts.programmed)),
             _ if self.fallen => Some(facts.programmed),
             // Its watchdog may raise a charger that was at less.
             _ if self.may_fall => Some(self.figure.max(facts.programmed)),
@@ -127,7 +161,7 @@ impl Link {
 
     pub(super) fn contact(&self) -> Contact {
         match self.state {
-            State::Unknown => Contact::Open,
+            State::Unknown { .. } => Contact::Open,
             State::Up | State::Failing { .. } | State::Returning => Contact::Normal,
             State::Writing { .. } | State::Away { .. } => Contact::WriteFirst(self.number),
             State::Quiet { .. } => Contact::Quiet,
@@ -141,13 +175,13 @@ impl Link {
         let same = read_back == Some(self.figure);
         let change = match self.state {
             State::Up | State::Failing { .. } => None,
-            State::Unknown => Some(Change::FirstContact),
+            State::Unknown { .. } => Some(Change::FirstContact),
             State::Returning | State::Writing { .. } | State::Quiet { .. } | State::Away { .. } => {
                 Some(if soon && same { Change::Resumed } else { Change::Reappeared })
             }
         };
         self.state = State::Up;
-        self.heard_at = Some(at);
+        self.answered(at);
         self.fallen = false;
         self.may_fall = false;
         self.was_silent = false;
@@ -157,10 +191,29 @@ impl Link {
     /// A write was acknowledged. While silent this is the first sign of life; the report decides what follows.
     pub(super) fn written(&mut self, at: Mono) {
         match self.state {
-            State::Up => self.heard_at = Some(at),
-            State::Failing { .. } | State::Unknown | State::Returning => {}
-            State::Writing { .. } | State::Quiet { .. } | State::Away { .. } => self.state = State::Returning,
+            State::Up => self.answered(at),
+            State::Failing { .. } | State::Unknown { .. } | State::Returning => {}
+            State::Writing { .. } | State::Quiet { .. } | State::Away { .. } => {
+                self.state = State::Returning;
+                self.sign(at);
+            }
         }
+    }
+
+    fn answered(&mut self, at: Mono) {
+        if let (State::Up, Some(heard)) = (self.state, self.heard_at) {
+            let gap = at.since(heard);
+            self.rhythm = gap.max(Span(self.rhythm.0 - self.rhythm.0 / 16));
+            self.answers = self.answers.saturating_add(1);
+        }
+        self.heard_at = Some(at);
+        self.silent_since = Some(at);
+        self.sign(at);
+    }
+
+    fn sign(&mut self, at: Mono) {
+        self.unheard = Span::ZERO;
+        self.looked_at = Some(at);
     }
 
     /// An attempt failed. `unconfirmed` is a set-point that may have arrived.
@@ -172,8 +225,10 @@ impl Link {
         period: Span,
         facts: &Facts,
     ) -> Option<Change> {
+        self.sign(at);
         match &mut self.state {
-            State::Unknown | State::Quiet { .. } => return None,
+            State::Quiet { .. } => return None,
+            State::Unknown { attempts } => *attempts = attempts.saturating_add(1),
             State::Up => {
                 self.figure = facts.holds;
                 self.state = State::Failing { attempts: 1 };
@@ -192,17 +247,27 @@ impl Link {
             State::Away { .. } => {}
         }
         self.figure = self.figure.max(unconfirmed.unwrap_or(Milliamp::ZERO));
-        let silence = at.since(self.heard_at.unwrap_or(at));
+        let silence = at.since(*self.silent_since.get_or_insert(at));
         self.may_fall |= facts.watchdog.is_some_and(|watchdog| silence + period >= watchdog);
-        let State::Failing { attempts } = self.state else { return None };
+        let (State::Failing { attempts } | State::Unknown { attempts }) = self.state else { return None };
         let patience = facts.silent_after.max(round.times(3)).max(period.times(3));
         if attempts < ATTEMPTS || silence < patience {
             return None;
         }
+        Some(self.fall_silent(at, facts))
+    }
+
+    fn fall_silent(&mut self, at: Mono, facts: &Facts) -> Change {
         self.was_silent = true;
         self.may_fall = facts.watchdog.is_some();
         self.start_writing(at, facts);
-        Some(Change::Silent)
+        Change::Silent
+    }
+
+    /// How long nothing at all, neither answer nor failure, is borne.
+    fn patience(&self, facts: &Facts) -> Span {
+        let rhythm = if self.answers < RHYTHM_ANSWERS { RHYTHM.max(self.rhythm) } else { self.rhythm };
+        facts.silent_after.max(rhythm.times(3)).max(facts.poll.times(3))
     }
 
     fn start_writing(&mut self, at: Mono, facts: &Facts) {
@@ -214,28 +279,53 @@ impl Link {
     }
 
     /// Moves on with the time.
-    pub(super) fn tick(&mut self, now: Mono, facts: &Facts) {
+    pub(super) fn tick(&mut self, now: Mono, facts: &Facts) -> Option<Change> {
+        let patience = self.patience(facts);
+        let passed = now.since(self.looked_at.replace(now).unwrap_or(now));
+        self.unheard = self.unheard + passed.min(Span(patience.0 / LOOKS));
         match self.state {
             State::Quiet { until } if now >= until => {
                 self.fallen = facts.watchdog.is_some() && facts.verified;
                 self.number = self.number.wrapping_add(1);
-                self.state = State::Away { next: now + PAUSE.0, pause: PAUSE.0 };
+                let pause = self.first_pause(facts);
+                self.state = State::Away { next: now + pause, pause };
             }
             State::Away { next, pause } if now >= next => {
                 self.number = self.number.wrapping_add(1);
-                let pause = Span((pause.0 * 2).min(PAUSE.1.0));
+                let pause = Span((pause.0 * 2).min(PAUSE.1.0)).max(self.first_pause(facts));
                 self.state = State::Away { next: now + pause, pause };
             }
+            // Neither answers nor failures: its task has died, or nobody hears it. That is no news either.
+            State::Unknown { .. } | State::Up | State::Failing { .. } | State::Returning
+                if self.unheard >= patience =>
+            {
+                if self.state == State::Up {
+                    self.figure = facts.holds;
+                }
+                self.unheard = Span::ZERO;
+                let told = self.was_silent;
+                let change = self.fall_silent(now, facts);
+                return (!told).then_some(change);
+            }
             _ => {}
+        }
+        None
+    }
+
+    fn first_pause(&self, facts: &Facts) -> Span {
+        match facts.watchdog {
+            Some(watchdog) if self.was_never_heard() => watchdog + facts.quiet_extra,
+            _ => PAUSE.0,
         }
     }
 
     /// When `tick` will next change something.
-    pub(super) fn next_turn(&self) -> Option<Mono> {
+    pub(super) fn next_turn(&self, facts: &Facts) -> Option<Mono> {
         match self.state {
             State::Quiet { until } => Some(until),
             State::Away { next, .. } => Some(next),
-            _ => None,
+            State::Writing { .. } => None,
+            _ => self.looked_at.map(|at| at + Span(self.patience(facts).0 - self.unheard.0)),
         }
     }
 }
@@ -250,6 +340,8 @@ mod tests {
     fn facts() -> Facts {
         Facts {
             holds: Milliamp::from_amps(12),
+            most: Milliamp::from_amps(32),
+            poll: PERIOD,
             watchdog: Some(Span::from_secs(30)),
             verified: true,
             programmed: Milliamp::from_amps(6),

@@ -14,7 +14,7 @@ fn exceeds(drawn: Milliamp, offer: Milliamp) -> bool {
 pub(super) enum Foreign {
     /// The charger forgot its set-point: write again at once and verify its timer.
     Rebooted,
-    /// Somebody else writes: told once.
+    /// Somebody else writes: told once. Ours was written less than a minute ago, so it waits like the next ones.
     SecondMaster,
     /// Still the second master; write again, a minute has passed.
     Again,

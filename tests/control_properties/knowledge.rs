@@ -3,15 +3,17 @@
 //! 1. An offer is 0 or 6 A and up, in whole amperes, never above the wired maximum or the chosen ceiling, and 0 where
 //!    charging is switched off.
 //! 2. What stands in the sum for a charger is never less than what its box truly offers: not when an order was cut and
-//!    has not arrived, not when it is silent, not when its own watchdog acts. (A box that restarts by itself is known
-//!    to us with its next answer only.)
+//!    has not arrived, not when it is silent, not when it was never heard, not when its own watchdog acts. (A box that
+//!    restarts by itself is known to us with its next answer only.)
 //! 3. Nothing is raised unless the newest frame is good and younger than the late time, three good frames came since
-//!    the start or since the meter was lost, and the charger has just answered. (A lost meter's own figure may be used.)
+//!    the start or since the meter was lost, and the charger has just answered. (A lost meter's own figure may be used.
+//!    One that was never heard is told its fail-safe current, and counts at all that it may offer.)
 //! 4. After a raise the sum, with everything that may still be offered, stays under the limit less the house load, as
 //!    each of the two newest good frames shows it, on every phase of the raised charger.
 //! 5. After every step the offers of the chargers that answer, together with what stands for those that do not, stay
 //!    under the limit less the house load of the newest good frame; or all that answer are at 0. Without any frame the
-//!    fuse alone counts, behind a lost meter the owner's figure.
+//!    fuse alone counts, behind a lost meter the owner's figure. One that was not heard yet, nor told to be lost, stops
+//!    nobody: the meter shows what it draws.
 //!
 //! The house load is what the frame shows less the most that the cars can have drawn at its time, as far as reported.
 
@@ -50,6 +52,7 @@ struct Charger {
     off: bool,
     ceiling: Option<Milliamp>,
     appeared: bool,
+    told_lost: bool,
 }
 
 /// The bookkeeper.
@@ -184,9 +187,11 @@ impl Knowledge {
     pub(crate) fn judge(&mut self, now: Mono, decision: &Decision, sims: &[Sim]) -> Result<(), String> {
         self.pass(now);
         for event in &decision.events {
-            if event.event_type == EventType::ChargerBack {
-                let index = self.setup.chargers.iter().position(|it| it.id == event.subject).expect("a charger");
-                self.chargers[index].appeared = true;
+            let index = self.setup.chargers.iter().position(|it| it.id == event.subject);
+            match (event.event_type, index) {
+                (EventType::ChargerBack, Some(index)) => self.chargers[index].appeared = true,
+                (EventType::ChargerLost, Some(index)) => self.chargers[index].told_lost = true,
+                _ => {}
             }
         }
         let offers: Vec<Milliamp> = decision.chargers.iter().map(|it| it.offered).collect();
@@ -195,12 +200,16 @@ impl Knowledge {
             self.rule_1(index, *offer).map_err(|it| format!("rule 1, {now:?}, c{index}: {it}"))?;
             let pilot = sims[index].pilot(now);
             let charger = &self.chargers[index];
-            if charger.heard && !charger.restarted && counted[index] < pilot {
+            if !charger.restarted && counted[index] < pilot {
                 return Err(format!("rule 2, {now:?}: c{index} counts at {}, its box offers {pilot}", counted[index]));
             }
         }
         for (index, offer) in offers.iter().enumerate() {
-            if *offer > self.chargers[index].offer && !self.chargers[index].appeared {
+            let charger = &self.chargers[index];
+            if !charger.heard && *offer > self.setup.chargers[index].fail_safe {
+                return Err(format!("rule 3, {now:?}, c{index}: {offer} and never heard"));
+            }
+            if *offer > charger.offer && !charger.appeared && charger.heard {
                 self.rule_3(now, index).map_err(|it| format!("rule 3, {now:?}, c{index}: {it}"))?;
                 self.rule_4(index, &counted).map_err(|it| format!("rule 4, {now:?}, c{index}: {it}"))?;
             }
@@ -208,7 +217,7 @@ impl Knowledge {
         self.rule_5(&offers, &counted).map_err(|it| format!("rule 5, {now:?}: {it}"))?;
         for (index, charger) in self.chargers.iter_mut().enumerate() {
             charger.offer = offers[index];
-            charger.orders.push_back((now, offers[index], counted[index]));
+            charger.orders.push_back((now, offers[index], counted[index].max(offers[index])));
             // One older than the window stays: it is what held when the window began.
             while charger.orders.get(1).is_some_and(|(at, _, _)| now.since(*at) > Span::from_secs(12)) {
                 charger.orders.pop_front();
@@ -266,7 +275,8 @@ impl Knowledge {
         for phase in Phase::ALL {
             let answering = |it: &usize| self.chargers[*it].heard && self.chargers[*it].answers;
             let orders: Milliamp = self.on(phase).filter(answering).map(|it| offers[it]).sum();
-            let silent: Milliamp = self.on(phase).filter(|it| !answering(it)).map(|it| counted[it]).sum();
+            let known = |it: &usize| self.chargers[*it].heard || self.chargers[*it].told_lost;
+            let silent: Milliamp = self.on(phase).filter(|it| !answering(it) && known(it)).map(|it| counted[it]).sum();
             let allowed = match self.good.back() {
                 _ if self.lost => self.setup.circuits[0].meter_lost_current.min(self.limit()),
                 Some(good) => self.limit() - self.house(good, phase),

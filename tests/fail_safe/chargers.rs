@@ -447,7 +447,10 @@ async fn a_dead_box_on_a_shared_wire_does_not_slow_the_others() {
     chargers[1].car.at_start = CarAtStart::Away;
     let mut plan = Plan::quiet(Vec::new()).with_load([2.0; 3]);
     plan.buses = vec![BusPlan { link: BusLink::Rtu, chargers }];
-    let setting = Setting { fuse_a: 32.0, charger: vec![watchdog(2, 6); 3], ..Setting::default() };
+    let mut charger = vec![watchdog(2, 6); 3];
+    // Never heard, it counts at all that it may offer.
+    charger[1].push_str("max_current_a = 6\n");
+    let setting = Setting { fuse_a: 32.0, charger, ..Setting::default() };
     let scene = Scene::start_into(plan, setting, |faults| faults.charger(1, ChargerFault::BothDead)).await;
     scene.until("the others charge", |view| [0, 2].iter().all(|it| view.chargers[*it].highest_draw() > amps(10))).await;
     let since = Instant::now();

@@ -194,7 +194,7 @@ fn a_second_master_is_rewritten_once_a_minute_and_forgotten_after_ten_minutes() 
     assert!((4..=6).contains(&writes), "{writes} writes in 5 minutes");
     assert_eq!(site.counted(0), 16.0);
     // A reduction does not wait for its minute.
-    site.house = Phases::all(amps(12.0));
+    site.house = Phases::all(amps(15.0));
     site.run(2);
     assert!(
         site.sims[0]
@@ -213,4 +213,132 @@ fn a_second_master_is_rewritten_once_a_minute_and_forgotten_after_ten_minutes() 
     site.sims[0].set_point = amps(16.0);
     site.run(2);
     assert_eq!(site.count(EventType::ChargerRebooted), 2, "forgotten after ten quiet minutes");
+}
+
+#[test]
+fn a_charger_never_heard_counts_at_all_it_may_offer_is_told_once_and_not_fed_for_ever() {
+    for watchdog in [None, Some(Span::from_secs(30))] {
+        let mut setup = setup(2);
+        setup.chargers[0].watchdog = watchdog;
+        let mut site = Site::new(setup);
+        // It offers 16 A to a car that sleeps; its answers do not come back.
+        site.sims[0].set_point = amps(16.0);
+        site.sims[0].answers = false;
+        site.sims[0].watchdog = gridkeeper::reading::Watchdog { timeout: Span::ZERO, fail_safe: amps(0.0) };
+        let mut highest: f64 = 0.0;
+        for _ in 0..5 {
+            site.tick();
+            highest = highest.max(site.offer(1));
+        }
+        assert!(highest <= 6.5, "raised to {highest} A while nobody knows what the other one offers");
+        site.run(10);
+        assert_eq!(site.count(EventType::ChargerLost), 1);
+        assert_eq!(site.reason(0), "offline");
+        assert_eq!((site.counted(0), site.offer(0)), (16.0, 6.0));
+        site.run(600);
+        assert_eq!(site.count(EventType::ChargerLost), 1, "told once");
+        assert_eq!(site.counted(0), 16.0, "no timer was verified");
+        assert!(site.offer(1) <= 24.5 - 2.0 - 16.0, "{}", site.offer(1));
+        assert!(site.sims[0].writes.iter().all(|(_, offer)| *offer == amps(6.0)));
+        let gaps = attempts_every(&site, Mono(120_000));
+        let rest = if watchdog.is_some() { 40..=41 } else { 5..=30 };
+        assert!(!gaps.is_empty() && gaps.iter().all(|gap| rest.contains(gap)), "{watchdog:?}: {gaps:?}");
+        // Once it is heard it is taken up by the start-up rule.
+        site.sims[0].answers = true;
+        site.run(120);
+        assert_eq!(site.count(EventType::ChargerBack), 1);
+        assert_eq!([site.offer(0), site.offer(1)], [11.0, 11.0]);
+    }
+}
+
+#[test]
+fn a_charger_that_may_not_charge_is_not_raised_by_the_write_that_looks_for_it() {
+    let mut site = Site::new(setup(1));
+    site.set("charger/c0/set/mode", "off");
+    site.sims[0].answers = false;
+    site.run(100);
+    assert!(!site.sims[0].writes.is_empty());
+    assert!(site.sims[0].writes.iter().all(|(_, offer)| *offer == amps(0.0)));
+}
+
+#[test]
+fn a_device_task_that_says_nothing_at_all_is_a_silent_charger() {
+    let mut site = two();
+    let heard = site.now - Span::from_secs(1);
+    site.sims[0].task_is_dead = true;
+    site.run(4);
+    assert_eq!(site.told(EventType::ChargerLost, heard), None);
+    site.run(2);
+    assert_eq!(site.told(EventType::ChargerLost, heard), Some(5.0));
+    assert_eq!((site.counted(0), site.reason(0)), (11.0, "offline"));
+    site.sims[0].task_is_dead = false;
+    site.run(60);
+    assert_eq!(site.count(EventType::ChargerBack), 1);
+    assert_eq!([site.offer(0), site.offer(1)], [11.0, 11.0]);
+    // One that never said a word.
+    let mut site = Site::new(setup(2));
+    site.sims[0].task_is_dead = true;
+    site.run(60);
+    assert_eq!((site.count(EventType::ChargerLost), site.counted(0)), (1, 16.0));
+    assert!(site.offer(1) <= 6.5);
+}
+
+#[test]
+fn a_slow_round_is_not_a_silence() {
+    let mut site = two();
+    for round in 0..60 {
+        // The round grows to eight seconds, as on a bus where others time out.
+        let gap = (round / 3).min(7);
+        site.sims[0].task_is_dead = true;
+        site.run(gap);
+        site.sims[0].task_is_dead = false;
+        site.tick();
+    }
+    assert_eq!(site.count(EventType::ChargerLost), 0);
+}
+
+#[test]
+fn the_figure_of_a_second_master_counts_although_the_car_takes_less() {
+    let mut site = two();
+    site.sims[0].car_max = amps(9.0);
+    site.run(30);
+    assert!(site.offer(1) >= 12.0, "{}", site.offer(1));
+    site.sims[0].other_master = Some(amps(16.0));
+    site.run(5);
+    for _ in 0..200 {
+        site.tick();
+        assert_eq!(site.counted(0), 16.0);
+    }
+    assert!(site.offer(1) <= 6.5, "{}", site.offer(1));
+    site.sims[0].other_master = None;
+    site.run(70);
+    assert!(site.counted(0) <= 11.0, "released when it is read back as ordered");
+}
+
+#[test]
+fn the_first_minute_of_a_second_master_sees_one_rewrite() {
+    let mut site = two();
+    let before = site.sims[0].writes.len();
+    site.sims[0].other_master = Some(amps(16.0));
+    site.run(58);
+    assert_eq!(site.sims[0].writes.len() - before, 1, "{:?}", &site.sims[0].writes[before..]);
+    site.run(5);
+    assert_eq!(site.sims[0].writes.len() - before, 2);
+}
+
+#[test]
+fn a_small_excess_of_two_silent_chargers_is_cut_once() {
+    let mut setup = setup(2);
+    setup.circuits[0].fuse = Some(amps(40.0));
+    for charger in &mut setup.chargers {
+        (charger.fail_safe, charger.max_current, charger.settings.max_current) = (amps(16.0), amps(16.0), amps(16.0));
+    }
+    let mut site = Site::charging(setup);
+    assert_eq!([site.offer(0), site.offer(1)], [16.0, 16.0]);
+    site.sims[0].answers = false;
+    site.sims[1].answers = false;
+    site.run(8);
+    site.house = Phases::all(amps(7.6));
+    site.run(60);
+    assert_eq!(site.offer(0) + site.offer(1), 31.0, "0.1 A too much are one step: {} {}", site.offer(0), site.offer(1));
 }

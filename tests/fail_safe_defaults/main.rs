@@ -3,6 +3,7 @@
 mod charger;
 mod clock;
 mod doubt;
+mod fail_safe_current;
 mod input;
 mod meter;
 mod obedience;

@@ -21,10 +21,10 @@ fn late_after_five_seconds_nothing_is_raised_until_the_next_good_frame() {
     site.house = Phases::all(amps(2.0));
     site.fault = MeterFault::Silent;
     site.now = last + Span(4_999);
-    site.step(&[]);
+    site.step_without_meter();
     assert_eq!(quality(&site), Quality::Good);
     site.now = last + Span(5_000);
-    site.step(&[]);
+    site.step_without_meter();
     assert_eq!(quality(&site), Quality::Late);
     assert_eq!(site.told(EventType::MeterLate, last), Some(5.0));
     assert_eq!(site.offer(0), 12.0, "late lowers nothing");
@@ -42,10 +42,10 @@ fn lost_after_ten_seconds_and_back_after_three_good_frames() {
     let last = site.now - Span::from_secs(1);
     site.fault = MeterFault::Silent;
     site.now = last + Span(9_999);
-    site.step(&[]);
+    site.step_without_meter();
     assert_eq!(site.offer(0), 16.0);
     site.now = last + Span(10_000);
-    site.step(&[]);
+    site.step_without_meter();
     assert_eq!(site.offer(0), 0.0);
     assert_eq!(site.reason(0), "meter_lost");
     assert_eq!(site.told(EventType::MeterLost, last), Some(10.0));

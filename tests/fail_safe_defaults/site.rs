@@ -110,6 +110,14 @@ pub(crate) struct Sim {
     pub(crate) hears: bool,
     /// Its answers reach us.
     pub(crate) answers: bool,
+    /// It refuses every set-point and answers polls.
+    pub(crate) refuses: bool,
+    /// Its device task says nothing at all, and does nothing.
+    pub(crate) task_is_dead: bool,
+    /// The car takes so much more than it is offered.
+    pub(crate) above: Milliamp,
+    /// The car begins from here only.
+    pub(crate) starts_at: Milliamp,
     pub(crate) drawn: Milliamp,
     /// The car moves by so much a second towards what it may draw; nothing: at once.
     pub(crate) ramp: Option<Milliamp>,
@@ -134,6 +142,10 @@ impl Sim {
             measures,
             hears: true,
             answers: true,
+            refuses: false,
+            task_is_dead: false,
+            above: Milliamp::ZERO,
+            starts_at: amps(6.0),
             drawn: Milliamp::ZERO,
             ramp: None,
             watchdog: Watchdog { timeout: Span::from_secs(30), fail_safe: Milliamp::ZERO },
@@ -151,6 +163,12 @@ impl Sim {
         self.sent += 1;
         self.writes.push((now, offer));
         self.rewrite = command.rewrite;
+        if self.refuses {
+            self.fed_at = now;
+            self.confirmed = None;
+            tell.push(failed(now, None));
+            return true;
+        }
         if self.hears {
             self.set_point = offer;
             self.watchdog.fail_safe = command.fail_safe;
@@ -190,6 +208,7 @@ impl Sim {
     /// One second of its device task.
     pub(crate) fn task(&mut self, now: Mono, command: &ChargerCommand, tell: &mut Vec<ChargerObservation>) {
         match command.contact {
+            _ if self.task_is_dead => {}
             Contact::Quiet => {}
             Contact::WriteFirst(number) => {
                 if self.attempt != Some(number) {
@@ -221,7 +240,7 @@ impl Sim {
             self.set_point = other;
         }
         let offer = self.pilot(now);
-        if self.state == PilotState::B && offer >= amps(6.0) {
+        if self.state == PilotState::B && offer >= self.starts_at {
             self.state = PilotState::C;
         }
         if self.state == PilotState::C && offer < amps(6.0) && self.stubborn.is_none() {
@@ -229,7 +248,7 @@ impl Sim {
         }
         let wanted = match (self.state, self.stubborn) {
             (_, Some(stubborn)) => stubborn,
-            (PilotState::C, None) => offer.min(self.car_max),
+            (PilotState::C, None) => offer.min(self.car_max) + self.above,
             _ => Milliamp::ZERO,
         };
         self.drawn = match self.ramp {
@@ -391,6 +410,17 @@ impl Site {
         for status in &decision.chargers {
             assert!(status.offered == Milliamp::ZERO || status.offered >= amps(6.0), "1 to 5 A at {now:?}: {status:?}");
         }
+    }
+
+    /// The chargers answer, the meter does not.
+    pub(crate) fn step_without_meter(&mut self) {
+        let mut observations = Vec::new();
+        let mut tell = Vec::new();
+        for (index, sim) in self.sims.iter_mut().enumerate() {
+            sim.task(self.now, &self.commands[index], &mut tell);
+            observations.extend(tell.drain(..).map(|it| Observation::Charger(index, it)));
+        }
+        self.step(&observations);
     }
 
     pub(crate) fn run(&mut self, seconds: i64) {

@@ -87,14 +87,37 @@ fn after_the_lost_time_the_meter_rule_holds_at_start_too() {
 }
 
 #[test]
-fn a_charger_that_never_answers_is_asked_with_a_read_and_told_as_not_heard() {
+fn a_charger_that_never_answers_is_asked_with_a_read_for_five_seconds() {
     let mut site = Site::new(setup(2));
     site.sims[0].hears = false;
-    site.run(100);
-    assert_eq!(site.contact(0), Contact::Open);
-    assert_eq!(site.counted(0), 6.0, "its programmed current may stand");
-    assert_eq!(site.offer(1), 16.0);
-    assert!(site.sims[0].writes.is_empty());
+    for _ in 0..5 {
+        site.tick();
+        assert_eq!((site.contact(0), site.reason(0)), (Contact::Open, "start_up"));
+        assert_eq!(site.counted(0), 16.0, "nobody knows what it offers");
+        assert!(site.sims[0].writes.is_empty());
+    }
+    site.run(2);
+    assert!(matches!(site.contact(0), Contact::WriteFirst(_)));
+}
+
+#[test]
+fn nobody_is_stopped_for_a_charger_that_was_not_heard_yet() {
+    let mut setup = setup_with_fuse(4, 25.0);
+    setup.chargers[0].max_current = amps(32.0);
+    let mut site = Site::new(setup);
+    for sim in &mut site.sims {
+        sim.set_point = amps(6.0);
+        sim.state = PilotState::C;
+        sim.drawn = amps(6.0);
+    }
+    site.sims[3].state = PilotState::A;
+    site.sims[3].drawn = Milliamp::ZERO;
+    site.sims[0].task_is_dead = true;
+    site.run(3);
+    assert_eq!([site.offer(1), site.offer(2)], [6.0, 6.0]);
+    site.sims[0].task_is_dead = false;
+    site.run(30);
+    assert!((0..3).all(|index| site.offer(index) >= 6.0), "22.5 A hold three");
 }
 
 #[test]

@@ -71,6 +71,7 @@ impl Charger {
         let present = read_back.unwrap_or(self.setup.max_current);
         self.shown_at = None;
         self.held = None;
+        self.timer_verified = false;
         self.order = Milliamp::ZERO;
         self.order_since = at;
         self.hold(at, present.max(largest(&self.draws.latest().unwrap_or_default())));
@@ -81,6 +82,7 @@ impl Charger {
         let (Some(timeout), Some(found)) = (self.setup.watchdog, report.watchdog) else { return };
         let fits = found.timeout == timeout && found.fail_safe == self.fail_safe;
         self.watchdog_fits = Some(fits);
+        self.timer_verified = found.timeout == timeout;
         self.fail_safe_most = found.fail_safe.max(self.fail_safe);
         if fits {
             self.watchdog_wrong_since = None;
@@ -113,13 +115,15 @@ impl Charger {
         };
         if found > ours {
             self.hold(report.received_at, found);
+            // Whatever was shown before: it counts until ours is read back again.
             self.shown_at = None;
             let foreign = self.read_back.above(report.received_at, timing);
-            if foreign != Foreign::Wait {
+            if matches!(foreign, Foreign::Rebooted | Foreign::Again) {
                 self.rewrite = self.rewrite.wrapping_add(1);
                 self.rewriting = true;
             }
             if foreign == Foreign::Rebooted {
+                self.timer_verified = false;
                 self.verify_watchdog = self.verify_watchdog.wrapping_add(1);
             }
             tell(News::Foreign { foreign, read_back: found });

@@ -27,6 +27,9 @@ const SPARED_FROM: u16 = 3;
 const SPARED: (Span, Span) = (Span::from_secs(10), Span::from_secs(60));
 /// Response of a car that was not seen yet.
 const RESPONSE: Span = Span::from_secs(5);
+/// A charger that was stopped keeps its fail-safe current for so long: the register lies in an EEPROM, and a kettle must
+/// not wear it out. It is as long as the shortest watchdog that is usual.
+const EEPROM_REST: Span = Span::from_secs(30);
 /// A lower figure of the box is asked about again after this time.
 const BOX_LIMIT: Span = Span::from_secs(60);
 
@@ -77,6 +80,8 @@ pub(in crate::control) struct Charger {
     verify_watchdog: u32,
     rewriting: bool,
     watchdog_fits: Option<bool>,
+    /// Its timer was read back since it last appeared and runs with our time-out, whatever it falls to.
+    timer_verified: bool,
     watchdog_wrong_since: Option<Mono>,
     watchdog_told: bool,
     box_limit: Option<(Milliamp, Mono)>,
@@ -127,6 +132,7 @@ impl Charger {
             verify_watchdog: 0,
             rewriting: false,
             watchdog_fits,
+            timer_verified: false,
             watchdog_wrong_since: None,
             watchdog_told: false,
             box_limit: None,
@@ -152,8 +158,8 @@ impl Charger {
 
     /// The least that is worth offering: 6 A in whole steps.
     pub(in crate::control) fn least(&self) -> Milliamp {
-        let step = self.setup.step.0.max(1);
-        Milliamp((LEAST.0 + step - 1) / step * step)
+        let step = self.step();
+        Milliamp(LEAST.0.saturating_add(step.0 - 1)).floor_to(step)
     }
 
     pub(in crate::control) fn step(&self) -> Milliamp {
@@ -175,9 +181,11 @@ impl Charger {
     fn facts(&self, timing: &Timing) -> Facts {
         Facts {
             holds: self.holds(),
+            most: self.setup.max_current,
             watchdog: self.setup.watchdog,
-            verified: self.watchdog_fits == Some(true),
+            verified: self.timer_verified,
             programmed: self.fail_safe_most,
+            poll: timing.poll,
             silent_after: timing.charger_silent,
             quiet_extra: timing.quiet_extra,
         }
@@ -264,10 +272,20 @@ impl Charger {
         self.assume(now);
     }
 
-    /// What its timer is to fall to; the register is rewritten only when this differs.
-    pub(in crate::control) fn set_fail_safe(&mut self, fail_safe: Milliamp) {
-        self.fail_safe = fail_safe;
-        self.fail_safe_most = self.fail_safe_most.max(fail_safe);
+    /// What its timer is to fall to: its figure where it is offered current, else 0. The register is rewritten only when
+    /// this differs. `forbidden`: it may not charge now. `replaced`: its place was given to another one meanwhile.
+    ///
+    /// A charger that is away keeps what it has: nothing can be written, and today's wish says nothing about the box.
+    pub(in crate::control) fn program(&mut self, now: Mono, forbidden: bool, replaced: bool) {
+        if self.setup.watchdog.is_none() || !self.link.is_up() {
+            return;
+        }
+        let stopped_for = self.off_since.map_or(EEPROM_REST, |since| now.since(since));
+        let offered = self.order >= self.least();
+        let lingers = self.fail_safe > Milliamp::ZERO && !replaced && stopped_for < EEPROM_REST;
+        let figure = if !forbidden && (offered || lingers) { self.setup.fail_safe } else { Milliamp::ZERO };
+        self.fail_safe = figure;
+        self.fail_safe_most = self.fail_safe_most.max(figure);
     }
 
     /// Counts it at `figure` until it has come down to its order.
@@ -308,17 +326,29 @@ impl Charger {
     }
 
     /// Releases what it held once the reduction was read back and the draw has followed, or 6 s have gone since.
-    pub(in crate::control) fn settle(&mut self, now: Mono, timing: &Timing) {
+    ///
+    /// `Some` when the time alone has changed its link.
+    pub(in crate::control) fn settle(&mut self, now: Mono, timing: &Timing) -> Option<Change> {
         self.read_back.tick(now, timing);
         let facts = self.facts(timing);
-        self.link.tick(now, &facts);
+        let change = self.link.tick(now, &facts);
+        if change.is_some() {
+            self.written = None;
+        }
+        self.release(now, timing);
+        change
+    }
+
+    fn release(&mut self, now: Mono, timing: &Timing) {
         if self.box_limit.is_some_and(|(_, since)| now.since(since) >= BOX_LIMIT) {
             self.box_limit = None;
         }
         let Some(held) = self.held else { return };
         let Some(effective) = self.effective_at().filter(|_| !self.rewriting) else { return };
         let since = effective.max(held.since);
-        let followed = self.measured && largest(&self.current()) <= self.order + FOLLOWS;
+        // A second master may come again with his next telegram.
+        let alone = !self.read_back.second_master();
+        let followed = self.measured && alone && largest(&self.current()) <= self.order + FOLLOWS;
         if followed || now.since(since) >= timing.raise_after_cut {
             if followed {
                 let took = now.since(held.since).0;
@@ -360,7 +390,7 @@ impl Charger {
 
     /// While it is silent only min(last offer, fail-safe current) is written.
     pub(in crate::control) fn fall_back(&mut self, now: Mono) {
-        let offer = self.order.min(self.fail_safe);
+        let offer = if self.link.was_never_heard() { self.fail_safe } else { self.order.min(self.fail_safe) };
         self.set_order(now, offer);
     }
 
@@ -390,7 +420,7 @@ impl Charger {
         let held = self
             .held
             .and_then(|held| self.effective_at().map(|effective| effective.max(held.since) + timing.raise_after_cut));
-        match (self.link.next_turn(), held) {
+        match (self.link.next_turn(&self.facts(timing)), held) {
             (Some(link), Some(held)) => Some(link.min(held)),
             (link, held) => link.or(held),
         }
