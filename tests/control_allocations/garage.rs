@@ -121,6 +121,8 @@ impl Garage {
         for (index, offer) in self.offers.iter().enumerate() {
             let charging = *offer > Milliamp::ZERO;
             current = current.map(|it| it + *offer);
+            // The box keeps what it is told to fall to.
+            let fail_safe = controller.decision().commands.get(index).map_or(FAIL_SAFE, |it| it.fail_safe);
             let written = ChargerObservation::Written { offer: *offer, sent_at: self.now, at: self.now };
             self.observations.push(Observation::Charger(index, written));
             let report = ChargerReport {
@@ -129,7 +131,7 @@ impl Garage {
                 state: if charging { PilotState::C } else { PilotState::B },
                 set_point: Some(*offer),
                 current: Phases::all(Some(*offer)),
-                watchdog: Some(Watchdog { timeout: WATCHDOG, fail_safe: FAIL_SAFE }),
+                watchdog: Some(Watchdog { timeout: WATCHDOG, fail_safe }),
                 ..ChargerReport::default()
             };
             self.observations.push(Observation::Charger(index, ChargerObservation::Report(report)));
