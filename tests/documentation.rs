@@ -1,0 +1,60 @@
+//! What README, CONTRIBUTING and the documents say must exist.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(file: &str) -> String {
+    fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// Targets of Markdown links that are files of this repository.
+fn links(text: &str) -> Vec<String> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    targets.filter(|it| !it.contains("://") && !it.starts_with('#')).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_link_leads_to_a_file() {
+    let mut found = 0;
+    for file in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/control.md", "docs/decisions.md"] {
+        for link in links(&text(file)) {
+            let folder = root().join(file).parent().expect("a file is in a folder").to_owned();
+            assert!(folder.join(&link).exists(), "{file} links to {link}, which does not exist");
+            found += 1;
+        }
+    }
+    assert!(found >= 6, "only {found} links were found: is the search still right?");
+}
+
+#[test]
+fn every_path_of_the_which_file_table_exists() {
+    let text = text("CONTRIBUTING.md");
+    let table: Vec<&str> = text.lines().filter(|line| line.starts_with("| ")).collect();
+    let paths = table.iter().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let mut found = 0;
+    for path in
+        paths.filter(|it| ["src/", "tests/", "docs/", "config/", "benches/"].iter().any(|dir| it.starts_with(dir)))
+    {
+        assert!(root().join(path).exists(), "CONTRIBUTING.md names {path}, which does not exist");
+        found += 1;
+    }
+    assert!(found >= 12, "only {found} paths were found: is the search still right?");
+}
+
+#[test]
+fn every_subcommand_that_readme_names_is_there() {
+    let help = Command::new(env!("CARGO_BIN_EXE_gridkeeper")).arg("--help").output().expect("the binary was built");
+    let help = String::from_utf8(help.stdout).expect("help is text");
+    let readme = text("README.md");
+    let row = readme.lines().find(|line| line.starts_with("| tools |")).expect("README.md lists the tools");
+    let tools: Vec<&str> = row.split('`').skip(1).step_by(2).filter_map(|it| it.split(' ').next()).collect();
+    assert_eq!(tools.len(), 6, "{tools:?}");
+    for tool in tools {
+        assert!(help.lines().any(|line| line.trim_start().starts_with(tool)), "`{tool}` is not in --help:\n{help}");
+    }
+}
