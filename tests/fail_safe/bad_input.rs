@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use gridkeeper::quantity::{Milliamp, Span};
 use gridkeeper::simulator::{BusLink, BusPlan, ChargerFault, ChargerPlan, Plan};
 
-use crate::meters::{amps, one_car, steady};
+use crate::meters::{amps, one_car, settled, steady};
 use crate::scene::{QUICK_TIMING, Scene, Setting};
 
 const SET_POINT: u16 = 15;
@@ -16,17 +16,6 @@ fn one_car_on(link: BusLink) -> Plan {
     let chargers: Vec<ChargerPlan> = plan.buses.remove(0).chargers;
     plan.buses.push(BusPlan { link, chargers });
     plan
-}
-
-/// The car draws all of its 22 A, the appliance knows it, and the box's own timer is verified: from a ramp the rows
-/// below would be entered with an older, lower draw.
-async fn settled(scene: &Scene) {
-    scene
-        .until_status("the car draws its 22 A", |status| {
-            let charger = &status["chargers"][0];
-            charger["current_l1_a"].as_f64() > Some(21.0) && charger["watchdog_verified"] == true
-        })
-        .await;
 }
 
 /// A box that answers like this is told of and counted; it goes down to its fail-safe current by our word, which

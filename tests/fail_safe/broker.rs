@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
-use crate::meters::{amps, one_car, steady};
+use crate::meters::{amps, one_car, settled, steady};
 use crate::peer::{Broker, Peer, Wire};
 use crate::scene::{Scene, Setting};
 
@@ -154,14 +154,13 @@ async fn a_broker_that_is_killed_changes_nothing_and_after_its_return_states_and
     let address = broker.address;
     let scene = Scene::start(one_car(), with_broker(address)).await;
     let peer = Peer::connect(address, "gridkeeper/#").await;
-    scene.charging(0, 20).await;
+    settled(&scene).await;
     peer.text_after(0, "gridkeeper/status", "online").await;
     broker.kill();
     scene.event("broker_lost", "bridge").await;
     let since = Instant::now();
     an_overload_is_cut(&scene).await;
-    let stopped = scene.history_since(since).iter().any(|it| it.offered[0] == Milliamp::ZERO);
-    assert!(!stopped, "charging was interrupted");
+    assert!(scene.history_since(since).iter().all(|it| it.offered[0] >= amps(8)), "it was cut too far");
     // The new one knows nothing of what the old one was told.
     let broker = BrokerProcess::start(address.port()).await;
     let peer = Peer::connect(broker.address, "#").await;
@@ -232,20 +231,20 @@ async fn an_overload_is_cut_while_the_broker_floods_us() {
         () = flood => {}
         () = judged => {}
     }
-    // It still takes what comes at a bearable rate.
+    // It still takes what comes at a bearable rate, once it is through with what waits at the broker.
     let peer = Peer::connect(broker.address, "gridkeeper/#").await;
     let mut ticks = tokio::time::interval(Duration::from_millis(300));
-    let accepted = async {
+    let obeyed = async {
         loop {
             ticks.tick().await;
             peer.publish(SET_MAX, r#"{"value":6,"id":"after"}"#);
-            if peer.seen().iter().any(|it| it.topic == RESULT && it.json()["id"] == "after") {
+            let answered = peer.seen().iter().any(|it| it.topic == RESULT && it.json()["id"] == "after");
+            if answered && scene.house.view().chargers[0].offered == amps(6) {
                 return;
             }
         }
     };
-    tokio::time::timeout(crate::scene::PATIENCE, accepted).await.expect("commands work after the flood");
-    scene.until("the charger follows", |view| view.chargers[0].offered == amps(6)).await;
+    tokio::time::timeout(crate::scene::PATIENCE, obeyed).await.expect("commands work after the flood");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -281,8 +280,8 @@ async fn rubbish_is_refused_with_what_is_allowed_and_changes_nothing() {
         assert!(error.contains(part), "{topic}: {error}");
     }
     let mark = peer.mark();
-    shown(&peer, mark, "max_current_a", json!(32)).await;
-    assert!(scene.history_since(since).iter().all(|it| it.offered[0] == amps(8)), "something was obeyed");
+    peer.json_after(mark, STATE, |it| it["max_current_a"] == 32 && it["mode"] == "fast").await;
+    assert!(scene.history_since(since).iter().all(|it| it.offered[0] <= amps(8)), "something was obeyed");
     broker.kill().await;
 }
 
