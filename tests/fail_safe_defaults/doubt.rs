@@ -16,6 +16,9 @@ fn restarted() -> Site {
     site
 }
 
+/// Name, what is wrong with the frame, currents of the phases.
+type Case = (&'static str, fn(&mut MeterReading), [Option<f64>; 3]);
+
 #[test]
 fn an_overload_in_doubtful_frames_alone_is_cut_at_the_start() {
     let mut site = restarted();
@@ -97,7 +100,7 @@ fn a_chargers_own_meter_is_good_and_measures_its_car() {
         let drawn = site.sims[0].drawn.as_f64();
         let reading = shows(&site, [Some(drawn), None, Some(drawn)]);
         site.tick_with(&[Observation::Meter(1, reading)]);
-        assert_eq!(quality(&site, 1) == Quality::Good, false);
+        assert_ne!(quality(&site, 1), Quality::Good);
     }
     assert_eq!(site.status(0).current, Phases([None; 3]), "assumed from the offer again");
 }
@@ -105,7 +108,7 @@ fn a_chargers_own_meter_is_good_and_measures_its_car() {
 #[test]
 fn a_bridge_without_a_grid_meter_shows_what_it_hears() {
     let nothing = [None; 3];
-    let cases: [(&str, fn(&mut MeterReading), [Option<f64>; 3]); 4] = [
+    let cases: [Case; 4] = [
         ("three phases", |_| {}, [Some(1.0), Some(2.0), Some(0.0)]),
         ("one phase, later all zero", |_| {}, [Some(0.0), None, None]),
         ("total", |it| it.power_total = Some(Watt(300)), nothing),
