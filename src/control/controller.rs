@@ -60,7 +60,7 @@ pub(super) struct Signals {
 pub(super) struct Scratch {
     pub(super) budgets: Vec<Budget>,
     pub(super) asks: Vec<Ask>,
-    pub(super) wants: Vec<super::decide::Want>,
+    pub(super) wants: Vec<super::want::Want>,
     pub(super) sequence: Vec<usize>,
     pub(super) room: Vec<crate::quantity::Phases<Milliamp>>,
     /// What the shares left over.

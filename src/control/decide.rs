@@ -1,13 +1,13 @@
 //! One decision for all chargers: ceilings, shares, cuts, then the raises that are already safe.
 
 use crate::quantity::{Milliamp, Mono, Phase, Phases, Span};
-use crate::reading::{OwnLimit, PilotState};
+use crate::reading::PilotState;
 
 use super::allocate::{self, Ask};
 use super::charger::{Charger, LEAST};
 use super::controller::Controller;
-use super::interface::{Detail, LimitReason, Mode, Reason, Sharing};
-use super::session::{DRAWS, largest};
+use super::interface::{Detail, LimitReason, Reason, Sharing};
+use super::want::starts_drawing;
 
 /// A running car is raised by at most so much at a time; at least one step.
 const RAISE_STEP: Milliamp = Milliamp::from_amps(4);
@@ -23,36 +23,6 @@ const IDLE_AFTER: Span = Span::from_secs(90);
 const FRAMES: u32 = 3;
 /// Turns last this many times `min_on`, once more for each interruption that the car has had.
 const TURN: i64 = 3;
-
-/// The most that one charger may get, and why.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Want {
-    pub(super) cap: Milliamp,
-    pub(super) word: LimitReason,
-    pub(super) detail: Detail,
-    pub(super) figure: Option<Milliamp>,
-    /// It may not charge now: what its timer falls to is 0.
-    pub(super) forbidden: bool,
-    /// Place in the order of admission, lower first.
-    rank: (u8, u8, i64),
-}
-
-impl Want {
-    fn lower(&mut self, cap: Milliamp, word: LimitReason) {
-        self.lower_with(cap, word, Detail::None, None);
-    }
-
-    fn lower_with(&mut self, cap: Milliamp, word: LimitReason, detail: Detail, figure: Option<Milliamp>) {
-        if cap < self.cap {
-            (self.cap, self.word, self.detail, self.figure) = (cap, word, detail, figure);
-        }
-    }
-
-    fn forbid(&mut self, word: LimitReason) {
-        self.forbidden = true;
-        self.lower(Milliamp::ZERO, word);
-    }
-}
 
 impl Controller {
     pub(super) fn decide(&mut self, now: Mono) {
@@ -100,76 +70,8 @@ impl Controller {
         self.scratch = scratch;
     }
 
-    /// The ceiling of one charger from everything that is not shared with others.
-    fn want(&self, now: Mono, index: usize) -> Want {
-        let charger = &self.chargers[index];
-        let settings = &charger.settings;
-        let mut want = Want {
-            cap: charger.setup.max_current,
-            word: LimitReason::None,
-            detail: Detail::None,
-            figure: None,
-            forbidden: false,
-            rank: self.rank(now, charger),
-        };
-        want.lower(settings.max_current, LimitReason::MaxCurrent);
-        if !self.site.charging_enabled {
-            want.forbidden = true;
-            want.lower_with(Milliamp::ZERO, LimitReason::Off, Detail::ChargingDisabled, None);
-        }
-        if self.signals.block {
-            want.forbid(LimitReason::Block);
-        }
-        if self.signals.dim {
-            want.forbid(LimitReason::Dim);
-        }
-        if self.site.peak_15min.is_some() {
-            want.forbid(LimitReason::Peak15min);
-        }
-        match settings.mode {
-            Mode::Off => want.forbid(LimitReason::Off),
-            Mode::Fast => {}
-            Mode::Fixed => want.lower(settings.fixed_current, LimitReason::Fixed),
-            mode @ (Mode::Eco | Mode::EcoPlus | Mode::Solar) => {
-                want.forbidden = true;
-                want.lower_with(Milliamp::ZERO, LimitReason::Surplus, Detail::ModeUnavailable(mode), None);
-            }
-        }
-        if settings.low_tariff_only && self.signals.low_tariff != Some(true) {
-            want.forbid(LimitReason::Tariff);
-        }
-        if let Some(cap) = charger.obedience.cap() {
-            want.lower(cap, LimitReason::NotObeying);
-        }
-        let Some(report) = charger.report else { return want };
-        if matches!(report.state, PilotState::E | PilotState::F) || !report.fault.is_empty() {
-            want.lower(Milliamp::ZERO, LimitReason::Fault);
-        }
-        if report.needs_authorization {
-            want.lower(Milliamp::ZERO, LimitReason::Authorization);
-        }
-        if report.state == PilotState::A {
-            want.lower_with(Milliamp::ZERO, LimitReason::None, Detail::NoCar, None);
-        }
-        if let Some(limit) = charger.box_limit() {
-            let word = match report.own_limit_cause {
-                Some(OwnLimit::Cable) => LimitReason::Cable,
-                Some(OwnLimit::Temperature) => LimitReason::Temperature,
-                Some(OwnLimit::Car) => LimitReason::Car,
-                Some(OwnLimit::Setting) | None => LimitReason::ChargerLimit,
-            };
-            want.lower_with(limit, word, Detail::None, Some(limit));
-        }
-        if !starts_drawing(charger) {
-            want.lower_with(charger.least(), LimitReason::Car, Detail::NotDrawing, None);
-        } else if let Some(cap) = charger.taper.cap(charger.step()) {
-            want.lower_with(cap.max(charger.least()), LimitReason::Car, Detail::TakesLess, None);
-        }
-        want
-    }
-
     /// Who is served first: by sharing rule, then who is in its turn, then who waits longest.
-    fn rank(&self, now: Mono, charger: &Charger) -> (u8, u8, i64) {
+    pub(super) fn rank(&self, now: Mono, charger: &Charger) -> (u8, u8, i64) {
         let state = charger.state().unwrap_or_default();
         let tier = match self.site.sharing {
             Sharing::Equal => 0,
@@ -522,9 +424,4 @@ impl Controller {
         let word = if circuit > 0 { LimitReason::Circuit } else { LimitReason::of_phase(phase) };
         with(word, Detail::None, Some(left.max(Milliamp::ZERO)))
     }
-}
-
-/// A car that has its offer but draws nothing yet is held at the least, or it would jump to what it was raised to.
-fn starts_drawing(charger: &Charger) -> bool {
-    if charger.is_measured() { largest(&charger.current()) >= DRAWS } else { charger.state() == Some(PilotState::C) }
 }

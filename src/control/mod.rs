@@ -1,8 +1,9 @@
 //! The decision: a pure function of time, readings, settings and its own state. No clock, no I/O, no async.
 //!
-//! A step runs through these files: `meter` (with `sampling`) and `charger` (with `link`, `obey`, `session`, `taper`, `draw`) take in
-//! what was heard, `house` and `circuit` turn it into room per fuse and phase, `decide` divides the room (`allocate`)
-//! and holds back raises (`raise`), `publish` says what was decided and `reason` why.
+//! A step runs through these files: `meter` (with `sampling`) and `charger` (with `link`, `obey`, `session`, `taper`,
+//! `draw`) take in what was heard, `house` and `circuit` turn it into room per fuse and phase, `want` says what each
+//! charger may get of it, `decide` divides the room (`allocate`) and holds back raises (`raise`), `publish` says what was
+//! decided and `reason` why.
 
 mod allocate;
 mod charger;
@@ -23,6 +24,7 @@ mod sampling;
 mod session;
 mod settings;
 mod taper;
+mod want;
 
 pub use controller::{Controller, Decision};
 pub use interface::*;

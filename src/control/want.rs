@@ -1,0 +1,114 @@
+//! What one charger may get from everything that is not shared with others: switches, modes, signals, its own limits.
+
+use crate::quantity::{Milliamp, Mono};
+use crate::reading::{OwnLimit, PilotState};
+
+use super::charger::Charger;
+use super::controller::Controller;
+use super::interface::{Detail, LimitReason, Mode};
+use super::session::{DRAWS, largest};
+
+/// The most that one charger may get, and why.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Want {
+    pub(super) cap: Milliamp,
+    pub(super) word: LimitReason,
+    pub(super) detail: Detail,
+    pub(super) figure: Option<Milliamp>,
+    /// It may not charge now: what its timer falls to is 0.
+    pub(super) forbidden: bool,
+    /// Place in the order of admission, lower first.
+    pub(super) rank: (u8, u8, i64),
+}
+
+impl Want {
+    pub(super) fn lower(&mut self, cap: Milliamp, word: LimitReason) {
+        self.lower_with(cap, word, Detail::None, None);
+    }
+
+    pub(super) fn lower_with(&mut self, cap: Milliamp, word: LimitReason, detail: Detail, figure: Option<Milliamp>) {
+        if cap < self.cap {
+            (self.cap, self.word, self.detail, self.figure) = (cap, word, detail, figure);
+        }
+    }
+
+    fn forbid(&mut self, word: LimitReason) {
+        self.forbidden = true;
+        self.lower(Milliamp::ZERO, word);
+    }
+}
+
+impl Controller {
+    /// The ceiling of one charger from everything that is not shared with others.
+    pub(super) fn want(&self, now: Mono, index: usize) -> Want {
+        let charger = &self.chargers[index];
+        let settings = &charger.settings;
+        let mut want = Want {
+            cap: charger.setup.max_current,
+            word: LimitReason::None,
+            detail: Detail::None,
+            figure: None,
+            forbidden: false,
+            rank: self.rank(now, charger),
+        };
+        want.lower(settings.max_current, LimitReason::MaxCurrent);
+        if !self.site.charging_enabled {
+            want.forbidden = true;
+            want.lower_with(Milliamp::ZERO, LimitReason::Off, Detail::ChargingDisabled, None);
+        }
+        if self.signals.block {
+            want.forbid(LimitReason::Block);
+        }
+        if self.signals.dim {
+            want.forbid(LimitReason::Dim);
+        }
+        if self.site.peak_15min.is_some() {
+            want.forbid(LimitReason::Peak15min);
+        }
+        match settings.mode {
+            Mode::Off => want.forbid(LimitReason::Off),
+            Mode::Fast => {}
+            Mode::Fixed => want.lower(settings.fixed_current, LimitReason::Fixed),
+            mode @ (Mode::Eco | Mode::EcoPlus | Mode::Solar) => {
+                want.forbidden = true;
+                want.lower_with(Milliamp::ZERO, LimitReason::Surplus, Detail::ModeUnavailable(mode), None);
+            }
+        }
+        if settings.low_tariff_only && self.signals.low_tariff != Some(true) {
+            want.forbid(LimitReason::Tariff);
+        }
+        if let Some(cap) = charger.obedience.cap() {
+            want.lower(cap, LimitReason::NotObeying);
+        }
+        let Some(report) = charger.report else { return want };
+        if matches!(report.state, PilotState::E | PilotState::F) || !report.fault.is_empty() {
+            want.lower(Milliamp::ZERO, LimitReason::Fault);
+        }
+        if report.needs_authorization {
+            want.lower(Milliamp::ZERO, LimitReason::Authorization);
+        }
+        if report.state == PilotState::A {
+            want.lower_with(Milliamp::ZERO, LimitReason::None, Detail::NoCar, None);
+        }
+        if let Some(limit) = charger.box_limit() {
+            let word = match report.own_limit_cause {
+                Some(OwnLimit::Cable) => LimitReason::Cable,
+                Some(OwnLimit::Temperature) => LimitReason::Temperature,
+                Some(OwnLimit::Car) => LimitReason::Car,
+                Some(OwnLimit::Setting) | None => LimitReason::ChargerLimit,
+            };
+            want.lower_with(limit, word, Detail::None, Some(limit));
+        }
+        if !starts_drawing(charger) {
+            want.lower_with(charger.least(), LimitReason::Car, Detail::NotDrawing, None);
+        } else if let Some(cap) = charger.taper.cap(charger.step()) {
+            want.lower_with(cap.max(charger.least()), LimitReason::Car, Detail::TakesLess, None);
+        }
+        want
+    }
+}
+
+/// A car that has its offer but draws nothing yet is held at the least, or it would jump to what it was raised to.
+pub(super) fn starts_drawing(charger: &Charger) -> bool {
+    if charger.is_measured() { largest(&charger.current()) >= DRAWS } else { charger.state() == Some(PilotState::C) }
+}
