@@ -35,6 +35,14 @@ pub struct ChargerCommand {
     pub open: bool,
 }
 
+/// The order for one relay. The device task writes it, reads it back where it can, and keeps it until the lease ends;
+/// past it the relay goes to its `safe_state`. A device's own timer runs no longer than the lease is renewed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RelayOrder {
+    /// Closed.
+    pub on: bool,
+}
+
 /// An order with the moment at which it ends unless the control loop renews it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leased<T> {

@@ -190,6 +190,41 @@ pub enum ChargerObservation {
     },
 }
 
+/// What a device task says of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputReading {
+    /// When it was read.
+    pub received_at: Mono,
+    /// Active in the sense of its polarity; `None` when it could not be read.
+    pub active: Option<bool>,
+}
+
+/// Everything that the controller hears of one relay, in the order in which it happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelayObservation {
+    /// A valid answer: it is closed or open.
+    State {
+        /// Closed.
+        on: bool,
+        /// When the answer arrived.
+        at: Mono,
+    },
+    /// A write was acknowledged; for a relay that cannot be read this is all that is known of it.
+    Written {
+        /// What was written.
+        on: bool,
+        /// When the acknowledgement arrived.
+        at: Mono,
+    },
+    /// An attempt got no valid answer.
+    Failed {
+        /// When it was given up.
+        at: Mono,
+        /// It was a write.
+        write: bool,
+    },
+}
+
 /// Which device an observation came from: its place in the configuration's list of that kind.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Observation {
@@ -197,6 +232,8 @@ pub enum Observation {
     Meter(usize, MeterReading),
     /// A charger's answer or silence.
     Charger(usize, ChargerObservation),
-    /// An input's level; `None` when it could not be read.
-    Input(usize, Option<bool>),
+    /// An input's level.
+    Input(usize, InputReading),
+    /// A relay's answer or silence.
+    Relay(usize, RelayObservation),
 }

@@ -15,7 +15,9 @@ use crate::config::Config;
 use crate::control::{Controller, Decision, Setup};
 use crate::event::{Event, EventType};
 use crate::quantity::{Milliamp, Millivolt, Mono, Phases, Span, Watt, WattHour};
-use crate::reading::{ChargerObservation, ChargerReport, MeterReading, Observation, PilotState, Watchdog};
+use crate::reading::{
+    ChargerObservation, ChargerReport, InputReading, MeterReading, Observation, PilotState, Watchdog,
+};
 
 /// Longest line that is read; a line for twenty chargers has about 4000 bytes.
 const LONGEST_LINE: usize = 1 << 20;
@@ -289,7 +291,8 @@ impl Seam {
         }
         self.observations.clear();
         for (index, level) in self.inputs.iter().enumerate() {
-            self.observations.push(Observation::Input(index, *level));
+            let reading = InputReading { received_at: now, active: *level };
+            self.observations.push(Observation::Input(index, reading));
         }
         for (index, ok, report) in heard.chargers {
             self.chargers[index].ok = Some(ok);

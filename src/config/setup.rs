@@ -1,6 +1,6 @@
 //! What the controller is told of a configuration.
 
-use super::model::{Charger, Config, MeterDriver};
+use super::model::{Charger, Config, Input, MeterDriver};
 use crate::control::{ChargerSetup, CircuitSetup, InputSetup, MeterSetup, Mode, Setup};
 use crate::device::charger;
 use crate::quantity::{Milliamp, Span, Watt};
@@ -46,7 +46,8 @@ impl Config {
             circuits: vec![grid],
             meters: meters.collect(),
             chargers: self.chargers.iter().map(charger_setup).collect(),
-            inputs: self.inputs.iter().map(|it| InputSetup { id: it.common.id.clone(), meaning: it.meaning }).collect(),
+            inputs: self.inputs.iter().map(input_setup).collect(),
+            relays: Vec::new(),
             min_on: self.control.min_on,
             min_off: self.control.min_off,
             timing: self.timing,
@@ -108,6 +109,10 @@ fn charger_setup(it: &Charger) -> ChargerSetup {
         auto_authorize: it.auto_authorize,
         settings: it.settings,
     }
+}
+
+fn input_setup(it: &Input) -> InputSetup {
+    InputSetup { id: it.common.id.clone(), meaning: it.meaning, max_age: None, debounce: Span::ZERO }
 }
 
 fn flag(value: bool) -> String {

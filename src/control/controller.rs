@@ -1,15 +1,16 @@
 //! The controller's face: one `step` per frame, command or timer, and nothing that waits.
 
-use crate::command::ChargerCommand;
+use crate::command::{ChargerCommand, RelayOrder};
 use crate::event::{Event, EventType};
 use crate::quantity::{Milliamp, Mono, Phase, Span};
-use crate::reading::{ChargerObservation, MeterReading, Observation};
+use crate::reading::{ChargerObservation, InputReading, MeterReading, Observation};
 
 use super::allocate::{Allocator, Ask, Chains};
 use super::charger::{Charger, News};
 use super::circuit::{Budget, Circuit};
+use super::input::{self, Input};
 use super::interface::{
-    ChargerStatus, InputMeaning, InputSetup, MeterStatus, Reason, Setup, SiteSettings, SiteStatus, Timing,
+    ChargerStatus, InputMeaning, InputStatus, MeterStatus, Reason, RelayStatus, Setup, SiteSettings, SiteStatus, Timing,
 };
 use super::link::Change;
 use super::meter::{Guard, Meter, Surroundings, Turn};
@@ -31,20 +32,18 @@ pub struct Decision {
     pub chargers: Vec<ChargerStatus>,
     /// One per meter.
     pub meters: Vec<MeterStatus>,
+    /// One per input.
+    pub inputs: Vec<InputStatus>,
+    /// One order per relay, in the order of the configuration.
+    pub relay_orders: Vec<RelayOrder>,
+    /// One per relay.
+    pub relays: Vec<RelayStatus>,
     /// The site.
     pub site: Option<SiteStatus>,
     /// What happened in this step.
     pub events: Vec<Event>,
     /// When to come back although nothing was heard; at most one second from now.
     pub wake_at: Mono,
-}
-
-/// An input as last heard.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Input {
-    /// `None` while it is unknown or lost.
-    pub(super) level: Option<bool>,
-    told_lost: bool,
 }
 
 /// The signals of all inputs together.
@@ -85,7 +84,6 @@ pub struct Controller {
     pub(super) chains: Chains,
     pub(super) meters: Vec<Meter>,
     pub(super) chargers: Vec<Charger>,
-    pub(super) input_setups: Vec<InputSetup>,
     pub(super) inputs: Vec<Input>,
     pub(super) signals: Signals,
     pub(super) reasons: Vec<Reason>,
@@ -110,7 +108,7 @@ impl Controller {
         let meters: Vec<Meter> = setup.meters.into_iter().map(|it| Meter::new(it, now)).collect();
         let count = meters.len();
         let chargers: Vec<Charger> = setup.chargers.into_iter().map(|it| Charger::new(it, count)).collect();
-        let inputs = setup.inputs.iter().map(|_| Input::default()).collect();
+        let inputs = setup.inputs.into_iter().map(|it| Input::new(it, now)).collect();
         Self {
             timing: setup.timing,
             min_on: setup.min_on,
@@ -123,7 +121,6 @@ impl Controller {
             meters,
             reasons: vec![Reason::start_up(); chargers.len()],
             chargers,
-            input_setups: setup.inputs,
             inputs,
             signals: Signals::default(),
             scratch: Scratch::default(),
@@ -144,7 +141,8 @@ impl Controller {
             match observation {
                 Observation::Meter(index, reading) => self.hear_meter(*index, reading),
                 Observation::Charger(index, observation) => self.hear_charger(*index, observation),
-                Observation::Input(index, level) => self.hear_input(*index, *level),
+                Observation::Input(index, reading) => self.hear_input(*index, *reading),
+                Observation::Relay(..) => {}
             }
         }
         self.pass_time(now);
@@ -286,25 +284,25 @@ impl Controller {
         }
     }
 
-    fn hear_input(&mut self, index: usize, level: Option<bool>) {
+    fn hear_input(&mut self, index: usize, reading: InputReading) {
         let Some(input) = self.inputs.get_mut(index) else { return };
-        input.level = level;
-        let lost = level.is_none();
-        if std::mem::replace(&mut input.told_lost, lost) != lost {
-            let (event, detail) = if lost {
-                (EventType::InputLost, "cannot be read; taken as the safe side".to_owned())
-            } else {
-                (EventType::InputBack, "can be read again".to_owned())
-            };
-            self.tell(event, Subject::Input(index), detail);
+        if let Some(turn) = input.hear(reading) {
+            self.input_turned(index, turn);
         }
+    }
+
+    fn input_turned(&mut self, index: usize, turn: input::Turn) {
+        let (event, detail) = match turn {
+            input::Turn::Lost => (EventType::InputLost, "cannot be read; taken as the safe side"),
+            input::Turn::Back => (EventType::InputBack, "can be read again"),
+        };
+        self.tell(event, Subject::Input(index), detail.to_owned());
     }
 
     /// Dim and block count as active while their input is unknown, low tariff as inactive.
     fn signals(&self) -> Signals {
         let of = |meaning: InputMeaning| {
-            let inputs = self.input_setups.iter().zip(&self.inputs);
-            inputs.filter(move |(setup, _)| setup.meaning == meaning).map(|(_, input)| input.level)
+            self.inputs.iter().filter(move |input| input.setup.meaning == meaning).map(Input::active)
         };
         let mut tariff = of(InputMeaning::LowTariff).peekable();
         Signals {
@@ -318,6 +316,11 @@ impl Controller {
         for index in 0..self.meters.len() {
             if let Some(turn) = self.meters[index].tick(now) {
                 self.meter_turned(index, turn);
+            }
+        }
+        for index in 0..self.inputs.len() {
+            if let Some(turn) = self.inputs[index].tick(now) {
+                self.input_turned(index, turn);
             }
         }
         let signals = self.signals();
@@ -415,7 +418,7 @@ impl Controller {
             Subject::Charger(index) => self.chargers[index].id(),
             Subject::Circuit(0) => "site",
             Subject::Circuit(index) => &self.circuits[index].setup.id,
-            Subject::Input(index) => &self.input_setups[index].id,
+            Subject::Input(index) => &self.inputs[index].setup.id,
         };
         self.decision.events.push(Event { event_type, subject: subject.to_owned(), detail });
     }
@@ -436,7 +439,8 @@ impl Controller {
         let mut wake = now + AT_LEAST;
         let meters = self.meters.iter().filter_map(Meter::next_turn);
         let chargers = self.chargers.iter().filter_map(|it| it.next_turn(&self.timing));
-        for turn in meters.chain(chargers).filter(|turn| *turn > now) {
+        let inputs = self.inputs.iter().filter_map(Input::next_turn);
+        for turn in meters.chain(chargers).chain(inputs).filter(|turn| *turn > now) {
             wake = wake.min(turn);
         }
         wake

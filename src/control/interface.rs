@@ -1,11 +1,17 @@
 //! The controller's vocabulary: what it is told about the installation, what it says about itself.
 
+mod input;
+mod relay;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::words;
 use crate::quantity::{Milliamp, Millivolt, Mono, Phase, Phases, Span, Watt, WattHour};
+
+pub use input::{InputMeaning, InputSetup, InputStatus};
+pub use relay::{RelayCommand, RelayReason, RelayRule, RelaySetup, RelayStatus, RelayWord};
 
 words! {
     /// Charge mode of one charger.
@@ -252,27 +258,6 @@ pub struct ChargerSetup {
     pub settings: ChargerSettings,
 }
 
-/// An input as the controller needs to know it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct InputSetup {
-    /// Configuration id.
-    pub id: String,
-    /// What it means when active.
-    pub meaning: InputMeaning,
-}
-
-words! {
-    /// What an active input means.
-    InputMeaning {
-        /// AC IN, ripple control.
-        LowTariff = "low-tariff",
-        /// Order of the grid operator.
-        GridDim = "grid-dim",
-        /// No charging.
-        Block = "block",
-    }
-}
-
 /// What may be changed of a charger at run time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ChargerSettings {
@@ -382,6 +367,8 @@ pub struct Setup {
     pub chargers: Vec<ChargerSetup>,
     /// In the order of the configuration.
     pub inputs: Vec<InputSetup>,
+    /// In the order of the configuration.
+    pub relays: Vec<RelaySetup>,
     /// Binds the controller's own starts.
     pub min_on: Span,
     /// Binds the controller's own stops.

@@ -18,6 +18,8 @@ impl Controller {
         decision.chargers.extend(reasons.map(|(charger, reason)| self.charger_status(charger, *reason)));
         decision.meters.clear();
         decision.meters.extend(self.meters.iter().map(super::meter::Meter::status));
+        decision.inputs.clear();
+        decision.inputs.extend(self.inputs.iter().map(super::input::Input::status));
         let site = self.site_status();
         decision.site = Some(site);
         decision.wake_at = self.next_wake(now);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::interface::{Detail, LimitReason, Reason};
+use super::interface::{Detail, LimitReason, Reason, RelayReason, RelayWord};
 
 /// Writes the sentence for `reason`.
 pub(super) fn sentence(reason: &Reason, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,6 +63,32 @@ pub(super) fn sentence(reason: &Reason, f: &mut fmt::Formatter<'_>) -> fmt::Resu
         (LimitReason::ChargerLimit, Some(limit)) => write!(f, ": {limit}"),
         _ => Ok(()),
     }
+}
+
+/// Writes the sentence for a relay's `reason`.
+pub(super) fn relay_sentence(reason: &RelayReason, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str(match reason.word {
+        RelayWord::Rules => "none of its rules closes it",
+        RelayWord::LowTariff => "closed: low tariff",
+        RelayWord::Export => "closed: the surplus pays for it",
+        RelayWord::Always => "closed: it is to be closed always",
+        RelayWord::Surplus => "open: not enough surplus",
+        RelayWord::Forced => "as it was ordered",
+        RelayWord::MinOn => "closed: its shortest time closed is not over",
+        RelayWord::MinOff => "open: its shortest time open is not over",
+        RelayWord::Shed => "open: a fuse has no room for it",
+        RelayWord::Interlock => "open: the other relay of its pair has not opened yet",
+        RelayWord::Meter => "open: the surplus is not known",
+        RelayWord::Offline => "does not answer; it counts as closed",
+        RelayWord::StartUp => "nothing was decided yet",
+    })?;
+    if let Some(surplus) = reason.surplus {
+        write!(f, " (mean {surplus})")?;
+    }
+    if let Some(wait) = reason.wait {
+        write!(f, "; for another {} s", wait.0.saturating_add(999) / 1000)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -65,6 +65,7 @@ pub(crate) fn setup(count: usize) -> Setup {
         }],
         chargers: (0..count).map(charger).collect(),
         inputs: Vec::new(),
+        relays: Vec::new(),
         min_on: Span::from_secs(300),
         min_off: Span::from_secs(300),
         timing: Timing::default(),

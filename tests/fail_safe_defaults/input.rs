@@ -3,7 +3,7 @@
 use gridkeeper::control::{Accepted, InputMeaning};
 use gridkeeper::event::EventType;
 use gridkeeper::quantity::Phases;
-use gridkeeper::reading::Observation;
+use gridkeeper::reading::{InputReading, Observation};
 
 use crate::site::{Site, amps, input, setup};
 
@@ -15,7 +15,8 @@ fn with(meaning: InputMeaning) -> Site {
 
 fn after(site: &mut Site, level: Option<bool>) -> (f64, &'static str) {
     for _ in 0..30 {
-        site.tick_with(&[Observation::Input(0, level)]);
+        let reading = InputReading { received_at: site.now, active: level };
+        site.tick_with(&[Observation::Input(0, reading)]);
     }
     (site.offer(0), site.reason(0))
 }

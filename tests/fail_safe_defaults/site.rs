@@ -43,6 +43,7 @@ pub(crate) fn setup(count: usize) -> Setup {
         }],
         chargers: (0..count).map(charger).collect(),
         inputs: Vec::new(),
+        relays: Vec::new(),
         min_on: Span::from_secs(300),
         min_off: Span::from_secs(300),
         timing: Timing::default(),
@@ -91,7 +92,7 @@ fn charger(index: usize) -> ChargerSetup {
 }
 
 pub(crate) fn input(meaning: InputMeaning) -> InputSetup {
-    InputSetup { id: "signal".to_owned(), meaning }
+    InputSetup { id: "signal".to_owned(), meaning, max_age: None, debounce: Span::ZERO }
 }
 
 /// A box with a car, and the task that speaks to it.

@@ -295,6 +295,7 @@ fn controller() -> Controller {
         meters: Vec::new(),
         chargers: vec![charger("left", &Phase::ALL, 1000), charger("right", &[Phase::L2], 10)],
         inputs: Vec::new(),
+        relays: Vec::new(),
         min_on: Span::ZERO,
         min_off: Span::ZERO,
         timing: Timing::default(),
