@@ -105,6 +105,12 @@ impl Actions {
     /// Not one.
     pub const NONE: Self = Self { authorize: false, lock: false, reboot: false };
 
+    /// Their names as commands.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let all = [("authorize", self.authorize), ("lock", self.lock), ("reboot", self.reboot)];
+        all.into_iter().filter(|it| it.1).map(|it| it.0)
+    }
+
     /// Whether this one is among them.
     #[must_use]
     pub fn include(self, action: ChargerAction) -> bool {

@@ -26,6 +26,7 @@ pub mod decode;
 pub mod demo;
 pub mod device;
 pub mod event;
+pub mod feature;
 pub mod link;
 pub mod logging;
 pub mod mqtt;

@@ -7,7 +7,6 @@ use super::check_devices;
 use super::check_mqtt;
 use super::diagnostic::{Severity, Usable};
 use super::key::{Field, closest};
-use super::later::Purpose;
 use super::layer::{Device, Merged};
 use super::model::{Config, Control, Grid, Secret, Site, Storage, Web};
 use super::raw::{self, SECTIONS, Slot};
@@ -15,6 +14,7 @@ use super::secret;
 use super::source::{At, Inputs, Part, Report};
 use super::warn::BusBudget;
 use crate::control::{Mode, Sharing, SiteSettings, Timing};
+use crate::feature::Purpose;
 use crate::quantity::{Milliamp, Span, Watt};
 
 /// Reads the merged tables, says what does not fit together, and builds the model. `None` as soon as there is one
@@ -50,7 +50,7 @@ pub(super) fn build(
         web: (!checker.report.has_error_in("web")).then(|| web.clone()),
         storage: storage.clone(),
     };
-    let config = Config { site, grid, control, timing, mqtt, web, storage, meters, chargers, inputs: inputs_ };
+    let config = Config { site, grid, control, timing, mqtt, web, storage, meters, chargers, inputs: inputs_, purpose };
     if checker.report.errors() > 0 {
         return (None, usable, Vec::new());
     }

@@ -26,7 +26,9 @@ pub(super) fn parse(text: &str) -> Result<Connection, Wrong> {
         "rtu+tcp" => {
             host_port(rest, None, "rtu+tcp://host:port").map(|(host, port)| Connection::RtuOverTcp { host, port })
         }
-        "http" | "https" => Err((super::later::not_yet(&format!("`{scheme}://`")), format!("allowed: {CONNECTIONS}"))),
+        "http" | "https" => {
+            Err((crate::feature::not_yet(&format!("`{scheme}://`")), format!("allowed: {CONNECTIONS}")))
+        }
         other => Err(unknown_scheme(other, ["serial", "tcp", "rtu+tcp"], CONNECTIONS)),
     }
 }

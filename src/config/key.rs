@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use config::{Value, ValueKind};
 
-use super::later::{Purpose, Status};
 use super::source::At;
+use crate::feature::{self, COMES, Feature, Purpose, Status, Worded};
 use crate::quantity::Phase;
 
 /// A value as it came, before it is known to fit its key.
@@ -58,8 +58,8 @@ pub(super) enum Kind {
     Choice(&'static [i64]),
     /// true or false.
     Flag,
-    /// One of some words; `later` are known but not available yet, `simulate` are those of them that a simulation takes.
-    Word { now: &'static [&'static str], later: &'static [&'static str], simulate: &'static [&'static str] },
+    /// One of some words; `later` are known but not available yet, of `listed` the table of features says it.
+    Word { now: &'static [&'static str], later: &'static [&'static str], listed: &'static [Worded] },
     /// One to three different phases.
     Lines,
     /// `"auto"`, `"never"`, or in a simulation true or false.
@@ -90,9 +90,9 @@ impl Field {
         Self { name: "", doc: "", kind, status: Status::Now, drivers: &[], secret: false }
     }
 
-    /// Comes in a later version; a simulation takes it already.
-    pub(super) const fn simulate(self) -> Self {
-        Self { status: Status::Simulate, ..self }
+    /// There as far as this feature is.
+    pub(super) const fn of(self, feature: Feature) -> Self {
+        Self { status: feature.status(), ..self }
     }
 
     /// Only with these drivers.
@@ -132,15 +132,15 @@ pub(super) const fn flag() -> Field {
 }
 /// One of these words.
 pub(super) const fn word(now: &'static [&'static str]) -> Field {
-    Field::new(Kind::Word { now, later: &[], simulate: &[] })
+    Field::new(Kind::Word { now, later: &[], listed: &[] })
 }
-/// One of these words, or one that comes later; those in `simulate` are taken by a simulation.
+/// One of these words, or one that comes later, or one that the table of features knows.
 pub(super) const fn words(
     now: &'static [&'static str],
     later: &'static [&'static str],
-    simulate: &'static [&'static str],
+    listed: &'static [Worded],
 ) -> Field {
-    Field::new(Kind::Word { now, later, simulate })
+    Field::new(Kind::Word { now, later, listed })
 }
 /// One to three different phases.
 pub(super) const fn lines() -> Field {
@@ -212,20 +212,18 @@ impl Field {
                 "never" => ValueKind::Boolean(false),
                 _ => return Err(self.complain(format!("= \"{}\" is not one of its words", short(text)), purpose)),
             },
-            (Kind::Word { now, later, simulate }, NodeKind::Text(text)) => {
+            (Kind::Word { now, later, listed }, NodeKind::Text(text)) => {
                 let text = text.as_str();
-                let simulated = purpose == Purpose::Simulate && simulate.contains(&text);
-                if now.contains(&text) || simulated {
+                if feature::words(now, listed, purpose).any(|it| it == text) {
                     ValueKind::String(text.to_owned())
-                } else if later.contains(&text) {
-                    let message = format!("= {text:?} is known, but not available in this version");
-                    let mut complaint = self.complain(message, purpose);
-                    complaint.help = format!("it comes in a later version; {}", complaint.help);
+                } else if known_words(later, listed).any(|it| it == text) {
+                    let mut complaint = self.complain(feature::not_yet(&format!("= {text:?}")), purpose);
+                    complaint.help = format!("{COMES}; {}", complaint.help);
                     return Err(complaint);
                 } else {
                     let mut complaint =
                         self.complain(format!("= \"{}\" is not one of its words", short(text)), purpose);
-                    if let Some(close) = closest(text, now.iter().chain(later.iter()).copied()) {
+                    if let Some(close) = closest(text, now.iter().copied().chain(known_words(later, listed))) {
                         complaint.help = format!("did you mean {close:?}? {}", complaint.help);
                     }
                     return Err(complaint);
@@ -312,10 +310,9 @@ impl Field {
             Kind::Current { max } => format!("0, or 6 to {max} A; 1 to 5 A do not exist on a charger's pilot"),
             Kind::Choice(numbers) => numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
             Kind::Flag => "true or false".to_owned(),
-            Kind::Word { now, simulate, .. } => {
-                let more = if purpose == Purpose::Simulate { simulate } else { &[] };
+            Kind::Word { now, listed, .. } => {
                 let mut out = String::new();
-                for it in now.iter().chain(more) {
+                for it in feature::words(now, listed, purpose) {
                     let _ = write!(out, "{}{it:?}", if out.is_empty() { "" } else { ", " });
                 }
                 out
@@ -326,6 +323,11 @@ impl Field {
             Kind::Any => "nothing yet".to_owned(),
         }
     }
+}
+
+/// Words that some version has.
+fn known_words(later: &'static [&'static str], listed: &'static [Worded]) -> impl Iterator<Item = &'static str> {
+    later.iter().copied().chain(listed.iter().map(|it| it.0))
 }
 
 /// A foreign text for a message: escaped and not too long.

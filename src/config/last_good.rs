@@ -5,10 +5,10 @@ use std::io;
 use std::path::Path;
 
 use super::durable;
-use super::later::Purpose;
 use super::model::Config;
 use super::source::{Inputs, MAX_BYTES, read_bounded};
 use super::{Diagnostic, Diagnostics, Loaded, Severity, load_inputs};
+use crate::feature::Purpose;
 
 /// Name of the file in the data directory. It holds what the configuration holds, secrets too; only its owner may read
 /// it.

@@ -9,9 +9,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::key::{Field, Node, NodeKind, closest, short};
-use super::later::{Purpose, REMOVE, not_yet};
 use super::raw::{SECTIONS, Section};
 use super::source::{At, Inputs, Part, Place, Report, SourceFile};
+use crate::feature::{COMES, Purpose, not_yet};
 
 /// Prefix of the variables that belong to us.
 pub(super) const PREFIX: &str = "GRIDKEEPER__";
@@ -277,7 +277,7 @@ impl Reader<'_> {
             };
             if !section.status.accepts(self.purpose) {
                 let shown = if section.list { format!("`[[{name}]]`") } else { format!("`[{name}]`") };
-                self.report.say(Severity::Error, (node.at, Part::Key), &name, not_yet(&shown), REMOVE);
+                self.report.say(Severity::Error, (node.at, Part::Key), &name, not_yet(&shown), remove());
                 continue;
             }
             let value = if section.list { self.read_list(section, node) } else { self.read_plain(section, node) };
@@ -423,7 +423,7 @@ impl Reader<'_> {
         let origin = node.at.to_origin();
         if !field.status.accepts(self.purpose) {
             let message = not_yet(&format!("`{}`", field.name));
-            self.report.say(Severity::Error, (node.at, Part::Key), path, message, REMOVE);
+            self.report.say(Severity::Error, (node.at, Part::Key), path, message, remove());
             return Value::new(Some(&origin), ValueKind::Nil);
         }
         match field.check(node, self.purpose) {
@@ -502,7 +502,7 @@ impl Reader<'_> {
             return fail(format!("there is no table `{}`", short(&table.to_lowercase())), help);
         };
         if !section.status.accepts(self.purpose) {
-            return fail(not_yet(&format!("`{}`", section.name)), REMOVE.to_owned());
+            return fail(not_yet(&format!("`{}`", section.name)), remove());
         }
         let (device, key) = if section.list {
             let ids = self.known.iter().filter(|it| it.valid && it.section == section.name).map(|it| &it.key);
@@ -586,4 +586,8 @@ fn wrong_id(id: &str) -> Option<String> {
     } else {
         None
     }
+}
+/// What to do about something of a later version.
+fn remove() -> String {
+    format!("take it out; {COMES}")
 }

@@ -18,7 +18,6 @@ mod diagnostic;
 pub(crate) mod durable;
 mod key;
 mod last_good;
-mod later;
 mod layer;
 pub mod model;
 mod raw;
@@ -29,9 +28,9 @@ mod setup;
 mod source;
 mod warn;
 
+pub use crate::feature::Purpose;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Usable};
 pub use last_good::{fallback, load_last_good, save_last_good};
-pub use later::Purpose;
 pub use model::Config;
 pub use schema::schema;
 pub use settings_store::SettingsStore;

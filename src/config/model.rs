@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::control::{ChargerSettings, InputMeaning, SiteSettings, Timing};
+use crate::feature::Purpose;
 use crate::quantity::{Milliamp, Phase, Span, Watt};
 
 /// The whole configuration.
@@ -30,6 +31,8 @@ pub struct Config {
     pub chargers: Vec<Charger>,
     /// `[[input]]`
     pub inputs: Vec<Input>,
+    /// What it was checked for.
+    pub purpose: Purpose,
 }
 
 /// Where it stands.

@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use config::{Value, ValueKind};
 
 use super::key::{Field, any, choice, current, flag, lines, number, phase, phase_switching, text, whole, word, words};
-use super::later::Status;
 use super::source::At;
+use crate::control::Mode;
+use crate::feature::{Feature, MODES, SHARING, Status};
 use crate::quantity::Phase;
 
 /// A key of the merged configuration.
@@ -159,9 +160,6 @@ macro_rules! section {
 
 /// Longest time that a key takes: a day.
 const DAY: f64 = 86_400.0;
-/// Every word of `mode`.
-const MODES_NOW: &[&str] = &["off", "fast", "fixed"];
-const MODES_LATER: &[&str] = &["eco", "eco_plus", "solar"];
 
 section! {
     /// Where the appliance stands.
@@ -185,9 +183,9 @@ section! {
         /// A lower ceiling per phase that the owner chooses, at most fuse_a. Default: only the fuse.
         max_import_a: f64 = number(0.0, 2000.0, "A");
         /// Ceiling of all phases together, at any moment.
-        max_import_kw: f64 = number(0.0, 1000.0, "kW").simulate();
+        max_import_kw: f64 = number(0.0, 1000.0, "kW").of(Feature::MaxImportKw);
         /// Ceiling of the mean import of a quarter of an hour (capacity tariff).
-        peak_15min_kw: f64 = number(0.0, 1000.0, "kW").simulate();
+        peak_15min_kw: f64 = number(0.0, 1000.0, "kW").of(Feature::Peak15min);
         /// Kept free below the limit, per phase. Default: 0.5.
         margin_a: f64 = number(0.0, 100.0, "A");
         /// Id of the meter at the grid connection. Without it: static balancing, and static_a is required.
@@ -201,7 +199,7 @@ section! {
         /// What all chargers behind the meter together may take per phase while it is lost. Default: 0, which stops them.
         meter_lost_current_a: f64 = number(0.0, 2000.0, "A");
         /// All charging together while the grid operator dims.
-        dim_kw: f64 = number(0.0, 1000.0, "kW").simulate();
+        dim_kw: f64 = number(0.0, 1000.0, "kW").of(Feature::DimKw);
     } later {
         /// Largest one-phase current of the chargers between phases.
         max_imbalance_a;
@@ -214,9 +212,9 @@ section! {
         /// The big switch. Default: true.
         charging_enabled: bool = flag();
         /// How chargers share what there is. Default: "equal".
-        sharing: String = words(&["equal"], &["priority", "state"], &["priority", "state"]);
+        sharing: String = words(&["equal"], &[], SHARING);
         /// All chargers together.
-        max_charging_kw: f64 = number(0.0, 1000.0, "kW").simulate();
+        max_charging_kw: f64 = number(0.0, 1000.0, "kW").of(Feature::MaxChargingKw);
         /// Shortest time between a start and a stop of the controller's own choice. Default: 300.
         min_on_s: f64 = number(0.0, DAY, "s");
         /// Shortest time between a stop and a start of the controller's own choice. Default: 300.
@@ -400,25 +398,25 @@ section! {
         /// Who authorises a session: "auto" is the appliance. Default: "auto".
         authorize: String = word(&["auto", "manual"]);
         /// The mode before anybody chose one. Default: "fast".
-        mode: String = words(MODES_NOW, MODES_LATER, MODES_LATER);
+        mode: String = words(&Mode::ALWAYS, &[], MODES);
         /// Current of mode "fixed", at most max_current_a. Default: 16, or max_current_a if that is less.
         fixed_current_a: f64 = number(6.0, 80.0, "A");
         /// Resolution of a simulated charger's set-point. Default: 1.
         current_step_a: f64 = number(0.01, 2.0, "A").only(&["simulated"]);
         /// Whether it may be switched between three phases and one: "auto" or "never".
-        phase_switching: bool = phase_switching().simulate();
+        phase_switching: bool = phase_switching().of(Feature::PhaseSwitching);
         /// Least current of mode "eco".
-        eco_min_a: f64 = number(6.0, 80.0, "A").simulate();
+        eco_min_a: f64 = number(6.0, 80.0, "A").of(Feature::Eco);
         /// Surplus per phase at which mode "eco_plus" starts.
-        eco_plus_min_surplus_a: f64 = number(0.0, 80.0, "A").simulate();
+        eco_plus_min_surplus_a: f64 = number(0.0, 80.0, "A").of(Feature::EcoPlus);
         /// Charge only at low tariff.
-        low_tariff_only: bool = flag().simulate();
+        low_tariff_only: bool = flag().of(Feature::LowTariffOnly);
         /// At low tariff act as mode "fast".
-        low_tariff_fast: bool = flag().simulate();
+        low_tariff_fast: bool = flag().of(Feature::LowTariffFast);
         /// Ceiling at low tariff.
-        low_tariff_max_a: f64 = number(6.0, 80.0, "A").simulate();
+        low_tariff_max_a: f64 = number(6.0, 80.0, "A").of(Feature::LowTariffMax);
         /// Mode after a session limit: "keep", or a mode.
-        mode_after_session: String = words(&["keep", "off", "fast", "fixed"], MODES_LATER, MODES_LATER).simulate();
+        mode_after_session: String = words(&["keep", "off", "fast", "fixed"], &[], MODES).of(Feature::SessionLimit);
     } later {
         /// Id of the circuit it is on.
         circuit;

@@ -7,8 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::key::{Field, Kind};
-use super::later::Purpose;
 use super::raw::{self, Section};
+use crate::feature::{self, Purpose};
 
 /// The whole file.
 struct Document;
@@ -41,7 +41,10 @@ fn key(field: &Field) -> Value {
         Kind::Whole { min, max, .. } => json!({"type": "integer", "minimum": min, "maximum": max}),
         Kind::Choice(numbers) => json!({"type": "integer", "enum": numbers}),
         Kind::Flag => json!({"type": "boolean"}),
-        Kind::Word { now, .. } => json!({"type": "string", "enum": now}),
+        Kind::Word { now, listed, .. } => {
+            let words: Vec<&str> = feature::words(now, listed, Purpose::Run).collect();
+            json!({"type": "string", "enum": words})
+        }
         Kind::Lines => json!({
             "type": "array",
             "items": {"type": "string", "enum": ["L1", "L2", "L3"]},

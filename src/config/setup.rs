@@ -53,6 +53,7 @@ impl Config {
             timing: self.timing,
             site: self.control.site,
             dim: self.grid.dim,
+            purpose: self.purpose,
         }
     }
 
@@ -107,6 +108,7 @@ fn charger_setup(it: &Charger) -> ChargerSetup {
         fail_safe: it.fail_safe,
         write_latency: charger::write_latency(&it.driver),
         auto_authorize: it.auto_authorize,
+        actions: charger::actions(&it.driver),
         settings: it.settings,
     }
 }

@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use super::check_devices::Raw;
 use super::diagnostic::Severity;
-use super::later::Purpose;
 use super::layer::Merged;
 use super::model::{Charger, ChargerDriver, Config, Connection, MeterDriver, MqttEndpoint};
 use super::raw::{self, Slot};
 use super::source::{At, Inputs, Part, Place, Report};
 use crate::control::Timing;
+use crate::feature::Purpose;
 use crate::quantity::{Milliamp, Phase, Span};
 
 /// What one round of polls and set-points on a shared bus takes, estimated.

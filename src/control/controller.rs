@@ -2,6 +2,7 @@
 
 use crate::command::{ChargerCommand, RelayOrder};
 use crate::event::{Event, EventType};
+use crate::feature::Purpose;
 use crate::quantity::{Milliamp, Mono, Phase, Span};
 use crate::reading::{ChargerObservation, InputReading, MeterReading, Observation};
 
@@ -73,6 +74,7 @@ pub(super) struct Scratch {
 #[derive(Debug)]
 pub struct Controller {
     pub(super) timing: Timing,
+    pub(super) purpose: Purpose,
     pub(super) min_on: Span,
     pub(super) min_off: Span,
     pub(super) grid_phases: PhaseSet,
@@ -111,6 +113,7 @@ impl Controller {
         let inputs = setup.inputs.into_iter().map(|it| Input::new(it, now)).collect();
         Self {
             timing: setup.timing,
+            purpose: setup.purpose,
             min_on: setup.min_on,
             min_off: setup.min_off,
             grid_phases: PhaseSet::of_grid(setup.grid_phases),

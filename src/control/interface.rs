@@ -7,7 +7,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::command::Actions;
 use crate::event::words;
+use crate::feature::Purpose;
 use crate::quantity::{Milliamp, Millivolt, Mono, Phase, Phases, Span, Watt, WattHour};
 
 pub use input::{InputMeaning, InputSetup, InputStatus};
@@ -29,6 +31,11 @@ words! {
         /// Only surplus.
         Solar = "solar",
     }
+}
+
+impl Mode {
+    /// Words of the modes that every version has.
+    pub const ALWAYS: [&'static str; 3] = [Self::Off.word(), Self::Fast.word(), Self::Fixed.word()];
 }
 
 words! {
@@ -254,6 +261,8 @@ pub struct ChargerSetup {
     pub write_latency: Span,
     /// The owner authorises each session, or the appliance does.
     pub auto_authorize: bool,
+    /// What a person may ask of it.
+    pub actions: Actions,
     /// Settings of the file; run-time settings lie on top.
     pub settings: ChargerSettings,
 }
@@ -379,6 +388,8 @@ pub struct Setup {
     pub site: SiteSettings,
     /// All charging together while dimmed.
     pub dim: Option<Watt>,
+    /// What it runs for: a simulation is told more than the appliance.
+    pub purpose: Purpose,
 }
 
 /// A sentence with its numbers; written out only when somebody reads it.

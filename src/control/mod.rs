@@ -29,3 +29,4 @@ mod want;
 
 pub use controller::{Controller, Decision};
 pub use interface::*;
+pub use settings::{MOST_KW, SESSION_KWH};

@@ -1,17 +1,49 @@
 //! Wishes: path and text in, a checked setting or a refusal that says what is allowed out.
 
 use crate::command::{ChargerAction, Lock};
-use crate::quantity::{Milliamp, Mono, Watt};
+use crate::feature::{self, COMES, Purpose, Worded};
+use crate::quantity::{Milliamp, Mono, Watt, WattHour};
 
 use super::controller::Controller;
-use super::interface::{Accepted, ChargerSettings, Mode, Refused, Sharing, SiteSettings};
+use super::interface::{Accepted, ChargerSettings, ChargerSetup, Mode, Refused, Sharing, SiteSettings};
+
+/// Settings of the site, as in the contract.
+const SITE: [&str; 8] = [
+    "charging_enabled",
+    "max_import_a",
+    "max_import_kw",
+    "peak_15min_kw",
+    "max_charging_kw",
+    "sharing",
+    "dim",
+    "reset_settings",
+];
+/// Settings of a charger, as in the contract. What a box can be asked to do comes behind them.
+const CHARGER: [&str; 12] = [
+    "mode",
+    "max_current_a",
+    "fixed_current_a",
+    "eco_min_a",
+    "eco_plus_min_surplus_a",
+    "low_tariff_only",
+    "low_tariff_fast",
+    "low_tariff_max_a",
+    "priority",
+    "phases",
+    "session_limit_kwh",
+    "mode_after_session",
+];
+/// What a box can be asked to do, as in the contract.
+const ACTIONS: [&str; 4] = ["authorize", "lock", "wake", "reboot"];
 
 /// Longest value that is looked at; the longest word is far shorter.
 const LONGEST: usize = 64;
 /// Upper end of kW settings that the file does not limit.
-const MOST_KW: f64 = 1000.0;
+pub const MOST_KW: f64 = 1000.0;
 /// Least current of a car.
 const LEAST_A: f64 = 6.0;
+/// Range of `session_limit_kwh`'s limit: the largest batteries of cars hold some 200 kWh.
+pub const SESSION_KWH: (f64, f64) = (0.1, 1000.0);
 
 /// Takes back a run-time setting.
 const NONE: &str = "none";
@@ -53,18 +85,55 @@ fn amps(value: &str, least: f64, most: Milliamp) -> Result<Milliamp, Refused> {
     number(value, least, most.as_f64(), "A").map(Milliamp::from_f64)
 }
 
-fn mode(value: &str) -> Result<Mode, Refused> {
-    match value {
-        "pv" => Ok(Mode::Solar),
-        "minpv" => Ok(Mode::Eco),
-        "now" => Ok(Mode::Fast),
-        _ => Mode::from_word(value).ok_or_else(|| {
-            Refused(format!(
-                "{} is not a mode; allowed: off, fast, fixed, eco, eco_plus, solar (also now, minpv, pv)",
-                shown(value)
-            ))
-        }),
+/// A word of a list of which this version may not have all.
+fn chosen<T>(
+    setting: &str,
+    value: &str,
+    (always, listed): (&[&'static str], &[Worded]),
+    purpose: Purpose,
+    meaning: impl Fn(&str) -> Option<T>,
+) -> Result<T, Refused> {
+    let words = || feature::words(always, listed, purpose);
+    if let Some(it) = words().find(|word| *word == value).and_then(&meaning) {
+        return Ok(it);
     }
+    let allowed = words().collect::<Vec<_>>().join(", ");
+    if listed.iter().any(|it| it.0 == value) {
+        let sentence = feature::not_yet(&format!("`{setting}` = {value:?}"));
+        return refuse(format!("{sentence}; {COMES}; allowed: {allowed}"));
+    }
+    refuse(format!("{} is none of the words of `{setting}`; allowed: {allowed}", shown(value)))
+}
+
+fn mode(value: &str, purpose: Purpose) -> Result<Mode, Refused> {
+    let word = match value {
+        "pv" => Mode::Solar.word(),
+        "minpv" => Mode::Eco.word(),
+        "now" => Mode::Fast.word(),
+        word => word,
+    };
+    chosen("mode", word, (&Mode::ALWAYS, feature::MODES), purpose, Mode::from_word)
+}
+
+/// `keep`, or a mode.
+fn mode_after(value: &str, purpose: Purpose) -> Result<Option<Mode>, Refused> {
+    let [off, fast, fixed] = Mode::ALWAYS;
+    let always = ["keep", off, fast, fixed];
+    chosen("mode_after_session", value, (&always, feature::MODES), purpose, |word| Some(Mode::from_word(word)))
+}
+
+/// A limit in kW, at most what the file says; `none` goes back to that.
+fn kilowatts(value: &str, file: Option<Watt>) -> Result<Option<Watt>, Refused> {
+    if value == NONE {
+        return Ok(file);
+    }
+    let most = file.map_or(MOST_KW, |it| it.as_f64() / 1000.0);
+    number(value, 0.0, most, "kW").map(|it| Some(Watt::from_kw(it)))
+}
+
+/// As it is accepted again; empty where there is none.
+fn as_kilowatts(value: Option<Watt>) -> String {
+    value.map_or_else(String::new, |it| (it.as_f64() / 1000.0).to_string())
 }
 
 /// A button: any word for yes.
@@ -80,8 +149,18 @@ fn on_off(value: bool) -> String {
     if value { "ON" } else { "OFF" }.to_owned()
 }
 
-fn not_yet<T>(setting: &str) -> Result<T, Refused> {
-    refuse(format!("`{setting}` is not available in this version"))
+/// Refuses a setting that this version does not have.
+fn is_there(setting: &str, purpose: Purpose) -> Result<(), Refused> {
+    if feature::setting_is_for(setting, purpose) {
+        return Ok(());
+    }
+    refuse(format!("{}; {COMES}", feature::not_yet(&format!("`{setting}`"))))
+}
+
+/// Those that this version has, for a sentence.
+fn listed(settings: &[&str], purpose: Purpose) -> String {
+    let there = settings.iter().copied().filter(|it| feature::setting_is_for(it, purpose));
+    there.collect::<Vec<_>>().join(", ")
 }
 
 impl Controller {
@@ -109,6 +188,7 @@ impl Controller {
     }
 
     fn set_site(&mut self, setting: &str, value: &str) -> Result<Accepted, Refused> {
+        is_there(setting, self.purpose)?;
         let file = self.site_file;
         let mut site = self.site;
         let back = value == NONE;
@@ -125,14 +205,20 @@ impl Controller {
                 site.max_import = if back { file.max_import } else { Some(amps(value, 0.0, most)?) };
                 site.max_import.map_or(String::new(), |it| it.as_f64().to_string())
             }
+            "max_import_kw" => {
+                site.max_import_power = kilowatts(value, file.max_import_power)?;
+                as_kilowatts(site.max_import_power)
+            }
             "peak_15min_kw" => {
-                let most = file.peak_15min.map_or(MOST_KW, |it| f64::from(it.0) / 1000.0);
-                site.peak_15min =
-                    if back { file.peak_15min } else { Some(Watt::from_kw(number(value, 0.0, most, "kW")?)) };
-                site.peak_15min.map_or(String::new(), |it| (f64::from(it.0) / 1000.0).to_string())
+                site.peak_15min = kilowatts(value, file.peak_15min)?;
+                as_kilowatts(site.peak_15min)
+            }
+            "max_charging_kw" => {
+                site.max_charging = kilowatts(value, file.max_charging)?;
+                as_kilowatts(site.max_charging)
             }
             "sharing" => {
-                site.sharing = if back { file.sharing } else { sharing(value)? };
+                site.sharing = if back { file.sharing } else { sharing(value, self.purpose)? };
                 site.sharing.word().to_owned()
             }
             "dim" => {
@@ -144,13 +230,9 @@ impl Controller {
                 self.reset();
                 return Ok(Accepted::Reset);
             }
-            "max_import_kw" | "max_charging_kw" => return not_yet(setting),
             _ => {
-                return refuse(format!(
-                    "the site has no setting {}; allowed: charging_enabled, max_import_a, peak_15min_kw, sharing, dim, \
-                     reset_settings",
-                    shown(setting)
-                ));
+                let allowed = listed(&SITE, self.purpose);
+                return refuse(format!("the site has no setting {}; allowed: {allowed}", shown(setting)));
             }
         };
         self.site = site;
@@ -158,17 +240,18 @@ impl Controller {
     }
 
     fn set_charger(&mut self, index: usize, setting: &str, value: &str) -> Result<Accepted, Refused> {
-        if let Some(action) = action(setting, value)? {
+        is_there(setting, self.purpose)?;
+        if ACTIONS.contains(&setting) {
             let charger = &self.chargers[index];
+            let action = action(&charger.setup, setting, value)?;
             if !charger.link.is_up() {
                 return refuse(format!("charger `{}` does not answer now; nothing is kept for later", charger.id()));
             }
             return Ok(Accepted::Action(index, action));
         }
         let charger = &mut self.chargers[index];
-        let file = charger.setup.settings;
         let mode_before = charger.settings.mode;
-        let stored = change(&mut charger.settings, &file, charger.setup.max_current, setting, value)?;
+        let stored = change(&mut charger.settings, &charger.setup, setting, value, self.purpose)?;
         if charger.settings.mode != mode_before {
             // A flow that repeats the mode says nothing about the car; somebody who changes it does.
             charger.obedience.pardon();
@@ -191,42 +274,41 @@ impl Controller {
     }
 }
 
-fn sharing(value: &str) -> Result<Sharing, Refused> {
-    Sharing::from_word(value)
-        .ok_or_else(|| Refused(format!("{} is no sharing rule; allowed: equal, priority, state", shown(value))))
+fn sharing(value: &str, purpose: Purpose) -> Result<Sharing, Refused> {
+    chosen("sharing", value, (&[Sharing::Equal.word()], feature::SHARING), purpose, Sharing::from_word)
 }
 
-fn action(setting: &str, value: &str) -> Result<Option<ChargerAction>, Refused> {
-    Ok(Some(match setting {
-        "authorize" => {
-            pressed(value)?;
-            ChargerAction::Authorize
-        }
-        "reboot" => {
-            pressed(value)?;
-            ChargerAction::Reboot
-        }
+/// What the box is to do, if it can.
+fn action(setup: &ChargerSetup, setting: &str, value: &str) -> Result<ChargerAction, Refused> {
+    if !setup.actions.names().any(|it| it == setting) {
+        let can = setup.actions.names().collect::<Vec<_>>().join(", ");
+        let can = if can.is_empty() { "takes no such commands".to_owned() } else { format!("has: {can}") };
+        return refuse(format!("charger `{}` has no `{setting}`; this kind of charger {can}", setup.id));
+    }
+    Ok(match setting {
         "lock" => ChargerAction::Lock(match value {
             "auto" => Lock::Auto,
             "locked" => Lock::Locked,
             "unlock" => Lock::Unlock,
             _ => return refuse(format!("{} is no lock mode; allowed: auto, locked, unlock", shown(value))),
         }),
-        _ => return Ok(None),
-    }))
+        "reboot" => pressed(value).map(|()| ChargerAction::Reboot)?,
+        _ => pressed(value).map(|()| ChargerAction::Authorize)?,
+    })
 }
 
 fn change(
     settings: &mut ChargerSettings,
-    file: &ChargerSettings,
-    wired: Milliamp,
+    setup: &ChargerSetup,
     setting: &str,
     value: &str,
+    purpose: Purpose,
 ) -> Result<String, Refused> {
+    let (file, wired) = (&setup.settings, setup.max_current);
     let back = value == NONE;
     Ok(match setting {
         "mode" => {
-            settings.mode = if back { file.mode } else { mode(value)? };
+            settings.mode = if back { file.mode } else { mode(value, purpose)? };
             settings.mode.word().to_owned()
         }
         "max_current_a" => {
@@ -237,34 +319,58 @@ fn change(
             settings.fixed_current = if back { file.fixed_current } else { amps(value, LEAST_A, wired)? };
             settings.fixed_current.as_f64().to_string()
         }
+        "eco_min_a" => {
+            settings.eco_min = if back { file.eco_min } else { amps(value, LEAST_A, wired)? };
+            settings.eco_min.as_f64().to_string()
+        }
+        "eco_plus_min_surplus_a" => {
+            settings.eco_plus_min_surplus = if back { file.eco_plus_min_surplus } else { amps(value, 0.0, wired)? };
+            settings.eco_plus_min_surplus.as_f64().to_string()
+        }
         "low_tariff_only" => {
             settings.low_tariff_only = if back { file.low_tariff_only } else { boolean(value)? };
             on_off(settings.low_tariff_only)
+        }
+        "low_tariff_fast" => {
+            settings.low_tariff_fast = if back { file.low_tariff_fast } else { boolean(value)? };
+            on_off(settings.low_tariff_fast)
+        }
+        "low_tariff_max_a" => {
+            settings.low_tariff_max = if back { file.low_tariff_max } else { amps(value, LEAST_A, wired)? };
+            settings.low_tariff_max.as_f64().to_string()
         }
         "priority" => {
             settings.priority = if back { file.priority } else { priority(value)? };
             settings.priority.to_string()
         }
-        "phases" if back || value == "auto" => {
-            settings.phases = None;
-            "auto".to_owned()
+        "phases" => {
+            settings.phases = if back { file.phases } else { phases(value, setup, purpose)? };
+            settings.phases.map_or_else(|| "auto".to_owned(), |it| it.to_string())
         }
-        "eco_min_a"
-        | "eco_plus_min_surplus_a"
-        | "low_tariff_fast"
-        | "low_tariff_max_a"
-        | "phases"
-        | "session_limit_kwh"
-        | "mode_after_session"
-        | "wake" => return not_yet(setting),
+        "session_limit_kwh" => {
+            let (least, most) = SESSION_KWH;
+            let limit = || number(value, least, most, "kWh").map(|it| Some(WattHour::from_f64(it * 1000.0)));
+            settings.session_limit = if back { file.session_limit } else { limit()? };
+            settings.session_limit.map_or_else(String::new, |it| (it.as_f64() / 1000.0).to_string())
+        }
+        "mode_after_session" => {
+            settings.mode_after_session = if back { file.mode_after_session } else { mode_after(value, purpose)? };
+            settings.mode_after_session.map_or("keep", Mode::word).to_owned()
+        }
         _ => {
-            return refuse(format!(
-                "a charger has no setting {}; allowed: mode, max_current_a, fixed_current_a, low_tariff_only, priority, \
-                 authorize, lock, reboot",
-                shown(setting)
-            ));
+            let allowed = format!("{}, {}", listed(&CHARGER, purpose), listed(&ACTIONS, purpose));
+            return refuse(format!("a charger has no setting {}; allowed: {allowed}", shown(setting)));
         }
     })
+}
+
+/// A forced number of phases; `None` is automatic.
+fn phases(value: &str, setup: &ChargerSetup, purpose: Purpose) -> Result<Option<u8>, Refused> {
+    let forced = chosen("phases", value, (&["auto"], feature::PHASES), purpose, |word| Some(word.parse().ok()))?;
+    if forced.is_some() && !setup.can_switch_phases {
+        return refuse(format!("charger `{}` cannot switch its phases; allowed: auto", setup.id));
+    }
+    Ok(forced)
 }
 
 fn priority(value: &str) -> Result<u8, Refused> {

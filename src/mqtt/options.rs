@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use crate::command::Actions;
 use crate::config::model::{self, Common, Config};
 use crate::device::charger::{actions, measures};
-use crate::quantity::{Milliamp, Phase};
+use crate::quantity::{Milliamp, Phase, Watt};
 
 /// Built from the checked configuration by [`MqttOptions::from_config`].
 #[derive(Clone, Debug)]
@@ -47,6 +47,12 @@ pub struct SiteInfo {
     pub time_zone: TimeZone,
     /// Ceiling of `max_import_a`: the file's figure, else the fuse. `None` where there is neither.
     pub max_import: Option<Milliamp>,
+    /// `max_import_kw` of the file.
+    pub max_import_power: Option<Watt>,
+    /// `peak_15min_kw` of the file.
+    pub peak_15min: Option<Watt>,
+    /// `max_charging_kw` of the file.
+    pub max_charging: Option<Watt>,
 }
 
 /// A configured meter.
@@ -65,6 +71,8 @@ pub struct ChargerInfo {
     pub max_current: Milliamp,
     /// Resolution of its set-point.
     pub step: Milliamp,
+    /// It may be switched between three phases and one.
+    pub phase_switching: bool,
     /// Grid phases it is wired to.
     pub phases: Vec<Phase>,
     /// It measures current, power and energy, or a meter does at it.
@@ -149,6 +157,9 @@ impl MqttOptions {
                 name: config.site.name.clone(),
                 time_zone: TimeZone::get(&config.site.time_zone)?,
                 max_import: site.max_import.or(config.grid.fuse),
+                max_import_power: site.max_import_power,
+                peak_15min: site.peak_15min,
+                max_charging: site.max_charging,
             },
             meters: config.meters.iter().map(|meter| MeterInfo { common: meter.common.clone() }).collect(),
             chargers: config.chargers.iter().map(ChargerInfo::from_config).collect(),
@@ -167,6 +178,7 @@ impl ChargerInfo {
             common: charger.common.clone(),
             max_current: charger.max_current,
             step: charger.step,
+            phase_switching: charger.phase_switching,
             phases: charger.phases.clone(),
             measures: measures(&charger.driver) || charger.meter.is_some(),
             watchdog: charger.watchdog.is_some(),

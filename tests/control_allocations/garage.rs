@@ -1,8 +1,10 @@
 //! A garage of chargers, one second at a time, with as little work of its own as possible.
 
+use gridkeeper::command::Actions;
 use gridkeeper::control::{
     ChargerSettings, ChargerSetup, CircuitSetup, Controller, MeterSetup, Mode, Setup, Sharing, SiteSettings, Timing,
 };
+use gridkeeper::feature::Purpose;
 use gridkeeper::quantity::{Milliamp, Millivolt, Mono, Phase, Phases, Span};
 use gridkeeper::reading::{ChargerObservation, ChargerReport, MeterReading, Observation, PilotState, Watchdog};
 
@@ -38,6 +40,7 @@ pub(crate) fn setup(count: usize) -> Setup {
         fail_safe: FAIL_SAFE,
         write_latency: Span::ZERO,
         auto_authorize: true,
+        actions: Actions::ALL,
         settings,
     };
     Setup {
@@ -79,6 +82,7 @@ pub(crate) fn setup(count: usize) -> Setup {
             dim: false,
         },
         dim: None,
+        purpose: Purpose::Run,
     }
 }
 

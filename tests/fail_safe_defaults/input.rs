@@ -1,7 +1,10 @@
 //! Rows: input lost; broker (nothing changes); settings and modes.
 
-use gridkeeper::control::{Accepted, InputMeaning};
+use gridkeeper::command::{Actions, ChargerAction};
+use gridkeeper::config::{self, Severity};
+use gridkeeper::control::{Accepted, InputMeaning, Setup};
 use gridkeeper::event::EventType;
+use gridkeeper::feature::Purpose;
 use gridkeeper::quantity::Phases;
 use gridkeeper::reading::{InputReading, Observation};
 
@@ -120,6 +123,74 @@ fn refusals_say_what_is_allowed() {
     let long = "x".repeat(100_000);
     let error = site.controller.set(site.now, "charger/c0/set/mode", &long).expect_err("too long").to_string();
     assert!(error.len() < 200, "a refusal is short: {}", error.len());
+}
+
+/// What the file check says to one key.
+fn file_check(table: &str, line: &str) -> Result<(), String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("house.toml");
+    let with = |name: &str| if name == table { line } else { "" };
+    let text = format!(
+        "[grid]\nfuse_a = 25\nstatic_a = 10\n{}\n[control]\n{}\n[[charger]]\nid = \"c0\"\ndriver = \"simulated\"\n{}\n",
+        with("grid"),
+        with("control"),
+        with("charger")
+    );
+    std::fs::write(&path, text).expect("a file");
+    match config::load(&[path], std::iter::empty(), None, Purpose::Run) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let first = error.list.iter().find(|it| it.severity == Severity::Error);
+            Err(first.expect("a refused file has an error").message.clone())
+        }
+    }
+}
+
+#[test]
+fn the_appliance_takes_what_its_file_takes_and_refuses_the_rest_with_the_same_sentence() {
+    let cases = [
+        ("charger", "mode = \"eco\"", "charger/c0/set/mode", "eco"),
+        ("charger", "mode = \"eco_plus\"", "charger/c0/set/mode", "eco_plus"),
+        ("charger", "mode = \"solar\"", "charger/c0/set/mode", "pv"),
+        ("charger", "eco_min_a = 8", "charger/c0/set/eco_min_a", "8"),
+        ("charger", "eco_plus_min_surplus_a = 2", "charger/c0/set/eco_plus_min_surplus_a", "2"),
+        ("charger", "low_tariff_only = true", "charger/c0/set/low_tariff_only", "ON"),
+        ("charger", "low_tariff_fast = true", "charger/c0/set/low_tariff_fast", "ON"),
+        ("charger", "low_tariff_max_a = 10", "charger/c0/set/low_tariff_max_a", "10"),
+        ("charger", "mode_after_session = \"off\"", "charger/c0/set/mode_after_session", "off"),
+        ("grid", "max_import_kw = 5", "site/set/max_import_kw", "5"),
+        ("grid", "peak_15min_kw = 5", "site/set/peak_15min_kw", "5"),
+        ("control", "max_charging_kw = 5", "site/set/max_charging_kw", "5"),
+        ("control", "sharing = \"priority\"", "site/set/sharing", "priority"),
+        ("control", "sharing = \"state\"", "site/set/sharing", "state"),
+    ];
+    let mut site = Site::new(Setup { purpose: Purpose::Run, ..setup(1) });
+    for (table, line, path, value) in cases {
+        let set = site.controller.set(site.now, path, value).map(drop).map_err(|it| it.to_string());
+        match (file_check(table, line), set) {
+            (Ok(()), Ok(())) => {}
+            (Err(file), Err(set)) => {
+                assert!(set.starts_with(&file), "{path}: the file check says {file}, set says {set}")
+            }
+            (file, set) => panic!("{path}: the file check says {file:?}, set says {set:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_box_is_only_asked_for_what_it_can_do() {
+    let mut setup = setup(2);
+    setup.chargers[0].actions = Actions::NONE;
+    setup.chargers[1].actions = Actions { lock: false, ..Actions::ALL };
+    let mut site = Site::charging(setup);
+    let mut set = |path: &str, value: &str| site.controller.set(site.now, path, value).map_err(|it| it.to_string());
+    for (setting, value) in [("authorize", "PRESS"), ("lock", "locked"), ("reboot", "ON")] {
+        let error = set(&format!("charger/c0/set/{setting}"), value).unwrap_err();
+        assert_eq!(error, format!("charger `c0` has no `{setting}`; this kind of charger takes no such commands"));
+    }
+    let error = set("charger/c1/set/lock", "auto").unwrap_err();
+    assert_eq!(error, "charger `c1` has no `lock`; this kind of charger has: authorize, reboot");
+    assert_eq!(set("charger/c1/set/reboot", "ON"), Ok(Accepted::Action(1, ChargerAction::Reboot)));
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! A house in simulated time around the bare controller: one step a second, chargers that behave as their device tasks
 //! and boxes do, faults by switch.
 
-use gridkeeper::command::{ChargerCommand, Contact};
+use gridkeeper::command::{Actions, ChargerCommand, Contact};
 use gridkeeper::control::{
     ChargerSettings, ChargerSetup, ChargerStatus, CircuitSetup, Controller, InputMeaning, InputSetup, MeterSetup, Mode,
     Setup, Sharing, SiteSettings, Timing,
 };
 use gridkeeper::event::EventType;
+use gridkeeper::feature::Purpose;
 use gridkeeper::quantity::{Milliamp, Millivolt, Mono, Phase, Phases, Span, Watt};
 use gridkeeper::reading::{ChargerObservation, ChargerReport, MeterReading, Observation, PilotState, Watchdog};
 
@@ -57,6 +58,7 @@ pub(crate) fn setup(count: usize) -> Setup {
             dim: false,
         },
         dim: None,
+        purpose: Purpose::Simulate,
     }
 }
 
@@ -74,6 +76,7 @@ fn charger(index: usize) -> ChargerSetup {
         fail_safe: amps(6.0),
         write_latency: Span::ZERO,
         auto_authorize: true,
+        actions: Actions::ALL,
         settings: ChargerSettings {
             mode: Mode::Fast,
             max_current: amps(16.0),

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use gridkeeper::command::Actions;
 use gridkeeper::control::*;
+use gridkeeper::feature::Purpose;
 use gridkeeper::quantity::*;
 use gridkeeper::status::{MeterValues, Value as MeterValue};
 use serde_json::{Value, json};
@@ -269,13 +271,14 @@ fn controller() -> Controller {
         phases: phases.to_vec(),
         max_current: Milliamp::from_amps(16),
         step: Milliamp(step),
-        can_switch_phases: false,
+        can_switch_phases: step == 1000,
         measures: true,
         meter: None,
         watchdog: Some(Span::from_secs(30)),
         fail_safe: Milliamp::ZERO,
         write_latency: Span::ZERO,
         auto_authorize: true,
+        actions: if step == 1000 { Actions::ALL } else { Actions::NONE },
         settings: house::charger_settings(),
     };
     let setup = Setup {
@@ -309,6 +312,7 @@ fn controller() -> Controller {
             dim: false,
         },
         dim: None,
+        purpose: Purpose::Run,
     };
     Controller::new(setup, Mono(0))
 }

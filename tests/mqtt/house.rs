@@ -26,6 +26,7 @@ pub(crate) fn options(broker: SocketAddr) -> MqttOptions {
         common: common(id, name),
         max_current: Milliamp::from_amps(16),
         step: Milliamp(step),
+        phase_switching: clever,
         phases: phases.to_vec(),
         measures: clever,
         watchdog: clever,
@@ -52,6 +53,9 @@ pub(crate) fn options(broker: SocketAddr) -> MqttOptions {
             name: "Home".into(),
             time_zone: TimeZone::get("Europe/Budapest").unwrap(),
             max_import: Some(Milliamp::from_amps(25)),
+            max_import_power: None,
+            peak_15min: None,
+            max_charging: None,
         },
         meters: vec![MeterInfo { common: common("main", "House meter") }],
         chargers: vec![

@@ -1,15 +1,13 @@
 //! A charger: what it does, why, and what may be set.
 
 use super::{Component, Key, hidden};
-use crate::control::{ChargerStatusWord, LimitReason, Mode};
+use crate::control::{ChargerStatusWord, LimitReason, Mode, SESSION_KWH};
+use crate::feature::{self, Feature, Purpose};
 use crate::mqtt::json::Out;
 use crate::mqtt::options::ChargerInfo;
 use crate::quantity::{Milliamp, Phase};
 use crate::reading::Flags;
 use crate::status::ChargerView;
-
-/// Modes that this version accepts.
-pub(crate) const MODES_NOW: [Mode; 3] = [Mode::Off, Mode::Fast, Mode::Fixed];
 
 /// Lowest current that a car can be offered.
 const MIN_A: f64 = 6.0;
@@ -27,7 +25,13 @@ pub(crate) static KEYS: [Key<ChargerView, ChargerInfo>; 39] = [
     Key::told(
         "mode",
         |it, _| Out::Word(it.status.settings.mode.word()),
-        |_| Some(Component::select(MODES_NOW.map(Mode::word)).name("Charge mode").icon("car-electric")),
+        |_| {
+            Some(
+                Component::select(feature::words(&Mode::ALWAYS, feature::MODES, Purpose::Run))
+                    .name("Charge mode")
+                    .icon("car-electric"),
+            )
+        },
     ),
     Key::told(
         "offered_current_a",
@@ -139,15 +143,64 @@ pub(crate) static KEYS: [Key<ChargerView, ChargerInfo>; 39] = [
         |it, _| Out::amps(Some(it.status.settings.fixed_current)),
         |it| Some(setting(it, "Fixed current")),
     ),
-    Key::told("priority", |it, _| Out::Int(i64::from(it.status.settings.priority)), hidden),
-    Key::null("eco_min_a", hidden),
-    Key::null("eco_plus_min_surplus_a", hidden),
-    Key::told("low_tariff_only", |it, _| Out::Flag(it.status.settings.low_tariff_only), hidden),
-    Key::null("low_tariff_fast", hidden),
-    Key::null("low_tariff_max_a", hidden),
-    Key::told("phases", |it, _| phases(it.status.settings.phases), hidden),
-    Key::null("session_limit_kwh", hidden),
-    Key::null("mode_after_session", hidden),
+    Key::told(
+        "priority",
+        |it, _| Out::Int(i64::from(it.status.settings.priority)),
+        |_| Some(Component::number("", 1.0, 9.0, 1.0).name("Priority").icon("order-numeric-ascending")),
+    ),
+    Key::told(
+        "eco_min_a",
+        |it, _| known(Feature::Eco, || Out::amps(Some(it.status.settings.eco_min))),
+        |it| Some(setting(it, "Eco minimum current")),
+    ),
+    Key::told(
+        "eco_plus_min_surplus_a",
+        |it, _| known(Feature::EcoPlus, || Out::amps(Some(it.status.settings.eco_plus_min_surplus))),
+        |it| Some(from(it, 0.0, "Eco+ start surplus")),
+    ),
+    Key::told(
+        "low_tariff_only",
+        |it, _| known(Feature::LowTariffOnly, || Out::Flag(it.status.settings.low_tariff_only)),
+        |_| Some(Component::switch().name("Only at low tariff").icon("cash-clock").config()),
+    ),
+    Key::told(
+        "low_tariff_fast",
+        |it, _| known(Feature::LowTariffFast, || Out::Flag(it.status.settings.low_tariff_fast)),
+        |_| Some(Component::switch().name("Fast at low tariff").icon("cash-fast").config()),
+    ),
+    Key::told(
+        "low_tariff_max_a",
+        |it, _| known(Feature::LowTariffMax, || Out::amps(Some(it.status.settings.low_tariff_max))),
+        |it| Some(setting(it, "Low tariff maximum current")),
+    ),
+    Key::told(
+        "phases",
+        |it, _| phases(it.status.settings.phases),
+        |it| {
+            let there = it.phase_switching && Feature::ForcedPhases.is_for(Purpose::Run);
+            let words = feature::words(&["auto"], feature::PHASES, Purpose::Run);
+            there.then(|| Component::select(words).name("Phases").icon("sine-wave").config())
+        },
+    ),
+    Key::told(
+        "session_limit_kwh",
+        |it, _| Out::kilowatt_hours(it.status.settings.session_limit),
+        |_| {
+            let (least, most) = SESSION_KWH;
+            Some(Component::number("kWh", least, most, 0.1).class("energy").name("Session limit"))
+        },
+    ),
+    Key::told(
+        "mode_after_session",
+        |it, _| {
+            known(Feature::SessionLimit, || Out::Word(it.status.settings.mode_after_session.map_or("keep", Mode::word)))
+        },
+        |_| {
+            let modes = feature::words(&Mode::ALWAYS, feature::MODES, Purpose::Run);
+            let words = std::iter::once("keep").chain(modes);
+            Some(Component::select(words).name("Mode after session").icon("car-clock").config())
+        },
+    ),
     Key::null("lock", |it| {
         it.actions
             .lock
@@ -200,6 +253,16 @@ fn on_phase(info: &ChargerInfo, phase: Phase, class: &'static str) -> Option<Com
 }
 
 fn setting(info: &ChargerInfo, name: &str) -> Component {
+    from(info, MIN_A, name)
+}
+
+/// A current from `least` to what the charger is wired for.
+fn from(info: &ChargerInfo, least: f64, name: &str) -> Component {
     let step = info.step.max(Milliamp(100)).as_f64();
-    Component::number("A", MIN_A, info.max_current.as_f64(), step).class("current").name(name)
+    Component::number("A", least, info.max_current.as_f64(), step).class("current").name(name)
+}
+
+/// Null where this version does not have the setting.
+fn known(feature: Feature, value: impl FnOnce() -> Out) -> Out {
+    if feature.is_for(Purpose::Run) { value() } else { Out::Null }
 }

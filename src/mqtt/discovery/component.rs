@@ -42,9 +42,12 @@ impl Component {
         Self::new("binary_sensor", Template::Plain).with("payload_on", "True").with("payload_off", "False")
     }
 
-    /// A setting with a range.
+    /// A setting with a range; a bare number has no unit.
     pub(crate) fn number(unit: &str, min: f64, max: f64, step: f64) -> Self {
-        let mut it = Self::new("number", Template::Plain).with("unit_of_measurement", unit).with("mode", "box");
+        let mut it = Self::new("number", Template::Plain).with("mode", "box");
+        if !unit.is_empty() {
+            it = it.unit(unit);
+        }
         for (key, value) in [("min", min), ("max", max), ("step", step)] {
             it = it.with(key, number(value));
         }
@@ -99,7 +102,7 @@ impl Component {
         self.with("device_class", class)
     }
 
-    /// Unit of a sensor.
+    /// Unit of a sensor or number.
     pub(crate) fn unit(self, unit: &str) -> Self {
         self.with("unit_of_measurement", unit)
     }

@@ -16,6 +16,7 @@ use super::options::MqttOptions;
 use super::stamp::{Clocks, rfc3339};
 use super::topics::{Place, Topics};
 use crate::event::EventType;
+use crate::feature::{Purpose, setting_is_for};
 use crate::quantity::Mono;
 use crate::status::Identity;
 
@@ -63,9 +64,10 @@ impl<C, I> Key<C, I> {
     }
 }
 
-/// The entities of a table for one device.
+/// The entities of a table for one device. What this version refuses is not offered.
 pub(crate) fn entities<C, I>(keys: &[Key<C, I>], info: &I) -> Vec<(String, Component)> {
-    keys.iter().filter_map(|key| Some((key.name.to_owned(), (key.entity)(info)?))).collect()
+    let there = keys.iter().filter(|it| setting_is_for(it.name, Purpose::Run));
+    there.filter_map(|key| Some((key.name.to_owned(), (key.entity)(info)?))).collect()
 }
 
 /// No entity.

@@ -1,11 +1,12 @@
 //! The site: limits, what all chargers do together, and the bridge itself.
 
-use super::{Component, Key, hidden};
-use crate::control::Problem;
+use super::{Component, Key};
+use crate::control::{MOST_KW, Problem, Sharing};
+use crate::feature::{self, Purpose};
 use crate::mqtt::json::Out;
 use crate::mqtt::options::{MqttOptions, SiteInfo};
 use crate::mqtt::topics::Topics;
-use crate::quantity::{Milliamp, Phase};
+use crate::quantity::{Milliamp, Phase, Watt};
 use crate::status::Snapshot;
 
 /// Every key of `<base>/site/state`, without `time`.
@@ -61,11 +62,30 @@ pub(crate) static KEYS: [Key<Snapshot, SiteInfo>; 21] = [
             Some(Component::number("A", 0.0, max, 0.1).class("current").name("Maximum import current"))
         },
     ),
-    // Shown as entities when this version accepts them.
-    Key::told("max_import_kw", |it, _| Out::kilowatts(it.site.settings.max_import_power), hidden),
-    Key::told("peak_15min_kw", |it, _| Out::kilowatts(it.site.settings.peak_15min), hidden),
-    Key::told("max_charging_kw", |it, _| Out::kilowatts(it.site.settings.max_charging), hidden),
-    Key::told("sharing", |it, _| Out::Word(it.site.settings.sharing.word()), hidden),
+    Key::told(
+        "max_import_kw",
+        |it, _| Out::kilowatts(it.site.settings.max_import_power),
+        |it| Some(kilowatts(it.max_import_power, "Maximum import power")),
+    ),
+    Key::told(
+        "peak_15min_kw",
+        |it, _| Out::kilowatts(it.site.settings.peak_15min),
+        |it| Some(kilowatts(it.peak_15min, "Quarter-hour peak limit")),
+    ),
+    Key::told(
+        "max_charging_kw",
+        |it, _| Out::kilowatts(it.site.settings.max_charging),
+        |it| Some(kilowatts(it.max_charging, "Maximum charging power")),
+    ),
+    Key::told(
+        "sharing",
+        |it, _| Out::Word(it.site.settings.sharing.word()),
+        |_| {
+            let words: Vec<_> = feature::words(&[Sharing::Equal.word()], feature::SHARING, Purpose::Run).collect();
+            let choice = words.len() > 1;
+            choice.then(|| Component::select(words).name("Sharing").icon("scale-balance").config())
+        },
+    ),
     // A command, which leaves no state.
     Key::null("reset_settings", |_| {
         Some(Component::button("ON").name("Drop run-time settings").icon("restore").config().disabled())
@@ -78,6 +98,12 @@ fn available(phase: Phase) -> Option<Component> {
 
 fn limit(phase: Phase) -> Option<Component> {
     Some(amps(format!("Current limit {phase}")).diagnostic())
+}
+
+/// A limit up to what the file says.
+fn kilowatts(file: Option<Watt>, name: &str) -> Component {
+    let most = file.map_or(MOST_KW, |it| it.as_f64() / 1000.0);
+    Component::number("kW", 0.0, most, 0.1).class("power").name(name)
 }
 
 fn amps(name: String) -> Component {
