@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::key::closest;
-use super::model::{Connection, MqttEndpoint, Parity, SerialLine};
+use super::model::{Connection, HttpAddress, MqttEndpoint, Parity, SerialLine};
 
 /// What a connection may look like.
 pub(super) const CONNECTIONS: &str =
     "serial:///dev/ttyUSB0?baud=9600&parity=none&stop=1, tcp://host:port, rtu+tcp://host:port";
+/// What the address of a device with an HTTP interface may look like.
+const HTTP: &str = "http://host, http://host:port, https://host";
 /// What the broker's address may look like.
 const BROKERS: &str = "mqtt://host:port, mqtts://host:port, embedded://127.0.0.1:1883, or \"\" for none";
 /// Line speeds that adapters and devices know.
@@ -26,10 +28,23 @@ pub(super) fn parse(text: &str) -> Result<Connection, Wrong> {
         "rtu+tcp" => {
             host_port(rest, None, "rtu+tcp://host:port").map(|(host, port)| Connection::RtuOverTcp { host, port })
         }
-        "http" | "https" => {
-            Err((crate::feature::not_yet(&format!("`{scheme}://`")), format!("allowed: {CONNECTIONS}")))
-        }
+        "http" | "https" => Err((
+            format!("`{scheme}://` is for devices with an HTTP interface, such as Shelly"),
+            format!("allowed: {CONNECTIONS}"),
+        )),
         other => Err(unknown_scheme(other, ["serial", "tcp", "rtu+tcp"], CONNECTIONS)),
+    }
+}
+
+/// The address of a device with an HTTP interface.
+pub(super) fn parse_http(text: &str) -> Result<HttpAddress, Wrong> {
+    let (scheme, rest) = split_scheme(text, HTTP)?;
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let address = |tls, port| host_port(rest, Some(port), HTTP).map(|(host, port)| HttpAddress { tls, host, port });
+    match scheme {
+        "http" => address(false, 80),
+        "https" => address(true, 443),
+        other => Err(unknown_scheme(other, ["http", "https", "http"], HTTP)),
     }
 }
 
@@ -185,6 +200,19 @@ mod tests {
         assert_eq!(parse_broker("mqtts://ha"), Ok(Some(MqttEndpoint::Tls { host: "ha".into(), port: 8883 })));
         let address = "127.0.0.1:0".parse().unwrap();
         assert_eq!(parse_broker("embedded://127.0.0.1:0"), Ok(Some(MqttEndpoint::Embedded(address))));
+    }
+
+    #[test]
+    fn the_address_of_an_http_device_is_read_and_begins_its_urls() {
+        let url = |text| parse_http(text).map(|it| it.to_string());
+        assert_eq!(url("http://192.0.2.20"), Ok("http://192.0.2.20:80".to_owned()));
+        assert_eq!(url("https://p1meter.local/"), Ok("https://p1meter.local:443".to_owned()));
+        assert_eq!(url("http://[::1]:8080"), Ok("http://[::1]:8080".to_owned()));
+        for bad in
+            ["http://", "http://a/b", "http://u:p@host", "tcp://host:80", "192.0.2.20", "htp://host", "http://a:0"]
+        {
+            assert!(parse_http(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

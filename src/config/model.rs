@@ -293,6 +293,38 @@ pub enum Connection {
     },
 }
 
+/// Where a device with an HTTP interface is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HttpAddress {
+    /// `https://`
+    pub tls: bool,
+    /// Name or address, without brackets.
+    pub host: String,
+    /// Default 80, or 443 with TLS.
+    pub port: u16,
+}
+
+impl HttpAddress {
+    /// From `http://host[:port]` or `https://host[:port]`.
+    ///
+    /// # Errors
+    /// What is wrong, and what is allowed.
+    pub fn parse(text: &str) -> Result<Self, (String, String)> {
+        super::connection::parse_http(text)
+    }
+}
+
+/// As it begins every URL of the device: without a slash at its end.
+impl std::fmt::Display for HttpAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        match self.host.contains(':') {
+            true => write!(f, "{scheme}://[{}]:{}", self.host, self.port),
+            false => write!(f, "{scheme}://{}:{}", self.host, self.port),
+        }
+    }
+}
+
 /// A serial port with its parameters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SerialLine {

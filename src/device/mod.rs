@@ -5,6 +5,7 @@
 
 pub mod charger;
 pub mod meter;
+pub mod shelly;
 
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};

@@ -1,6 +1,7 @@
 //! The wires.
 
 pub mod backoff;
+pub mod http;
 pub mod modbus;
 pub(crate) mod serial;
 pub mod stream;

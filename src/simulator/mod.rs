@@ -24,6 +24,7 @@
 //! ```
 
 mod fault;
+pub mod http;
 mod live;
 mod meter;
 mod modbus;
