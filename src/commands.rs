@@ -74,11 +74,25 @@ pub fn schema() -> u8 {
     written(config::command::schema(&mut std::io::stdout().lock()))
 }
 
-/// `gridkeeper decode p1`
+/// Protocols of `gridkeeper decode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecodeKind {
+    /// P1 telegrams.
+    P1,
+    /// IEC 62056-21 readouts.
+    Iec62056,
+    /// SML frames.
+    Sml,
+}
+
+/// `gridkeeper decode`
 #[must_use]
-pub fn decode_p1(file: Option<&Path>, json: bool, key: Option<&str>, auth_key: Option<&str>) -> u8 {
+pub fn decode(kind: DecodeKind, file: Option<&Path>, json: bool, key: Option<&str>, auth_key: Option<&str>) -> u8 {
     let keys: Result<Option<Keys>, String> = match (key.map(parse_key).transpose(), auth_key.map(parse_key).transpose())
     {
+        (Ok(Some(_)), _) | (_, Ok(Some(_))) if kind != DecodeKind::P1 => {
+            Err("--key and --auth-key belong to p1: nothing else comes encrypted".to_owned())
+        }
         (Ok(None), Ok(Some(_))) => Err("--auth-key goes with --key".to_owned()),
         (Ok(key), Ok(auth)) => Ok(key.map(|key| Keys { key, auth_key: auth })),
         (Err(error), _) => Err(format!("--key: {error}")),
@@ -103,7 +117,13 @@ pub fn decode_p1(file: Option<&Path>, json: bool, key: Option<&str>, auth_key: O
     };
     let form = if json { Form::Json } else { Form::Text };
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    match decode::p1(&mut input, keys, form, &mut out, &mut std::io::stderr().lock()) {
+    let mut notes = std::io::stderr().lock();
+    let outcome = match kind {
+        DecodeKind::P1 => decode::p1(&mut input, keys, form, &mut out, &mut notes),
+        DecodeKind::Iec62056 => decode::iec62056(&mut input, form, &mut out, &mut notes),
+        DecodeKind::Sml => decode::sml(&mut input, form, &mut out, &mut notes),
+    };
+    match outcome {
         Ok(outcome) => match (written(out.flush()), outcome) {
             (DONE, Outcome::Valid) => DONE,
             (DONE, Outcome::Invalid) => INVALID_INPUT,

@@ -81,6 +81,10 @@ enum Command {
 enum DecodeKind {
     /// DSMR and its relatives, plain or encrypted.
     P1,
+    /// Readouts of the optical port: handshake or push, with the parity bit or without it.
+    Iec62056,
+    /// SML frames of German meters.
+    Sml,
 }
 
 fn main() -> ExitCode {
@@ -89,8 +93,13 @@ fn main() -> ExitCode {
         Command::Run { config, strict } => commands::run(&config, strict),
         Command::Demo { mqtt, web, seconds } => commands::demo(mqtt, web, seconds),
         Command::Check { config, json } => commands::check(&config, json),
-        Command::Decode { kind: DecodeKind::P1, file, json, key, auth_key } => {
-            commands::decode_p1(file.as_deref(), json, key.as_deref(), auth_key.as_deref())
+        Command::Decode { kind, file, json, key, auth_key } => {
+            let kind = match kind {
+                DecodeKind::P1 => commands::DecodeKind::P1,
+                DecodeKind::Iec62056 => commands::DecodeKind::Iec62056,
+                DecodeKind::Sml => commands::DecodeKind::Sml,
+            };
+            commands::decode(kind, file.as_deref(), json, key.as_deref(), auth_key.as_deref())
         }
         Command::Schema => commands::schema(),
         Command::Simulate { stdio: _, config } => commands::simulate(&config),

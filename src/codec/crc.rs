@@ -16,6 +16,9 @@ pub static ARC: Crc16 = Crc16::new(0xA001, 0, 0);
 /// CRC-16/X-25 (ISO/IEC 3309, also IBM-SDLC): used by HDLC and SML, and by Holley meters on P1.
 pub static X25: Crc16 = Crc16::new(0x8408, 0xFFFF, 0xFFFF);
 
+/// CRC-16/KERMIT: the same polynomial from 0 and without the final exclusive or; messages of older Holley meters.
+pub static KERMIT: Crc16 = Crc16::new(0x8408, 0, 0);
+
 impl Crc16 {
     const fn new(reflected_polynomial: u16, init: u16, xor_out: u16) -> Self {
         let mut tables = [[0_u16; 256]; STRIDE];
@@ -92,6 +95,7 @@ mod tests {
     fn check_values_of_the_catalogue() {
         assert_eq!(ARC.of(b"123456789"), 0xBB3D);
         assert_eq!(X25.of(b"123456789"), 0x906E);
+        assert_eq!(KERMIT.of(b"123456789"), 0x2189);
         assert_eq!(ARC.of(b""), 0);
     }
 

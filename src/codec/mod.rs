@@ -3,8 +3,12 @@
 pub mod crc;
 pub mod homewizard;
 pub mod http_auth;
+pub mod iec62056;
 pub mod json;
 pub mod obis;
 pub mod p1;
+pub mod register;
 pub mod sample;
 pub mod shelly;
+pub mod sml;
+pub mod value;

@@ -6,8 +6,8 @@
 use serde_json::Value;
 
 use super::json::{self, Fields, Malformed};
-use super::p1::value::MeterTime;
 use super::sample::{Quantity as Q, Sample};
+use super::value::MeterTime;
 
 /// Who a device says it is (`GET /api`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -15,10 +15,8 @@
 mod decoder;
 mod encode;
 pub mod object;
-pub mod register;
 mod seal;
 mod telegram;
-pub mod value;
 
 #[cfg(test)]
 mod tests;

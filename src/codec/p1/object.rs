@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::value::{self, Decimal, MeterTime};
 use crate::codec::obis::Obis;
+use crate::codec::value::{self, Decimal, MeterTime};
 
 /// What a line of a telegram turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::reading::{Refusal, Unusable, in_range};
 use super::values::{self, Values};
-use crate::codec::p1::value::{Decimal, MeterTime, Unit};
 use crate::codec::p1::{Object, Telegram};
+use crate::codec::value::{Decimal, MeterTime, Unit};
 use crate::quantity::Mono;
 use crate::status::{Identity, MeterValues};
 

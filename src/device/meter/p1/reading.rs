@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::codec::obis::Obis;
-use crate::codec::p1::value::{self, Decimal, MeterTime, Unit};
 use crate::codec::p1::{Object, Telegram, object};
+use crate::codec::value::{self, Decimal, MeterTime, Unit};
 use crate::quantity::{Milliamp, Millivolt, Mono, Phase, Phases, Watt, WattHour};
 use crate::reading::MeterReading;
 

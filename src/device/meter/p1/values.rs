@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::reading::{Mapping, Refusal, Registers, Unusable, in_range, measured, phase_word};
 use crate::codec::obis::Obis;
-use crate::codec::p1::register::{self, Form};
-use crate::codec::p1::value::{self, Decimal, Unit};
 use crate::codec::p1::{Object, Telegram, object};
+use crate::codec::register::{self, Form};
+use crate::codec::value::{self, Decimal, Unit};
 use crate::status::{Identity, Value};
 
 /// Home Assistant takes no longer state.

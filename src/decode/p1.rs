@@ -1,45 +1,13 @@
-//! `gridkeeper decode`: shows what is in recorded bytes, for people and as JSON.
+//! P1 telegrams.
 
 use std::io::{self, Read, Write};
 
 use serde_json::{Map, Value, json};
 
+use super::{Form, Outcome, name, pieces, plain_number, printable, shown};
 use crate::codec::p1::object::{self, Content};
-use crate::codec::p1::{Decoder, FrameError, Keys, Line, Object, TagCheck, Telegram, Verdict, register, value};
-
-/// What the input turned out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Everything that was found passed its checks: exit code 0.
-    Valid,
-    /// Something failed its check, or nothing was found: exit code 3.
-    Invalid,
-}
-
-/// Text or JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// For people.
-    Text,
-    /// One object per telegram and line.
-    Json,
-}
-
-/// Sixteen bytes as 32 hexadecimal digits, as `--key` and `--auth-key` take them.
-///
-/// # Errors
-/// With the number of characters that came.
-pub fn parse_key(hex: &str) -> Result<[u8; 16], String> {
-    let digits: Vec<u8> = hex.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8).collect();
-    if digits.len() != 32 || hex.chars().count() != 32 {
-        return Err(format!("a key is 32 hexadecimal digits (16 bytes), not {} characters", hex.chars().count()));
-    }
-    let mut key = [0; 16];
-    for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = pair[0] << 4 | pair[1];
-    }
-    Ok(key)
-}
+use crate::codec::p1::{Decoder, FrameError, Keys, Line, Object, TagCheck, Telegram, Verdict};
+use crate::codec::value;
 
 /// Decodes P1 telegrams from `input` until its end. Telegrams go to `out`; what belongs to none is named on `notes`.
 ///
@@ -55,22 +23,14 @@ pub fn p1(
     out: &mut impl Write,
     notes: &mut impl Write,
 ) -> io::Result<Outcome> {
-    const CHUNK: usize = 64 * 1024;
     let mut decoder = Decoder::new(keys);
     let mut sink = Sink { form, out, notes, printed: 0, failed: 0 };
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        let length = match input.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        let mut bytes = &chunk[..length];
+    pieces(input, |mut bytes| {
         while let Some(item) = decoder.decode(&mut bytes) {
             sink.take(item)?;
         }
-    }
+        Ok(())
+    })?;
     if let Some(item) = decoder.finish() {
         sink.take(item)?;
     }
@@ -207,17 +167,6 @@ fn object_json(object: &Object<'_>) -> Value {
     json.into()
 }
 
-/// Without zeros in front; decimals kept.
-fn plain_number(number: &str) -> String {
-    let (sign, digits) = match number.strip_prefix('-') {
-        Some(digits) => ("-", digits),
-        None => ("", number),
-    };
-    let whole = digits.find('.').unwrap_or(digits.len());
-    let zeros = digits[..whole.saturating_sub(1)].bytes().take_while(|&byte| byte == b'0').count();
-    format!("{sign}{}", &digits[zeros..])
-}
-
 /// The log of long power failures: (n)(0-0:96.7.19) and pairs of (end)(duration*s).
 fn failures(object: &Object<'_>, args: &[String]) -> Option<Value> {
     if object.code != b"1-0:99.97.0" || args.len() < 4 || !args.len().is_multiple_of(2) {
@@ -280,7 +229,7 @@ fn telegram_text(telegram: &Telegram<'_>, out: &mut impl Write) -> io::Result<()
         match line {
             Line::Object(object) => {
                 let code = object::text(object.code);
-                let (value, name) = (shown_value(&object, &object.content()), name(&object));
+                let (value, name) = (shown_value(&object, &object.content()), name(object.obis));
                 writeln!(out, "  {code:<14} {value:<28} {name}")?;
             }
             Line::Unparsed(line) => writeln!(out, "  not understood: {}", printable(&object::text(line)))?,
@@ -289,19 +238,8 @@ fn telegram_text(telegram: &Telegram<'_>, out: &mut impl Write) -> io::Result<()
     writeln!(out)
 }
 
-fn name(object: &Object<'_>) -> String {
-    match register::lookup(object.obis) {
-        Some(register) => match register.phase {
-            Some(phase) => format!("{}, L{}", register.name, phase + 1),
-            None => register.name.to_owned(),
-        },
-        None => register::bus_name(object.obis).unwrap_or_default().to_owned(),
-    }
-}
-
 fn shown_value(object: &Object<'_>, content: &Content<'_>) -> String {
-    const SHOWN: usize = 60;
-    let mut shown = match content.number {
+    shown(match content.number {
         Some(number) => {
             let mut shown = plain_number(&object::text(number));
             if let Some(unit) = content.unit {
@@ -315,15 +253,5 @@ fn shown_value(object: &Object<'_>, content: &Content<'_>) -> String {
             shown
         }
         None => object.args().map(object::text).collect::<Vec<_>>().join("  "),
-    };
-    if let Some((at, _)) = shown.char_indices().nth(SHOWN) {
-        shown.truncate(at);
-        shown.push('…');
-    }
-    printable(&shown)
-}
-
-/// A telegram must not steer the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{FFFD}' } else { character }).collect()
+    })
 }

@@ -1,7 +1,7 @@
-//! What the registers of P1 mean: key and unit under which they are published, and a name for people.
+//! What the registers of an electricity meter mean: key and unit under which they are published, and a name for people.
 
+use super::obis::Obis;
 use super::value::Unit;
-use crate::codec::obis::Obis;
 
 /// A known register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
