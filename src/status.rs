@@ -103,6 +103,8 @@ pub struct Health {
     pub good: u64,
     /// Frames or answers that were not: CRC, length, unit, exception, format.
     pub bad: u64,
+    /// Set-points that it refused.
+    pub refused: u64,
     /// Requests without an answer.
     pub timeouts: u64,
     /// Times that the link was opened again.

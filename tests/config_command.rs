@@ -170,6 +170,14 @@ fn check_prints_the_round_time_of_a_bus() {
 }
 
 #[test]
+fn a_bus_on_the_network_has_rounds_and_its_chargers_watchdogs_too() {
+    let (code, text) = check(&root("tests/fixtures/config/warned/tcp_watchdog.toml"), false);
+    assert_eq!(code, 0);
+    assert!(text.contains("tcp://192.0.2.1:502: 1 device, one round takes about 0.1 s\n"), "{text}");
+    assert!(text.contains("the watchdog of charger `left`, 4 s, is under five rounds of its bus (1 s each)"), "{text}");
+}
+
+#[test]
 fn the_program_checks_and_ends_with_the_right_code() {
     let dir = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| {

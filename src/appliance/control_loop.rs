@@ -208,8 +208,8 @@ impl ControlLoop {
         }
     }
 
-    fn stop(mut self) {
-        let offers = self.controller.orderly_stop(self.clock.now());
+    fn stop(self) {
+        let offers = self.controller.orderly_stop();
         for (offer, sender) in offers.into_iter().zip(&self.last_offers) {
             sender.send_replace(Some(LastOffer::AtMost(offer)));
         }

@@ -326,5 +326,6 @@ fn timing(raw: &raw::Timing) -> Timing {
         second_master_rewrite: seconds(&raw.second_master_rewrite_s).unwrap_or(it.second_master_rewrite),
         lease: seconds(&raw.lease_s).unwrap_or(it.lease),
         poll: seconds(&raw.poll_s).unwrap_or(it.poll),
+        bus_pause: seconds(&raw.bus_pause_s).unwrap_or(it.bus_pause),
     }
 }

@@ -265,6 +265,8 @@ section! {
         lease_s: f64 = number(0.1, 60.0, "s");
         /// A charger is asked this often. Default: 1.
         poll_s: f64 = number(0.02, 60.0, "s");
+        /// Silence that an EVSE-DIN is left after a telegram. Default: 0.15.
+        bus_pause_s: f64 = number(0.0, 2.0, "s");
     }
 }
 

@@ -99,6 +99,7 @@ fn timing(timing: &Timing, merged: &Merged, report: &mut Report) {
         ("second_master_rewrite_s", timing.second_master_rewrite, Timing::default().second_master_rewrite),
         ("lease_s", timing.lease, Timing::default().lease),
         ("poll_s", timing.poll, Timing::default().poll),
+        ("bus_pause_s", timing.bus_pause, Timing::default().bus_pause),
     ];
     for (key, value, default) in defaults.into_iter().filter(|it| it.1 != it.2) {
         let Some(at) = table.get(key).and_then(|it| At::from_origin(it.origin())) else { continue };
@@ -191,16 +192,25 @@ fn broker(config: &Config, merged: &Merged, inputs: &Inputs, report: &mut Report
 }
 
 /// Seconds to poll one charger and to write its set-point. The TeltoCharge figures are wire time at 9600 baud and
-/// shrink with the line; those of the EVSE-DIN are the pause that it needs between telegrams.
-fn costs(charger: &Charger, baud: u32) -> f64 {
-    match charger.driver {
-        ChargerDriver::TeltoCharge { .. } => (0.08 + 0.05) * 9600.0 / f64::from(baud),
-        ChargerDriver::EvseDin { .. } => 0.25 + 0.25,
-        ChargerDriver::Simulated => 0.0,
+/// shrink with the line, those on a network without a line behind it are two answers of a slow box; those of the
+/// EVSE-DIN are the pause that it needs between telegrams, wherever they come from.
+fn costs(charger: &Charger, baud: Option<u32>) -> f64 {
+    match (&charger.driver, baud) {
+        (ChargerDriver::TeltoCharge { .. }, Some(baud)) => (0.08 + 0.05) * 9600.0 / f64::from(baud),
+        (ChargerDriver::TeltoCharge { .. }, None) => 0.05 + 0.05,
+        (ChargerDriver::EvseDin { .. }, _) => 0.25 + 0.25,
+        (ChargerDriver::Simulated, _) => 0.0,
     }
 }
 
 fn buses(config: &Config, devices: &Raw, report: &mut Report) -> Vec<BusBudget> {
+    let address = |charger: &Charger| match &charger.driver {
+        ChargerDriver::TeltoCharge { connection, .. } | ChargerDriver::EvseDin { connection, .. } => match connection {
+            Connection::Tcp { host, port } => Some((host.clone(), *port)),
+            Connection::Serial(_) | Connection::RtuOverTcp { .. } => None,
+        },
+        ChargerDriver::Simulated => None,
+    };
     let mut buses: BTreeMap<String, Vec<(usize, f64)>> = BTreeMap::new();
     for (index, charger) in config.chargers.iter().enumerate() {
         let (ChargerDriver::TeltoCharge { connection, .. } | ChargerDriver::EvseDin { connection, .. }) =
@@ -209,9 +219,13 @@ fn buses(config: &Config, devices: &Raw, report: &mut Report) -> Vec<BusBudget> 
             continue;
         };
         let (bus, baud) = match connection {
-            Connection::Serial(line) => (format!("serial://{}", line.path.display()), line.baud.unwrap_or(9600)),
-            Connection::RtuOverTcp { host, port } => (format!("rtu+tcp://{host}:{port}"), 9600),
-            Connection::Tcp { .. } => continue,
+            Connection::Serial(line) => (format!("serial://{}", line.path.display()), Some(line.baud.unwrap_or(9600))),
+            Connection::RtuOverTcp { host, port } => (format!("rtu+tcp://{host}:{port}"), Some(9600)),
+            Connection::Tcp { host, port } => {
+                // Several units behind one address stand on a line behind a gateway, whose speed nobody told us.
+                let same = config.chargers.iter().filter(|it| address(it) == address(charger)).count();
+                (format!("tcp://{host}:{port}"), (same > 1).then_some(9600))
+            }
         };
         buses.entry(bus).or_default().push((index, costs(charger, baud)));
     }

@@ -162,15 +162,9 @@ impl Controller {
 
     /// The offer to leave behind at each charger when the appliance stops in good order: min(offer, 6 A) where a car
     /// charges and the charger's own timer is verified, else min(offer, fail-safe current).
-    pub fn orderly_stop(&mut self, now: Mono) -> Vec<Milliamp> {
-        let _ = now;
-        self.chargers.iter().map(Charger::last_offer).collect()
-    }
-
-    /// End of the lease of an order given now.
     #[must_use]
-    pub fn lease(&self, now: Mono) -> Mono {
-        now + self.timing.lease
+    pub fn orderly_stop(&self) -> Vec<Milliamp> {
+        self.chargers.iter().map(Charger::last_offer).collect()
     }
 
     fn hear_meter(&mut self, index: usize, reading: &MeterReading) {

@@ -342,6 +342,8 @@ pub struct Timing {
     pub lease: Span,
     /// The charger is polled this often (1 s).
     pub poll: Span,
+    /// Silence that an EVSE-DIN is left after a telegram (150 ms: openWB leaves 100 ms, evcc 200 ms).
+    pub bus_pause: Span,
 }
 
 impl Default for Timing {
@@ -359,6 +361,7 @@ impl Default for Timing {
             second_master_rewrite: Span::from_secs(60),
             lease: Span::from_secs(5),
             poll: Span::from_secs(1),
+            bus_pause: Span(150),
         }
     }
 }

@@ -17,14 +17,19 @@ use tokio::time::timeout;
 
 use crate::config::model::Secret;
 
-/// Clients at one time.
-const MAX_CLIENTS: usize = 100;
-/// Retained messages, and the size of any message.
-const MAX_RETAINED: usize = 2_000;
-const MAX_PACKET: usize = 1024 * 1024;
+/// Clients at one time: a house has a handful.
+const MAX_CLIENTS: usize = 32;
+/// Subscriptions of one client.
+const MAX_SUBSCRIPTIONS: usize = 200;
+/// Retained messages: twenty chargers and ten meters with all that belongs to them have some 150 …
+const MAX_RETAINED: usize = 500;
+/// … and the size of one: the device message of a meter with every key that it may have takes 60 KiB.
+const MAX_RETAINED_SIZE: usize = 128 * 1024;
+/// Size of any message.
+const MAX_PACKET: usize = 256 * 1024;
 /// Messages that wait for a slow client.
-const MAX_QUEUED: usize = 1000;
-const MAX_QUEUED_BYTES: usize = 4 * 1024 * 1024;
+const MAX_QUEUED: usize = 500;
+const MAX_QUEUED_BYTES: usize = 1024 * 1024;
 /// How long the end may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -60,6 +65,8 @@ impl Embedded {
             .with_max_clients(MAX_CLIENTS)
             .with_max_packet_size(MAX_PACKET)
             .with_max_retained_messages(MAX_RETAINED)
+            .with_max_retained_message_size(MAX_RETAINED_SIZE)
+            .with_max_subscriptions_per_client(MAX_SUBSCRIPTIONS)
             .with_sys_topics_enabled(false)
             .with_storage(storage);
         let cannot = |error: &dyn std::fmt::Display| format!("the built-in broker cannot start at {address}: {error}");
@@ -153,6 +160,8 @@ impl AuthProvider for OneLogin {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     fn loopback(port: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], port))
@@ -167,6 +176,41 @@ mod tests {
         let address = first.address;
         first.stop().await;
         Embedded::start(address, None).await.unwrap().stop().await;
+    }
+
+    /// A connection that has said who it is.
+    async fn client(broker: SocketAddr, id: u8) -> (TcpStream, bool) {
+        let mut stream = TcpStream::connect(broker).await.unwrap();
+        let hello = [0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 60, 0, 1, id];
+        let mut answer = [0; 4];
+        let sent = stream.write_all(&hello).await.is_ok();
+        let taken = sent && stream.read_exact(&mut answer).await.is_ok() && answer == [0x20, 2, 0, 0];
+        (stream, taken)
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_too_large_ends_its_connection_before_it_was_read() {
+        let broker = Embedded::start(loopback(0), None).await.unwrap();
+        let (mut stream, taken) = client(broker.address, b'a').await;
+        assert!(taken);
+        // The fixed header of a publication of four times the size; its body never comes.
+        stream.write_all(&[0x30, 0x80, 0x80, 0x40]).await.unwrap();
+        let end = timeout(PATIENCE, stream.read(&mut [0; 64])).await.expect("the broker waits for the rest of it");
+        assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+        broker.stop().await;
+    }
+
+    #[tokio::test]
+    async fn there_is_room_for_so_many_clients_and_no_more() {
+        let broker = Embedded::start(loopback(0), None).await.unwrap();
+        let mut held = Vec::new();
+        for id in 0..u8::try_from(MAX_CLIENTS).unwrap() {
+            let (stream, taken) = client(broker.address, b'0' + id).await;
+            assert!(taken, "client {id}");
+            held.push(stream);
+        }
+        assert!(!client(broker.address, b'z').await.1);
+        broker.stop().await;
     }
 
     #[tokio::test]

@@ -117,6 +117,7 @@ fn health(health: &Health) -> Value {
         "online": health.online,
         "good": health.good,
         "bad": health.bad,
+        "refused": health.refused,
         "timeouts": health.timeouts,
         "reconnects": health.reconnects,
         "discarded_bytes": health.discarded_bytes,

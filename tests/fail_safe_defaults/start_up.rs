@@ -1,8 +1,7 @@
 //! Rows: start-up, process killed (seen from the next start), orderly stop.
 
 use gridkeeper::command::Contact;
-use gridkeeper::control::Controller;
-use gridkeeper::quantity::{Milliamp, Mono, Phases, Span};
+use gridkeeper::quantity::{Milliamp, Phases, Span};
 use gridkeeper::reading::PilotState;
 
 use crate::site::{MeterFault, Site, amps, setup};
@@ -151,19 +150,13 @@ fn an_orderly_stop_leaves_six_ampere_only_where_the_watchdog_is_verified() {
     setup.chargers[1].watchdog = None;
     setup.chargers[1].fail_safe = Milliamp::ZERO;
     let mut site = Site::charging(setup);
-    assert_eq!(site.controller.orderly_stop(site.now), [amps(6.0), Milliamp::ZERO, amps(6.0)]);
+    assert_eq!(site.controller.orderly_stop(), [amps(6.0), Milliamp::ZERO, amps(6.0)]);
     site.sims[2].hears = false;
     site.run(10);
-    assert_eq!(site.controller.orderly_stop(site.now)[2], amps(6.0), "silent: min(offer, fail-safe current)");
+    assert_eq!(site.controller.orderly_stop()[2], amps(6.0), "silent: min(offer, fail-safe current)");
     site.set("charger/c0/set/mode", "off");
     site.run(3);
-    assert_eq!(site.controller.orderly_stop(site.now)[0], Milliamp::ZERO);
-}
-
-#[test]
-fn the_lease_of_an_order_is_five_seconds() {
-    let controller = Controller::new(setup(1), Mono(0));
-    assert_eq!(controller.lease(Mono(7_000)), Mono(12_000));
+    assert_eq!(site.controller.orderly_stop()[0], Milliamp::ZERO);
 }
 
 #[test]

@@ -85,6 +85,7 @@ pub async fn run(
                 several_phases: charger.phases.len() > 1,
                 fine: charger.step < evse_din::COARSE_STEP,
                 fail_safe: charger.fail_safe,
+                pause: timing.bus_pause.to_std(),
             };
             let driver = evse_din::EvseDin::new(BusLine { bus, unit }, installation);
             let settings = Settings { watchdog: None, ..settings(evse_din::HIGHEST, false) };

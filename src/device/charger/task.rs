@@ -15,6 +15,7 @@ use crate::device::charger::driver::{ChargerDriver, Chore, DriverError, Notice, 
 use crate::device::charger::machine::{Job, Machine, Plan, Settings, WriteEnd};
 use crate::device::charger::register::RegisterError;
 use crate::device::{ChargerChannels, ControlLink, DeviceRef, ToControl};
+use crate::event::{Event, EventType};
 use crate::link::modbus::Priority;
 use crate::quantity::{Milliamp, Mono, Span};
 use crate::reading::ChargerObservation;
@@ -27,6 +28,8 @@ const STOP_RETRY: Duration = Duration::from_millis(250);
 const STOP_ATTEMPTS: u32 = 3;
 /// A charger that was not asked for so many times that after which a silent one is called so is reported as failing.
 const NOT_ASKED: i64 = 2;
+/// Set-points refused one after the other that make a charger one that cannot be led.
+const REFUSALS: u32 = 3;
 /// Health, identity and risks are told at most this often.
 const HEALTH_PERIOD: Span = Span::from_secs(1);
 
@@ -178,6 +181,11 @@ impl<'a, D: ChargerDriver> Task<'a, D> {
             Err(error) => WriteEnd::Failed { maybe: error.may_have_been_obeyed() },
         };
         let unconfirmed = self.machine.wrote(write.offer, end, at);
+        match (&result, end) {
+            (Ok(()), _) => self.voice.takes_set_points(),
+            (Err(error), WriteEnd::Refused { .. }) => self.voice.refuses_set_point(write.offer, error),
+            (Err(_), _) => {}
+        }
         match result {
             Ok(()) => {
                 self.answered(at);
@@ -332,6 +340,12 @@ struct Voice {
     last_refusal: Option<String>,
     identity: Told<Option<Identity>>,
     risk: Told<Option<String>>,
+    /// What the driver found.
+    found: Option<String>,
+    /// Set-points refused since it last took one.
+    refusals: u32,
+    /// It takes no set-point: the sentence for it.
+    refusing: Option<String>,
 }
 
 /// Something that the control thread must hear of in the end, even when it could not take it at first.
@@ -355,6 +369,9 @@ impl Voice {
             last_refusal: None,
             identity: Told::default(),
             risk: Told::default(),
+            found: None,
+            refusals: 0,
+            refusing: None,
         }
     }
 
@@ -424,9 +441,38 @@ impl Voice {
                 if let Some(risk) = &risk {
                     tracing::warn!(charger = %self.id, "{risk}");
                 }
-                self.risk.now = risk.map(|risk| format!("{}: {risk}", self.name));
+                self.found = risk;
+                self.name_risk();
             }
             Notice::RewriteSetPoint => {}
+        }
+    }
+
+    fn name_risk(&mut self) {
+        let risks: Vec<&str> = [&self.refusing, &self.found].into_iter().flatten().map(String::as_str).collect();
+        self.risk.now = (!risks.is_empty()).then(|| format!("{}: {}", self.name, risks.join("; ")));
+    }
+
+    /// It answers polls, so nobody would take it for silent, and yet no limit reaches it.
+    fn refuses_set_point(&mut self, offer: Milliamp, error: &DriverError) {
+        self.health.refused += 1;
+        self.refusals = self.refusals.saturating_add(1);
+        if self.refusals != REFUSALS {
+            return;
+        }
+        let detail = format!("it answers but takes no set-point, and keeps what it has: {offer} is refused, {error}");
+        tracing::error!(charger = %self.id, "{detail}");
+        let event = Event { event_type: EventType::NotObeying, subject: self.id.clone(), detail: detail.clone() };
+        self.control.tell(ToControl::Event(event));
+        self.refusing = Some(format!("{detail}; look for a lock, another master or a mode of its own in its menu"));
+        self.name_risk();
+    }
+
+    fn takes_set_points(&mut self) {
+        self.refusals = 0;
+        if self.refusing.take().is_some() {
+            tracing::info!(charger = %self.id, "takes set-points again");
+            self.name_risk();
         }
     }
 

@@ -20,8 +20,6 @@ use registers::{
     BOOT_CURRENT, CABLE, CONFIG, Current, FINE_BIT, FINE_FROM_FIRMWARE, FIRMWARE, POLL_COUNT, Poll, SET_POINT,
 };
 
-/// Silence that the box needs after a telegram: openWB leaves 100 ms, evcc 200 ms.
-const PAUSE: Duration = Duration::from_millis(150);
 /// Time that the box needs after the unit of its set-point was changed.
 const SETTLE: Duration = Duration::from_secs(1);
 /// The cable is looked at when a car comes and every so many polls.
@@ -45,6 +43,8 @@ pub(super) struct Installation {
     pub(super) fine: bool,
     /// What it may offer when we are gone.
     pub(super) fail_safe: Milliamp,
+    /// Silence that the box needs after a telegram.
+    pub(super) pause: Duration,
 }
 
 /// The driver.
@@ -93,7 +93,7 @@ impl Refused {
 
 impl<L: Line> EvseDin<L> {
     pub(super) fn new(line: L, installation: Installation) -> Self {
-        line.set_pause(PAUSE);
+        line.set_pause(installation.pause);
         Self {
             registers: Registers::new(line),
             installation,

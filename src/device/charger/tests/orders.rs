@@ -6,6 +6,7 @@ use super::rig::{Fault, Rig, WATCHDOG, amps, evse_words, normal, telto_words};
 use crate::command::{ChargerAction, ChargerCommand, Contact, LastOffer, Leased, Lock};
 use crate::config::model::{ChargerDriver, Connection};
 use crate::device::charger::actions;
+use crate::event::EventType;
 use crate::link::modbus::{Operation, Priority};
 use crate::quantity::{Milliamp, Mono};
 use crate::reading::{ChargerObservation, PilotState};
@@ -195,6 +196,32 @@ async fn a_charger_that_refuses_writes_is_still_read() {
     assert!(told.unconfirmed().len() >= 4 && told.unconfirmed().iter().all(Option::is_none));
     let last_error = told.health.last().unwrap().1.last_error.clone().unwrap();
     assert!(last_error.starts_with("charger left: set-point of 6 A: memory: refused with exception 1"), "{last_error}");
+    assert!(told.health.last().unwrap().1.refused >= 4);
+    assert_eq!(told.events.len(), 1, "told once: {:?}", told.events);
+    assert_eq!((told.events[0].event_type, &*told.events[0].subject), (EventType::NotObeying, "left"));
+    let risk = told.risk.unwrap();
+    assert!(risk.starts_with("charger left: it answers but takes no set-point, and keeps what it has"), "{risk}");
+
+    rig.line.lock().unknown_functions.clear();
+    rig.hold(normal(amps(6)), 3.0).await;
+    let told = rig.told();
+    assert_eq!(told.risk, None, "it takes them again");
+    assert!(told.risks_told > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_refused_set_point_is_no_disobedience() {
+    let rig = Rig::telto();
+    rig.settle(amps(10)).await;
+    for _ in 0..3 {
+        rig.line.lock().unknown_functions = vec![6, 16];
+        rig.hold(normal(amps(6)), 0.5).await;
+        rig.line.lock().unknown_functions.clear();
+        rig.hold(normal(amps(10)), 3.0).await;
+    }
+    let told = rig.told();
+    assert!(told.health.last().unwrap().1.refused >= 3);
+    assert!(told.events.is_empty() && told.risks_told == 0, "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]

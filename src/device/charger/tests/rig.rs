@@ -17,6 +17,7 @@ use crate::device::charger::machine::Settings;
 use crate::device::charger::teltocharge::TeltoCharge;
 use crate::device::charger::{evse_din, task};
 use crate::device::{ChargerChannels, ControlLink, ToControl};
+use crate::event::Event;
 use crate::link::modbus::{BusError, Operation, Priority, Reply};
 use crate::quantity::{Milliamp, Mono, Span};
 use crate::reading::{ChargerObservation, ChargerReport};
@@ -182,6 +183,8 @@ pub(super) struct Heard {
     pub(super) observations: Vec<ChargerObservation>,
     pub(super) identity: Option<Arc<Identity>>,
     pub(super) risk: Option<String>,
+    pub(super) risks_told: u32,
+    pub(super) events: Vec<Event>,
     pub(super) health: Vec<(Mono, Health)>,
 }
 
@@ -331,7 +334,13 @@ impl Rig {
             phase_switching: false,
             fed_by_any_telegram: false,
         };
-        let installation = evse_din::Installation { unit: UNIT, several_phases: true, fine, fail_safe: amps(6) };
+        let installation = evse_din::Installation {
+            unit: UNIT,
+            several_phases: true,
+            fine,
+            fail_safe: amps(6),
+            pause: Timing::default().bus_pause.to_std(),
+        };
         Self::new(words, settings, |line| evse_din::EvseDin::new(line, installation))
     }
 
@@ -375,7 +384,11 @@ impl Rig {
             match message {
                 ToControl::Charger(0, observation) => heard.observations.push(observation),
                 ToControl::ChargerIdentity(0, identity) => heard.identity = Some(identity),
-                ToControl::Risk(_, risk) => heard.risk = risk,
+                ToControl::Risk(_, risk) => {
+                    heard.risk = risk;
+                    heard.risks_told += 1;
+                }
+                ToControl::Event(event) => heard.events.push(event),
                 ToControl::Health(_, health) => heard.health.push((self.clock.now(), health)),
                 other => panic!("not from a charger: {other:?}"),
             }
