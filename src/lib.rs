@@ -9,11 +9,11 @@
 //! modbus                                      state)                                   with a lease)
 //!                                           Snapshot │  ▲ wishes
 //!                                                    ▼  │
-//!                                                mqtt, web
+//!                                                mqtt, web, influx
 //! ```
 //!
-//! `control` and `codec` know no clock, no file and no socket. `mqtt` and `web` are views: they can be absent, slow or
-//! broken without the controller noticing.
+//! `control` and `codec` know no clock, no file and no socket. `mqtt`, `web` and `influx` are views: they can be absent,
+//! slow or broken without the controller noticing.
 
 pub mod appliance;
 pub mod clock;
@@ -27,6 +27,7 @@ pub mod demo;
 pub mod device;
 pub mod event;
 pub mod feature;
+pub mod influx;
 pub mod link;
 pub mod logging;
 pub mod mqtt;

@@ -67,6 +67,7 @@ pub(super) fn mqtt(checker: &mut Checker<'_>, raw: &raw::Mqtt) -> Option<Mqtt> {
         discovery_prefix,
         birth_topic,
         interval: seconds(&raw.interval_s).unwrap_or(Span::from_secs(5)),
+        influx: raw.influx.get().copied().unwrap_or_default(),
     })
 }
 

@@ -105,6 +105,8 @@ pub struct Mqtt {
     pub birth_topic: String,
     /// Between two publications of readings.
     pub interval: Span,
+    /// Line protocol on `<base>/influx`.
+    pub influx: bool,
 }
 
 /// Kinds of broker address.
@@ -179,6 +181,18 @@ pub enum MeterRole {
     Charger,
     /// Anything else.
     Other,
+}
+
+impl MeterRole {
+    /// As in the file.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Grid => "grid",
+            Self::Charger => "charger",
+            Self::Other => "other",
+        }
+    }
 }
 
 /// Ways to read a meter.

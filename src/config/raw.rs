@@ -297,9 +297,8 @@ section! {
         birth_topic: String = text(256);
         /// Between two publications of readings; 1 = every telegram. Default: 5.
         interval_s: f64 = number(0.1, 3600.0, "s");
-    } later {
-        /// InfluxDB line protocol on <base>/influx.
-        influx;
+        /// InfluxDB line protocol on <base>/influx, for Telegraf. Default: false.
+        influx: bool = flag();
     }
 }
 

@@ -11,10 +11,13 @@ use super::discovery::{ORIGIN, meter};
 use super::outbox::Outbox;
 use super::publisher::Publisher;
 use super::topics::{Kind, Place, Topics};
-use crate::quantity::Mono;
+use crate::quantity::{Mono, Span};
 
 /// Things to look at that are kept; a broker may hold any amount of rubbish.
 const MAX_FOUND: usize = 256;
+/// Between the removal of a device and the clearing of its states. Home Assistant 2026.11 takes a moment to let go of
+/// the entities, and logs an error for each template that meets an empty state meanwhile.
+const LETTING_GO: Span = Span::from_secs(2);
 
 /// What was found and not yet settled.
 #[derive(Debug, Default)]
@@ -23,6 +26,8 @@ pub(crate) struct Leftovers {
     devices: BTreeMap<Place, BTreeMap<String, String>>,
     /// Seen by their availability.
     places: BTreeSet<Place>,
+    /// To be cleared then.
+    clearing: BTreeMap<Place, Mono>,
 }
 
 impl Leftovers {
@@ -50,7 +55,7 @@ impl Leftovers {
             let gone = !publisher.may_exist(place, now);
             if gone {
                 tracing::info!("clearing the retained states of {}, which is not configured", place.subject());
-                clear_states(place, topics, outbox);
+                self.clearing.insert(place.clone(), now + LETTING_GO);
             }
             !gone && !publisher.is_present(place)
         });
@@ -59,7 +64,7 @@ impl Leftovers {
             if !publisher.may_exist(place, now) {
                 tracing::info!("removing {} from Home Assistant: it is not configured", place.subject());
                 outbox.once(topic, String::new());
-                clear_states(place, topics, outbox);
+                self.clearing.insert(place.clone(), now + LETTING_GO);
                 return false;
             }
             let Some(message) = publisher.announced(&topic) else { return true };
@@ -68,6 +73,13 @@ impl Leftovers {
                 outbox.again(&topic);
             }
             false
+        });
+        self.clearing.retain(|place, due| {
+            let wait = now < *due;
+            if !wait {
+                clear_states(place, topics, outbox);
+            }
+            wait
         });
     }
 }

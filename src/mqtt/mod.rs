@@ -23,6 +23,13 @@ mod status;
 mod topics;
 mod track;
 
+// What the lines for InfluxDB share with the state topics.
+pub(crate) use discovery::meter::QUALITY;
+pub(crate) use discovery::{Key, Moment, charger, meter, site};
+pub(crate) use guard::Guard;
+pub(crate) use json::Out;
+pub(crate) use stamp::{Clocks, Steady};
+
 pub use options::{ChargerInfo, MeterInfo, MqttOptions, Requests, SetLogLevel, SiteInfo, Tuning};
 pub use status::{LinkState, MqttStatus};
 

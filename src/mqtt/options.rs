@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::command::Actions;
-use crate::config::model::{self, Common, Config};
+use crate::config::model::{self, Common, Config, MeterRole};
 use crate::device::charger::{actions, measures};
 use crate::quantity::{Milliamp, Phase, Watt};
 
@@ -60,6 +60,8 @@ pub struct SiteInfo {
 pub struct MeterInfo {
     /// Id, name, area.
     pub common: Common,
+    /// What it measures.
+    pub role: MeterRole,
 }
 
 /// A configured charger.
@@ -161,7 +163,11 @@ impl MqttOptions {
                 peak_15min: site.peak_15min,
                 max_charging: site.max_charging,
             },
-            meters: config.meters.iter().map(|meter| MeterInfo { common: meter.common.clone() }).collect(),
+            meters: config
+                .meters
+                .iter()
+                .map(|meter| MeterInfo { common: meter.common.clone(), role: meter.role })
+                .collect(),
             chargers: config.chargers.iter().map(ChargerInfo::from_config).collect(),
             config_errors: Vec::new(),
             config_warnings: Vec::new(),

@@ -112,6 +112,14 @@ impl Outbox {
         self.queue.push_back(Outgoing { topic, payload, retain: false });
     }
 
+    /// A message that is not retained and whose newer one takes its place while it waits.
+    pub(crate) fn push_newest(&mut self, topic: String, payload: String) {
+        let before = self.queue.len();
+        self.queue.retain(|it| it.topic != topic);
+        self.dropped += (before - self.queue.len()) as u64;
+        self.push(topic, payload);
+    }
+
     /// Forgets what is not retained.
     pub(crate) fn drop_queue(&mut self) {
         self.dropped += self.queue.len() as u64;
@@ -230,6 +238,18 @@ mod tests {
         }
         assert_eq!(outbox.dropped(), 3);
         assert_eq!(drained(&mut outbox), ["event=3 live", "event=4 live"]);
+    }
+
+    #[test]
+    fn a_newer_batch_of_readings_pushes_no_event_out() {
+        let mut outbox = Outbox::new(3);
+        outbox.push("event".into(), "e".into());
+        outbox.push("event".into(), "f".into());
+        for number in 0..5 {
+            outbox.push_newest("influx".into(), number.to_string());
+        }
+        assert_eq!(outbox.dropped(), 4);
+        assert_eq!(drained(&mut outbox), ["event=e live", "event=f live", "influx=4 live"]);
     }
 
     #[test]

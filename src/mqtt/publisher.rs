@@ -13,7 +13,7 @@ use super::guard::Guard;
 use super::json::{Object, Out};
 use super::options::{ChargerInfo, MeterInfo, MqttOptions};
 use super::outbox::{Outbox, Rank};
-use super::stamp::{Clocks, rfc3339};
+use super::stamp::{Clocks, Steady, rfc3339};
 use super::topics::{Kind, Place, Topics};
 use super::track::{MeterTrack, Track};
 use crate::control::{ChargerStatusWord, Quality};
@@ -24,8 +24,6 @@ use crate::status::{ChargerView, Identity, MeterView, Snapshot};
 const SUB_METER_GRACE: Span = Span::from_secs(3600);
 /// Meters behind meters; a P1 port knows four of them.
 const MAX_SUB_METERS: usize = 32;
-/// The two clocks may drift by this much before the begin of a session is computed anew.
-const STEADY_MS: i64 = 2000;
 
 /// See the module.
 #[derive(Debug)]
@@ -36,7 +34,7 @@ pub(crate) struct Publisher {
     meters: HashMap<Arc<str>, MeterTrack>,
     chargers: Vec<Track>,
     guard: Guard,
-    steady: Option<Clocks>,
+    steady: Steady,
     started: Option<String>,
     /// The device messages in force, by topic.
     announced: HashMap<String, serde_json::Value>,
@@ -51,7 +49,7 @@ impl Publisher {
             chargers: options.chargers.iter().map(|it| Track::new(Place::charger(&it.common.id), &topics)).collect(),
             meters: HashMap::new(),
             guard: Guard::default(),
-            steady: None,
+            steady: Steady::default(),
             started: None,
             announced: HashMap::new(),
             topics,
@@ -67,12 +65,8 @@ impl Publisher {
     /// Looks at a snapshot. `tick`: the interval is over, readings are due.
     pub(crate) fn look(&mut self, snapshot: &Snapshot, now: Mono, tick: bool, outbox: &mut Outbox) {
         let clocks = Clocks { at: snapshot.at, wall_ms: snapshot.wall_ms };
-        let drift = |steady: Clocks| (clocks.wall(Mono(0)) - steady.wall(Mono(0))).abs() > STEADY_MS;
-        if self.steady.is_none_or(drift) {
-            self.steady = Some(clocks);
-        }
         let options = Arc::clone(&self.options);
-        let moment = Moment { now, clocks, steady: self.steady.unwrap_or(clocks), zone: &options.site.time_zone };
+        let moment = Moment { now, clocks, steady: self.steady.of(clocks), zone: &options.site.time_zone };
         self.look_at_site(snapshot, &moment, tick, outbox);
         for view in &snapshot.meters {
             self.look_at_meter(view, &moment, tick, outbox);

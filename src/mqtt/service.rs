@@ -27,6 +27,7 @@ use super::topics::{Inbound, Place, Topics};
 use crate::clock::wall_ms;
 use crate::device::ToControl;
 use crate::event::{Event, EventType};
+use crate::influx::Collector;
 use crate::quantity::{Mono, Span};
 
 /// Home Assistant is told everything anew at most this often, however often it says that it was born.
@@ -66,6 +67,7 @@ pub(super) struct Service {
     pub(super) views: Views,
     pub(super) link: Link,
     pub(super) publisher: Publisher,
+    lines: Option<Collector>,
     peers: Peers,
     leftovers: Leftovers,
     pub(super) bucket: Bucket,
@@ -99,6 +101,10 @@ impl Service {
         let publisher = link.send(|outbox| Publisher::new(Arc::clone(&options), topics.clone(), outbox));
         let now = views.clock.now();
         let service = Self {
+            lines: config.influx.then(|| {
+                let roles = options.meters.iter().map(|it| (it.common.id.clone(), it.role));
+                Collector::new(options.site.time_zone.clone(), roles)
+            }),
             peers: Peers::new(&options.instance, config.interval),
             bucket: Bucket::new(options.tuning.commands_per_second, now),
             log_level: options.requests.level.clone(),
@@ -426,6 +432,17 @@ impl Service {
     }
 
     /// `bridge/info`: the sign of life for other instances.
+    /// Line protocol, where it is wanted: everything new in one message.
+    fn tell_lines(&mut self) {
+        let (Phase::Serving, Some(lines)) = (self.phase, &mut self.lines) else { return };
+        let Some(snapshot) = self.views.snapshots.borrow().clone() else { return };
+        let batch = lines.collect(&snapshot, self.views.clock.now()).concat();
+        if !batch.is_empty() {
+            let topic = self.topics.influx();
+            self.link.send(|outbox| outbox.push_newest(topic, batch));
+        }
+    }
+
     pub(super) fn renew(&mut self) {
         if self.phase != Phase::Serving {
             return;
@@ -438,6 +455,7 @@ impl Service {
     fn tick(&mut self) {
         self.look(true);
         self.renew();
+        self.tell_lines();
         // While the file is wrong nobody knows what is left over.
         if self.phase == Phase::Serving && self.options.config_errors.is_empty() {
             let now = self.now();

@@ -27,6 +27,24 @@ impl Clocks {
     }
 }
 
+/// The two clocks may drift by this much before the begin of a session is computed anew.
+const STEADY_MS: i64 = 2000;
+
+/// Holds a pair of readings while the two clocks agree: the begin of a session must not jump by a millisecond.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Steady(Option<Clocks>);
+
+impl Steady {
+    /// The pair that is held, given the newest one.
+    pub(crate) fn of(&mut self, clocks: Clocks) -> Clocks {
+        let drifted = |held: Clocks| (clocks.wall(Mono(0)) - held.wall(Mono(0))).abs() > STEADY_MS;
+        match self.0 {
+            Some(held) if !drifted(held) => held,
+            _ => *self.0.insert(clocks),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -167,6 +167,11 @@ impl Topics {
         format!("{}/set/{setting}", self.of(place))
     }
 
+    /// Line protocol.
+    pub(crate) fn influx(&self) -> String {
+        format!("{}/influx", self.base)
+    }
+
     /// Who we are.
     pub(crate) fn info(&self) -> String {
         format!("{}/bridge/info", self.base)

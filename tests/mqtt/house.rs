@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gridkeeper::command::Actions;
-use gridkeeper::config::model::{Common, Mqtt, MqttEndpoint};
+use gridkeeper::config::model::{Common, MeterRole, Mqtt, MqttEndpoint};
 use gridkeeper::control::*;
 use gridkeeper::mqtt::{ChargerInfo, MeterInfo, MqttOptions, Requests, SiteInfo, Tuning};
 use gridkeeper::quantity::*;
@@ -45,6 +45,7 @@ pub(crate) fn options(broker: SocketAddr) -> MqttOptions {
             discovery_prefix: "homeassistant".into(),
             birth_topic: "homeassistant/status".into(),
             interval: Span(200),
+            influx: false,
         },
         client_id: "gridkeeper-test".into(),
         instance: "test".into(),
@@ -57,7 +58,7 @@ pub(crate) fn options(broker: SocketAddr) -> MqttOptions {
             peak_15min: None,
             max_charging: None,
         },
-        meters: vec![MeterInfo { common: common("main", "House meter") }],
+        meters: vec![MeterInfo { common: common("main", "House meter"), role: MeterRole::Grid }],
         chargers: vec![
             charger("left", "Left box", 1000, true, &Phase::ALL),
             charger("right", "Right box", 10, false, &[Phase::L2]),

@@ -6,6 +6,7 @@ mod commands;
 mod contract;
 mod discovery;
 mod house;
+mod influx;
 mod instances;
 mod link;
 #[allow(dead_code, reason = "the fail-safe tests use the rest")]
