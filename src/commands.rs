@@ -3,7 +3,8 @@
 
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use crate::appliance::{Appliance, Options};
@@ -11,6 +12,8 @@ use crate::codec::p1::Keys;
 use crate::config::{self, Purpose, Severity};
 use crate::decode::{self, Form, Outcome, parse_key};
 use crate::logging::Logging;
+use crate::mqtt::Restart;
+use crate::quantity::Mono;
 
 /// Done.
 pub const DONE: u8 = 0;
@@ -44,10 +47,63 @@ pub fn run(files: &[PathBuf], strict: bool) -> u8 {
     for warning in diagnostics.iter().filter(|it| it.severity == Severity::Warning) {
         tracing::warn!("{warning}");
     }
-    let options = Options { diagnostics, level: Some(logging.switch()) };
-    let code = until_signal(|| Appliance::start(config, options));
+    let (tell, told) = channel();
+    let asked = tell.clone();
+    let options = Options {
+        diagnostics,
+        level: Some(logging.switch()),
+        restart: Some(Restart {
+            not_before: if std::env::var_os(RESTARTED).is_some() { BETWEEN_RESTARTS } else { Mono(0) },
+            // Nobody listening any more means that it ends anyway.
+            begin: Arc::new(move || _ = asked.send(Told::Restart)),
+        }),
+    };
+    let end = until_told(tell, &told, || Appliance::start(config, options));
     logging.finish();
-    code
+    match end {
+        Ended::With(code) => code,
+        Ended::ToStartAnew => start_anew(),
+    }
+}
+
+/// Set for a process that was started by a restart.
+const RESTARTED: &str = "GRIDKEEPER_RESTARTED";
+/// From one restart over MQTT to the next.
+const BETWEEN_RESTARTS: Mono = Mono(60_000);
+
+/// What the process is told while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// By a signal.
+    Stop,
+    /// By a person.
+    Restart,
+}
+
+/// Why the appliance has ended.
+enum Ended {
+    With(u8),
+    ToStartAnew,
+}
+
+/// Becomes a new process in place of this one, with the same arguments: a service manager, a container and a terminal
+/// see the same process go on. Comes back only when that fails.
+fn start_anew() -> u8 {
+    use std::os::unix::process::CommandExt;
+    let program = match std::env::current_exe() {
+        // The kernel marks a program that was replaced by an update; its successor has the same name.
+        Ok(path) => match path.to_str().and_then(|it| it.strip_suffix(" (deleted)")) {
+            Some(name) => PathBuf::from(name),
+            None => path,
+        },
+        Err(error) => {
+            complain(&format!("cannot start anew: {error}"));
+            return FAILED;
+        }
+    };
+    let error = std::process::Command::new(&program).args(std::env::args_os().skip(1)).env(RESTARTED, "1").exec();
+    complain(&format!("{} cannot be started anew: {error}", program.display()));
+    FAILED
 }
 
 /// `gridkeeper demo`
@@ -152,32 +208,36 @@ pub fn simulate(files: &[PathBuf]) -> u8 {
     }
 }
 
-/// Starts an appliance, waits for SIGTERM or SIGINT, stops it in order. Ends with 1 when it died by itself.
-fn until_signal(start: impl FnOnce() -> std::io::Result<Appliance>) -> u8 {
-    let (tell, told) = channel();
-    if let Err(error) = on_signal(move || _ = tell.send(())) {
+/// Starts an appliance, waits for SIGTERM, SIGINT or a restart, stops it in order. Ends with 1 when it died by itself.
+fn until_told(tell: Sender<Told>, told: &Receiver<Told>, start: impl FnOnce() -> std::io::Result<Appliance>) -> Ended {
+    if let Err(error) = on_signal(move || _ = tell.send(Told::Stop)) {
         complain(&format!("signals cannot be listened for: {error}"));
-        return FAILED;
+        return Ended::With(FAILED);
     }
     let appliance = match start() {
         Ok(appliance) => appliance,
         Err(error) => {
             complain(&format!("the appliance cannot be started: {error}"));
-            return FAILED;
+            return Ended::With(FAILED);
         }
     };
     loop {
         match told.recv_timeout(Duration::from_secs(1)) {
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+            Ok(Told::Restart) => {
+                tracing::info!("stopping, to start anew");
+                appliance.stop();
+                return if told.try_iter().any(|it| it == Told::Stop) { Ended::With(DONE) } else { Ended::ToStartAnew };
+            }
+            Ok(Told::Stop) | Err(RecvTimeoutError::Disconnected) => {
                 tracing::info!("stopping");
                 appliance.stop();
-                return DONE;
+                return Ended::With(DONE);
             }
             Err(RecvTimeoutError::Timeout) if appliance.is_alive() => {}
             Err(RecvTimeoutError::Timeout) => {
                 tracing::error!("a vital thread has ended; stopping so that the service manager starts anew");
                 appliance.stop();
-                return FAILED;
+                return Ended::With(FAILED);
             }
         }
     }

@@ -28,7 +28,7 @@ use crate::control::Controller;
 use crate::device::{ControlLink, ToControl};
 use crate::event::{Event, EventType};
 use crate::logging::LevelSwitch;
-use crate::mqtt::MqttStatus;
+use crate::mqtt::{MqttStatus, Restart};
 use crate::quantity::{Mono, Span};
 use crate::status::Snapshot;
 
@@ -42,13 +42,25 @@ const HUNG: Span = Span::from_secs(30);
 const STOP_WITHIN: Duration = Duration::from_secs(8);
 
 /// What the caller adds to the configuration.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Options {
     /// What the check of the configuration had to say. With an error among it, the devices of the configuration given
     /// are only brought to min(present offer, fail-safe current) and left alone.
     pub diagnostics: Vec<Diagnostic>,
     /// Changes the log level at run time.
     pub level: Option<LevelSwitch>,
+    /// Has the caller stop the appliance and start it anew.
+    pub restart: Option<Restart>,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("diagnostics", &self.diagnostics)
+            .field("level", &self.level)
+            .field("restart", &self.restart.is_some())
+            .finish()
+    }
 }
 
 /// A running appliance.
@@ -136,6 +148,7 @@ impl Appliance {
             errors,
             diagnostics: options.diagnostics,
             level: options.level,
+            restart: options.restart,
         })?;
         let devices = devices::start(devices::Parts {
             config: Arc::clone(&config),

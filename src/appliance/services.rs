@@ -16,7 +16,7 @@ use crate::device::{ControlLink, ToControl};
 use crate::event::{Event, EventType};
 use crate::link::backoff::Backoff;
 use crate::logging::LevelSwitch;
-use crate::mqtt::{self, MqttOptions, MqttStatus, Requests, Views};
+use crate::mqtt::{self, MqttOptions, MqttStatus, Requests, Restart, Views};
 use crate::quantity::{Mono, Span};
 use crate::status::Snapshot;
 use crate::web::{self, WebInfo, WebState};
@@ -35,6 +35,7 @@ pub(super) struct Parts {
     pub(super) errors: Vec<String>,
     pub(super) diagnostics: Vec<Diagnostic>,
     pub(super) level: Option<LevelSwitch>,
+    pub(super) restart: Option<Restart>,
 }
 
 /// What the services tell about themselves.
@@ -143,6 +144,7 @@ fn options(parts: &Parts) -> Option<MqttOptions> {
             config_errors: parts.errors.clone(),
             config_warnings: parts.warnings.clone(),
             requests: Requests {
+                restart: parts.restart.clone(),
                 level: parts.level.as_ref().map_or_else(String::new, LevelSwitch::level),
                 log_level: parts
                     .level

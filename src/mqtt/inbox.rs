@@ -1,7 +1,10 @@
 //! Commands and requests: read, bounded, handed to the controller, answered.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::bucket::Admission;
 use super::command::{self, Command, CommandResult, shorten};
@@ -10,15 +13,26 @@ use super::service::Service;
 use super::topics::{Kind, Place};
 use crate::device::{Answer, ToControl, Wish};
 use crate::event::EventType;
+use crate::feature::{COMES, not_yet};
 
 /// Commands that wait for the controller's answer at one time.
 const MAX_WAITING: usize = 64;
+/// The answer to a restart goes out before it.
+const ANSWER_FIRST: Duration = Duration::from_millis(300);
 
 /// An answered command.
 pub(super) struct Answered {
     result: CommandResult,
     place: Place,
     answer: Result<Answer, String>,
+}
+
+/// A button: any word for yes.
+fn pressed(value: &str) -> Result<(), String> {
+    if ["press", "on", "true", "1"].iter().any(|word| value.eq_ignore_ascii_case(word)) {
+        return Ok(());
+    }
+    Err(format!("`{}` does nothing; allowed: PRESS, ON, true, 1", shorten(value)))
 }
 
 impl Service {
@@ -153,8 +167,9 @@ impl Service {
     }
 
     fn carry_out(&mut self, name: &str, value: &str) -> Result<(), String> {
-        match (name, &self.options.requests.log_level) {
-            ("log_level", Some(set)) => {
+        let requests = &self.options.requests;
+        match (name, &requests.log_level, &requests.restart) {
+            ("log_level", Some(set), _) => {
                 if !LOG_LEVELS.contains(&value) {
                     return Err(format!("`{}` is no log level: allowed are {}", shorten(value), LOG_LEVELS.join(", ")));
                 }
@@ -162,7 +177,23 @@ impl Service {
                 value.clone_into(&mut self.log_level);
                 Ok(())
             }
-            ("log_level" | "restart" | "backup", _) => Err(format!("{name} is not available in this version")),
+            ("restart", _, Some(restart)) => {
+                pressed(value)?;
+                let up = self.now();
+                if up < restart.not_before {
+                    let (up, least) = (up.as_secs_f64().floor(), restart.not_before.as_secs_f64());
+                    return Err(format!("it was restarted {up} s ago; allowed {least} s after the last time"));
+                }
+                tracing::warn!("restart asked for over MQTT");
+                let restart = Arc::clone(&restart.begin);
+                tokio::spawn(async move {
+                    sleep(ANSWER_FIRST).await;
+                    restart();
+                });
+                Ok(())
+            }
+            ("log_level" | "restart", ..) => Err(format!("{name} cannot be done here: only `gridkeeper run` can")),
+            ("backup", ..) => Err(format!("{}; {COMES}", not_yet("backup"))),
             _ => Err(format!("`{}` is no request: allowed are restart, log_level, backup", shorten(name))),
         }
     }

@@ -30,7 +30,7 @@ pub(crate) use guard::Guard;
 pub(crate) use json::Out;
 pub(crate) use stamp::{Clocks, Steady};
 
-pub use options::{ChargerInfo, MeterInfo, MqttOptions, Requests, SetLogLevel, SiteInfo, Tuning};
+pub use options::{ChargerInfo, MeterInfo, MqttOptions, Requests, Restart, SetLogLevel, SiteInfo, Tuning};
 pub use status::{LinkState, MqttStatus};
 
 use std::net::SocketAddr;

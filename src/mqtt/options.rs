@@ -8,8 +8,9 @@ use jiff::tz::TimeZone;
 
 use crate::command::Actions;
 use crate::config::model::{self, Common, Config, MeterRole};
+use crate::control::InputMeaning;
 use crate::device::charger::{actions, measures};
-use crate::quantity::{Milliamp, Phase, Watt};
+use crate::quantity::{Milliamp, Mono, Phase, Watt};
 
 /// Built from the checked configuration by [`MqttOptions::from_config`].
 #[derive(Clone, Debug)]
@@ -53,6 +54,12 @@ pub struct SiteInfo {
     pub peak_15min: Option<Watt>,
     /// `max_charging_kw` of the file.
     pub max_charging: Option<Watt>,
+    /// Id of the grid meter.
+    pub grid_meter: Option<String>,
+    /// There is an input for the low tariff.
+    pub low_tariff: bool,
+    /// There is an input that blocks charging.
+    pub block: bool,
 }
 
 /// A configured meter.
@@ -79,6 +86,8 @@ pub struct ChargerInfo {
     pub phases: Vec<Phase>,
     /// It measures current, power and energy, or a meter does at it.
     pub measures: bool,
+    /// Id of the meter that measures for it.
+    pub meter: Option<String>,
     /// It has a fail-safe timer.
     pub watchdog: bool,
     /// What a person may ask of it.
@@ -88,18 +97,32 @@ pub struct ChargerInfo {
 /// Sets the log level; given one of error, warn, info, debug, trace.
 pub type SetLogLevel = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 
+/// Stops in good order and starts anew.
+#[derive(Clone)]
+pub struct Restart {
+    /// Not before this: a flow that asks for restarts must not keep the cars from charging.
+    pub not_before: Mono,
+    /// Does it; returns at once.
+    pub begin: Arc<dyn Fn() + Send + Sync>,
+}
+
 /// What `bridge/request/…` may do. What is absent is answered with an error that says so.
 #[derive(Clone, Default)]
 pub struct Requests {
     /// `bridge/request/log_level`
     pub log_level: Option<SetLogLevel>,
+    /// `bridge/request/restart`
+    pub restart: Option<Restart>,
     /// The level at start, shown in `bridge/info`.
     pub level: String,
 }
 
 impl fmt::Debug for Requests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Requests").field("log_level", &self.log_level.is_some()).finish()
+        f.debug_struct("Requests")
+            .field("log_level", &self.log_level.is_some())
+            .field("restart", &self.restart.is_some())
+            .finish()
     }
 }
 
@@ -150,6 +173,7 @@ impl MqttOptions {
     pub fn from_config(config: &Config, instance: &str, version: &'static str) -> Result<Option<Self>, jiff::Error> {
         let Some(mqtt) = config.mqtt.clone() else { return Ok(None) };
         let site = &config.control.site;
+        let has_input = |meaning| config.inputs.iter().any(|it| it.meaning == meaning);
         let options = Self {
             client_id: mqtt.client_id.clone().unwrap_or_else(|| format!("gridkeeper-{instance}")),
             config: mqtt,
@@ -162,13 +186,16 @@ impl MqttOptions {
                 max_import_power: site.max_import_power,
                 peak_15min: site.peak_15min,
                 max_charging: site.max_charging,
+                grid_meter: config.grid.meter.map(|it| config.meters[it].common.id.clone()),
+                low_tariff: has_input(InputMeaning::LowTariff),
+                block: has_input(InputMeaning::Block),
             },
             meters: config
                 .meters
                 .iter()
                 .map(|meter| MeterInfo { common: meter.common.clone(), role: meter.role })
                 .collect(),
-            chargers: config.chargers.iter().map(ChargerInfo::from_config).collect(),
+            chargers: config.chargers.iter().map(|it| ChargerInfo::from_config(it, config)).collect(),
             config_errors: Vec::new(),
             config_warnings: Vec::new(),
             requests: Requests::default(),
@@ -179,7 +206,8 @@ impl MqttOptions {
 }
 
 impl ChargerInfo {
-    fn from_config(charger: &model::Charger) -> Self {
+    fn from_config(charger: &model::Charger, config: &Config) -> Self {
+        let meter = charger.meter.filter(|_| !measures(&charger.driver));
         Self {
             common: charger.common.clone(),
             max_current: charger.max_current,
@@ -187,6 +215,7 @@ impl ChargerInfo {
             phase_switching: charger.phase_switching,
             phases: charger.phases.clone(),
             measures: measures(&charger.driver) || charger.meter.is_some(),
+            meter: meter.map(|it| config.meters[it].common.id.clone()),
             watchdog: charger.watchdog.is_some(),
             actions: actions(&charger.driver),
         }

@@ -24,6 +24,8 @@ use crate::status::{ChargerView, Identity, MeterView, Snapshot};
 const SUB_METER_GRACE: Span = Span::from_secs(3600);
 /// Meters behind meters; a P1 port knows four of them.
 const MAX_SUB_METERS: usize = 32;
+/// A gas or water meter says something new every hour, some once a day; the P1 port repeats the last for ever.
+const OLDEST_READING_MS: i64 = 26 * 3600 * 1000;
 
 /// See the module.
 #[derive(Debug)]
@@ -223,7 +225,13 @@ impl Publisher {
         let Some(it) = self.meters.get_mut(&view.id) else { return };
         let values = &view.values;
         let quality = meter::quality(view);
-        it.track.availability(view.health.online && quality != Quality::Lost, outbox);
+        let heard_lately = match it.medium {
+            Medium::Electricity => true,
+            Medium::Gas | Medium::Water | Medium::Other => {
+                values.wall_ms.is_none_or(|it| at.clocks.wall(at.now) - it < OLDEST_READING_MS)
+            }
+        };
+        it.track.availability(view.health.online && quality != Quality::Lost && heard_lately, outbox);
         let fresh = it.learn(values);
         if it.track.identity != values.identity {
             if it.track.identity.serial.is_some() {

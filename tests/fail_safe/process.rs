@@ -91,6 +91,38 @@ async fn an_orderly_stop_leaves_6_a_where_a_car_charges_behind_a_timer_and_the_f
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_restart_over_mqtt_is_an_orderly_stop_after_which_the_same_process_goes_on() {
+    let plan = Plan::quiet(vec![teltocharge()]).with_load([2.0; 3]);
+    let charger = vec!["watchdog_s = 2\nfail_safe_current_a = 0\n".to_owned()];
+    let broker = Broker::start().await;
+    let mqtt = format!("mqtt://{}", broker.address);
+    let mut scene = Scene::start(plan, Setting { charger, mqtt, ..Setting::default() }).await;
+    let peer = Peer::connect(broker.address, "gridkeeper/#").await;
+    peer.text_after(0, "gridkeeper/status", "online").await;
+    scene.until("it charges", |view| view.chargers[0].highest_draw() > amps(10)).await;
+    scene.until_status("verified", |it| it["chargers"][0]["watchdog_verified"] == true).await;
+    let (mark, restarted) = (peer.mark(), Instant::now());
+    peer.publish("gridkeeper/bridge/request/restart", r#"{"value":"ON","id":5}"#);
+    let answer = peer.json_after(mark, "gridkeeper/bridge/response/restart", |_| true).await;
+    assert_eq!((&answer["ok"], &answer["id"]), (&true.into(), &5.into()));
+    peer.text_after(mark, "gridkeeper/status", "offline").await;
+    let away = peer.mark();
+    peer.text_after(away, "gridkeeper/status", "online").await;
+    assert!(scene.app.is_running(), "{}", scene.app.log());
+    let left = scene.requests_since(0, restarted);
+    let left = left.iter().find(|it| !it.is_read() && it.register == 15).expect("a set-point");
+    assert_eq!(left.words, [6], "left behind by the stop");
+    scene.charging(0, 20).await;
+
+    let mark = peer.mark();
+    peer.publish("gridkeeper/bridge/request/restart", "ON");
+    let answer = peer.json_after(mark, "gridkeeper/bridge/response/restart", |_| true).await;
+    assert!(answer["error"].as_str().is_some_and(|it| it.contains("60 s after the last time")), "{answer}");
+    scene.app.signal(Signal::SIGTERM);
+    assert_eq!(scene.app.ended(Duration::from_secs(9)).await.code(), Some(0), "{}", scene.app.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_orderly_stop_does_not_wait_for_a_charger_that_does_not_answer() {
     let (plan, charger) = both_kinds();
     let mut scene = Scene::start(plan, Setting { charger, ..Setting::default() }).await;

@@ -222,7 +222,7 @@ async fn requests_are_answered_on_their_response_topic() {
     peer.json("gridkeeper/bridge/info", |it| it["log_level"] == "debug").await;
     for (name, value, part) in [
         ("log_level", "loud", "allowed are error, warn, info, debug, trace"),
-        ("restart", "1", "not available in this version"),
+        ("restart", "1", "only `gridkeeper run` can"),
         ("backup", "1", "not available in this version"),
         ("dance", "1", "allowed are restart, log_level, backup"),
     ] {
@@ -232,6 +232,42 @@ async fn requests_are_answered_on_their_response_topic() {
         assert!(answer["error"].as_str().unwrap().contains(part), "{answer}");
     }
     end(broker, rig).await;
+}
+
+#[tokio::test]
+async fn a_restart_is_answered_before_it_begins_and_not_asked_for_too_often() {
+    let broker = Broker::start().await;
+    let (begun, mut begin) = tokio::sync::mpsc::unbounded_channel();
+    let mut options = options(broker.address);
+    let restart = |not_before| {
+        let begun = begun.clone();
+        Some(gridkeeper::mqtt::Restart { not_before, begin: std::sync::Arc::new(move || begun.send(()).unwrap()) })
+    };
+    options.requests.restart = restart(gridkeeper::quantity::Mono(i64::MAX));
+    let mut rig = Rig::start(options.clone());
+    rig.online().await;
+    let peer = Peer::connect(broker.address, "#").await;
+    let button = "homeassistant/device/gridkeeper_site/config";
+    let site = peer.json(button, |_| true).await;
+    assert_eq!(site["components"]["restart"]["command_topic"], "gridkeeper/bridge/request/restart");
+    peer.publish("gridkeeper/bridge/request/restart", "ON");
+    let answer = peer.json("gridkeeper/bridge/response/restart", |_| true).await;
+    assert!(answer["error"].as_str().unwrap().contains("after the last time"), "{answer}");
+    rig.stop().await;
+
+    options.requests.restart = restart(gridkeeper::quantity::Mono(0));
+    let mut rig = Rig::start(options);
+    rig.online().await;
+    for (value, ok) in [("yes", false), ("PRESS", true)] {
+        let mark = peer.mark();
+        peer.publish("gridkeeper/bridge/request/restart", value);
+        let answer = peer.json_after(mark, "gridkeeper/bridge/response/restart", |_| true).await;
+        assert_eq!(answer["ok"], ok, "{answer}");
+        assert_eq!(answer["error"].is_null(), ok, "{answer}");
+    }
+    begin.recv().await.unwrap();
+    end(broker, rig).await;
+    assert!(begin.try_recv().is_err(), "once");
 }
 
 #[tokio::test]

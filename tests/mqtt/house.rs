@@ -29,6 +29,7 @@ pub(crate) fn options(broker: SocketAddr) -> MqttOptions {
         phase_switching: clever,
         phases: phases.to_vec(),
         measures: clever,
+        meter: None,
         watchdog: clever,
         actions: if clever { Actions::ALL } else { Actions::NONE },
     };
@@ -57,6 +58,9 @@ pub(crate) fn options(broker: SocketAddr) -> MqttOptions {
             max_import_power: None,
             peak_15min: None,
             max_charging: None,
+            grid_meter: Some("main".into()),
+            low_tariff: false,
+            block: false,
         },
         meters: vec![MeterInfo { common: common("main", "House meter"), role: MeterRole::Grid }],
         chargers: vec![

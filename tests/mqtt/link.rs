@@ -7,6 +7,7 @@ use gridkeeper::control::Mode;
 use gridkeeper::event::{Event, EventType};
 use gridkeeper::mqtt::LinkState;
 use gridkeeper::quantity::Milliamp;
+use gridkeeper::status::MeterValues;
 use tokio::net::TcpListener;
 
 use super::house::{self, options};
@@ -48,6 +49,27 @@ async fn states_are_retained_and_say_what_the_snapshot_says() {
     assert_eq!(site["risks"], 1);
     assert_eq!(site["max_import_kw"], 17);
     assert!(late.seen().iter().filter(|it| it.topic.ends_with("/state")).all(|it| it.retained));
+    rig.stop().await;
+    broker.kill().await;
+}
+
+#[tokio::test]
+async fn a_gas_meter_whose_radio_is_silent_for_a_day_is_not_available() {
+    const DAY: i64 = 24 * 3600 * 1000;
+    let broker = Broker::start().await;
+    let mut rig = Rig::start(options(broker.address));
+    rig.online().await;
+    let peer = Peer::connect(broker.address, "gridkeeper/meter/main-gas/availability").await;
+    let mut mark = 0;
+    for (age, word) in [(DAY, "online"), (DAY + DAY / 8, "offline"), (0, "online")] {
+        rig.show(|it| {
+            let mut values = MeterValues::clone(&it.sub_meters[0].values);
+            values.wall_ms = Some(it.wall_ms - age);
+            it.sub_meters[0].values = Arc::new(values);
+        });
+        peer.text_after(mark, "gridkeeper/meter/main-gas/availability", word).await;
+        mark = peer.mark();
+    }
     rig.stop().await;
     broker.kill().await;
 }

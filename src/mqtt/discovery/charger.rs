@@ -59,7 +59,11 @@ pub(crate) static KEYS: [Key<ChargerView, ChargerInfo>; 39] = [
     Key::measured(
         "power_w",
         |it, _| Out::watts(it.status.power),
-        |it| it.measures.then(|| Component::sensor().class("power").unit("W").measured().digits(0)),
+        |it| {
+            it.measures.then(|| {
+                Component::sensor().class("power").unit("W").measured().digits(0).with_meter(it.meter.as_deref())
+            })
+        },
     ),
     Key::counted(
         "energy_kwh",
@@ -74,7 +78,7 @@ pub(crate) static KEYS: [Key<ChargerView, ChargerInfo>; 39] = [
     Key::measured(
         "session_duration_s",
         |it, at| Out::or_null(it.status.session_start, |begin| Out::Int(at.now.since(begin).0 / 1000)),
-        |_| Some(Component::sensor().class("duration").unit("s").name("Session duration")),
+        |_| Some(Component::sensor().class("duration").unit("s").digits(0).name("Session duration")),
     ),
     // Told together with `plugged`.
     Key::measured(
@@ -249,7 +253,10 @@ fn energy() -> Component {
 fn on_phase(info: &ChargerInfo, phase: Phase, class: &'static str) -> Option<Component> {
     let (unit, name) = if class == "current" { ("A", "Current") } else { ("V", "Voltage") };
     let there = info.measures && info.phases.contains(&phase);
-    there.then(|| Component::sensor().class(class).unit(unit).measured().digits(1).name(format!("{name} {phase}")))
+    there.then(|| {
+        let sensor = Component::sensor().class(class).unit(unit).measured().digits(1);
+        sensor.name(format!("{name} {phase}")).with_meter(info.meter.as_deref())
+    })
 }
 
 fn setting(info: &ChargerInfo, name: &str) -> Component {

@@ -15,6 +15,8 @@ pub(crate) struct Component {
     commanded: bool,
     /// It says itself that the device is gone, and must be visible then.
     bridge_only: bool,
+    /// Another device that its value comes from: without news of that one there is no value.
+    source: Option<Place>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +30,7 @@ enum Template {
 
 impl Component {
     fn new(platform: &'static str, template: Template) -> Self {
-        Self { platform, fields: Map::new(), template, commanded: false, bridge_only: false }
+        Self { platform, fields: Map::new(), template, commanded: false, bridge_only: false, source: None }
     }
 
     /// A value.
@@ -165,6 +167,12 @@ impl Component {
         self
     }
 
+    /// The value comes from this meter and ages with it.
+    pub(crate) fn with_meter(mut self, meter: Option<&str>) -> Self {
+        self.source = meter.map(Place::meter);
+        self
+    }
+
     /// As it stands in the device message.
     pub(crate) fn to_json(&self, key: &str, place: &Place, topics: &Topics) -> Value {
         let mut fields = self.fields.clone();
@@ -181,6 +189,11 @@ impl Component {
         }
         if self.bridge_only {
             fields.insert("availability".into(), json!([{ "topic": topics.status() }]));
+        } else if let Some(source) = &self.source {
+            let devices = [place, source].into_iter().filter(|it| **it != Place::Site);
+            let topics = std::iter::once(topics.status()).chain(devices.map(|it| topics.availability(it)));
+            let topics: Vec<_> = topics.map(|it| json!({ "topic": it })).collect();
+            fields.insert("availability".into(), topics.into());
         }
         Value::Object(fields)
     }

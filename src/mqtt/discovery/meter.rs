@@ -124,6 +124,9 @@ fn known(key: &str, medium: Medium) -> Option<Component> {
         let direction = match direction {
             "import" => "Energy import",
             "export" => "Energy export",
+            "produced" => "Energy produced",
+            "charged" => "Energy charged",
+            "discharged" => "Energy discharged",
             _ => return None,
         };
         let name = match tariff {
@@ -146,6 +149,7 @@ fn known(key: &str, medium: Medium) -> Option<Component> {
         "reactive_energy_export_kvarh" => {
             sensor("reactive_energy", "kvarh").counter().digits(3).name("Reactive energy export")
         }
+        "soc_percent" => measured("battery", "%", 0),
         "peak_month_kw" => measured("power", "kW", 2).name("Peak of the month"),
         "tariff" => Component::sensor().name("Tariff").icon("cash-clock"),
         QUALITY => Component::words(Quality::ALL.iter().map(|it| it.word())).name("Quality").diagnostic().bridge_only(),
@@ -198,7 +202,7 @@ fn other(key: &str, value: Option<&Value>) -> Component {
                 "A" => sensor.class("current").unit(unit).measured(),
                 "Hz" => sensor.class("frequency").unit(unit).measured(),
                 "°C" => sensor.class("temperature").unit(unit).measured(),
-                "s" => sensor.class("duration").unit(unit),
+                "s" => sensor.class("duration").unit(unit).digits(0),
                 unit => sensor.unit(unit),
             }
         }
@@ -242,7 +246,9 @@ mod tests {
         for key in SUB_METER {
             assert!(known(key, Medium::Gas).is_some(), "{key}");
         }
-        assert!(known("energy_import_t4_kwh", Medium::Electricity).is_some());
+        for key in ["energy_import_t4_kwh", "energy_produced_kwh", "energy_discharged_kwh", "soc_percent"] {
+            assert!(known(key, Medium::Electricity).is_some(), "{key}");
+        }
         for key in ["energy_import_tx_kwh", "energy_mwh", "power_l4_w", "obis_0_0_96_13_0", "energy_"] {
             assert!(known(key, Medium::Electricity).is_none(), "{key}");
         }

@@ -11,13 +11,17 @@ use crate::status::Snapshot;
 
 /// Every key of `<base>/site/state`, without `time`.
 pub(crate) static KEYS: [Key<Snapshot, SiteInfo>; 21] = [
-    Key::measured("available_l1_a", |it, _| Out::amps(it.site.available[Phase::L1]), |_| available(Phase::L1)),
-    Key::measured("available_l2_a", |it, _| Out::amps(it.site.available[Phase::L2]), |_| available(Phase::L2)),
-    Key::measured("available_l3_a", |it, _| Out::amps(it.site.available[Phase::L3]), |_| available(Phase::L3)),
+    Key::measured("available_l1_a", |it, _| Out::amps(it.site.available[Phase::L1]), |it| available(it, Phase::L1)),
+    Key::measured("available_l2_a", |it, _| Out::amps(it.site.available[Phase::L2]), |it| available(it, Phase::L2)),
+    Key::measured("available_l3_a", |it, _| Out::amps(it.site.available[Phase::L3]), |it| available(it, Phase::L3)),
     Key::told("limit_l1_a", |it, _| Out::amps(it.site.limit[Phase::L1]), |_| limit(Phase::L1)),
     Key::told("limit_l2_a", |it, _| Out::amps(it.site.limit[Phase::L2]), |_| limit(Phase::L2)),
     Key::told("limit_l3_a", |it, _| Out::amps(it.site.limit[Phase::L3]), |_| limit(Phase::L3)),
-    Key::measured("surplus_w", |it, _| Out::watts(it.site.surplus), |_| Some(power("Surplus"))),
+    Key::measured(
+        "surplus_w",
+        |it, _| Out::watts(it.site.surplus),
+        |it| it.grid_meter.as_deref().map(|meter| power("Surplus").with_meter(Some(meter))),
+    ),
     Key::measured("charging_w", |it, _| Out::watts(Some(it.site.charging)), |_| Some(power("Charging power"))),
     Key::told(
         "charging_enabled",
@@ -37,22 +41,23 @@ pub(crate) static KEYS: [Key<Snapshot, SiteInfo>; 21] = [
     Key::told(
         "risks",
         |it, _| Out::Int(i64::try_from(it.risks.len()).unwrap_or(i64::MAX)),
-        |_| Some(Component::sensor().name("Risks").icon("alert-outline").diagnostic()),
+        |_| Some(Component::sensor().name("Risks").icon("alert-outline").measured().diagnostic()),
     ),
     Key::told(
         "dim",
         |it, _| Out::Flag(it.site.dim),
-        |_| Some(Component::binary().name("Dimmed by the grid operator").icon("transmission-tower")),
+        // On as long as anybody dims; off only takes back what was ordered here.
+        |_| Some(Component::switch().name("Dim charging").icon("transmission-tower")),
     ),
     Key::told(
         "low_tariff",
         |it, _| Out::or_null(it.site.low_tariff, Out::Flag),
-        |_| Some(Component::binary().name("Low tariff").icon("cash-clock")),
+        |it| it.low_tariff.then(|| Component::binary().name("Low tariff").icon("cash-clock")),
     ),
     Key::told(
         "block",
         |it, _| Out::Flag(it.site.block),
-        |_| Some(Component::binary().name("Charging blocked").icon("cancel")),
+        |it| it.block.then(|| Component::binary().name("Charging blocked").icon("cancel")),
     ),
     Key::told(
         "max_import_a",
@@ -92,8 +97,9 @@ pub(crate) static KEYS: [Key<Snapshot, SiteInfo>; 21] = [
     }),
 ];
 
-fn available(phase: Phase) -> Option<Component> {
-    Some(amps(format!("Available current {phase}")))
+/// Judged by the grid meter, where there is one.
+fn available(info: &SiteInfo, phase: Phase) -> Option<Component> {
+    Some(amps(format!("Available current {phase}")).with_meter(info.grid_meter.as_deref()))
 }
 
 fn limit(phase: Phase) -> Option<Component> {
@@ -118,8 +124,13 @@ fn power(name: &str) -> Component {
 pub(crate) fn bridge(options: &MqttOptions, topics: &Topics) -> Vec<(String, Component)> {
     let mut entities = vec![
         ("version".to_owned(), Component::sensor().name("Version").icon("tag-outline").diagnostic()),
+        ("started".to_owned(), Component::sensor().class("timestamp").name("Started").diagnostic()),
         ("uptime_s".to_owned(), duration().name("Uptime").diagnostic().disabled()),
     ];
+    if options.requests.restart.is_some() {
+        let button = Component::button("ON").class("restart").config().with("command_topic", topics.request("restart"));
+        entities.push(("restart".to_owned(), button));
+    }
     if options.requests.log_level.is_some() {
         let select = Component::select(LOG_LEVELS)
             .name("Log level")
@@ -133,7 +144,7 @@ pub(crate) fn bridge(options: &MqttOptions, topics: &Topics) -> Vec<(String, Com
 }
 
 fn duration() -> Component {
-    Component::sensor().class("duration").unit("s")
+    Component::sensor().class("duration").unit("s").digits(0)
 }
 
 /// Words of `bridge/request/log_level`.
