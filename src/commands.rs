@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::appliance::{Appliance, Options};
 use crate::codec::p1::Keys;
+use crate::config::model::HttpAddress;
 use crate::config::{self, Purpose, Severity};
 use crate::decode::{self, Form, Outcome, parse_key};
 use crate::logging::Logging;
@@ -186,6 +187,43 @@ pub fn decode(kind: DecodeKind, file: Option<&Path>, json: bool, key: Option<&st
             (code, _) => code,
         },
         Err(error) => written(Err(error)),
+    }
+}
+
+/// `gridkeeper pair homewizard`
+#[must_use]
+pub fn pair_homewizard(host: &str, id: &str, files: &[PathBuf]) -> u8 {
+    let address = match HttpAddress::parse(&format!("https://{host}")) {
+        Ok(address) => address,
+        Err((problem, help)) => {
+            complain(&format!("{host}: {problem}; {help}"));
+            return WRONG_USAGE;
+        }
+    };
+    let letter = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'_' || it == b'-';
+    if !(1..=32).contains(&id.len()) || !id.bytes().all(letter) {
+        complain("--id: 1 to 32 of a-z, 0-9, _ and -");
+        return WRONG_USAGE;
+    }
+    // A file that is wrong elsewhere still says where the data are.
+    let folder = match config::load(files, config::environment(), add_on_options(), Purpose::Run) {
+        Ok(loaded) => loaded.config.storage.data_dir,
+        Err(refused) => refused.usable.storage.data_dir.clone(),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&error.to_string());
+            return FAILED;
+        }
+    };
+    let (mut out, mut progress) = (std::io::stdout(), std::io::stderr());
+    match runtime.block_on(crate::pair::homewizard(&address, id, &folder, &mut out, &mut progress)) {
+        Ok(()) => DONE,
+        Err(problem) => {
+            complain(&problem);
+            FAILED
+        }
     }
 }
 

@@ -31,6 +31,7 @@ pub mod influx;
 pub mod link;
 pub mod logging;
 pub mod mqtt;
+pub mod pair;
 pub mod quantity;
 pub mod reading;
 pub mod simulate;

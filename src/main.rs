@@ -64,6 +64,20 @@ enum Command {
         #[arg(long, value_name = "HEX")]
         auth_key: Option<String>,
     },
+    /// Get a device's token by pressing its button, keep it, and print the lines to paste.
+    Pair {
+        /// Kind of device.
+        #[arg(value_enum)]
+        kind: PairKind,
+        /// Name or address, with a port where it is not 443.
+        host: String,
+        /// Id of the meter in the configuration.
+        #[arg(long, default_value = "homewizard")]
+        id: String,
+        /// Configuration file that says where the data directory is.
+        #[arg(short, long = "config", value_name = "FILE")]
+        config: Vec<PathBuf>,
+    },
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Run the controller alone, driven from outside in simulated time.
@@ -87,6 +101,12 @@ enum DecodeKind {
     Sml,
 }
 
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum PairKind {
+    /// P1 meter, kWh meter: local API version 2.
+    Homewizard,
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let code = match arguments.command {
@@ -100,6 +120,9 @@ fn main() -> ExitCode {
                 DecodeKind::Sml => commands::DecodeKind::Sml,
             };
             commands::decode(kind, file.as_deref(), json, key.as_deref(), auth_key.as_deref())
+        }
+        Command::Pair { kind: PairKind::Homewizard, host, id, config } => {
+            commands::pair_homewizard(&host, &id, &config)
         }
         Command::Schema => commands::schema(),
         Command::Simulate { stdio: _, config } => commands::simulate(&config),

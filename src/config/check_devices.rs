@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::check::{Checker, amps, mode, seconds};
+use super::check_http;
 use super::connection;
 use super::diagnostic::Severity;
 use super::layer::Merged;
@@ -161,17 +162,17 @@ fn common(head: &Head, name: &Slot<String>, area: &Slot<String>) -> Common {
 }
 
 /// The sentence about a key that a device must have.
-fn missing(checker: &mut Checker<'_>, head: &Head, key: &str, help: &str) {
+pub(super) fn missing(checker: &mut Checker<'_>, head: &Head, key: &str, help: &str) {
     let table = head.path.split(['.', '[']).next().unwrap_or_default().to_owned();
     let message = format!("`{key}` is required for [[{table}]] {}", head.shown());
     let path = format!("{}.{key}", head.path);
     checker.report.say(Severity::Error, (head.header, Part::Value), &path, message, help);
 }
 
-/// The gas, water and heat meters behind a P1 meter get ids of their own, which no other meter may have.
+/// The gas, water and heat meters behind a P1 port get ids of their own, which no other meter may have.
 fn sub_meter_ids(checker: &mut Checker<'_>, devices: &Raw) {
-    let is_p1 = |it: &&RawDevice<raw::Meter>| it.raw.driver.get().is_some_and(|it| it == "p1");
-    for parent in devices.meters.iter().filter(is_p1).filter_map(|it| it.head.id.as_deref()) {
+    let has_port = |it: &&RawDevice<raw::Meter>| it.raw.driver.get().is_some_and(|it| it == "p1" || it == "homewizard");
+    for parent in devices.meters.iter().filter(has_port).filter_map(|it| it.head.id.as_deref()) {
         for it in &devices.meters {
             let Some(suffix) = it.head.id.as_deref().and_then(|id| id.strip_prefix(parent)?.strip_prefix('-')) else {
                 continue;
@@ -260,10 +261,13 @@ fn meter(checker: &mut Checker<'_>, device: &RawDevice<raw::Meter>, role: MeterR
                 None => None,
             }
         }
+        Some("shelly") => check_http::shelly(checker, head, raw),
+        Some("homewizard") => check_http::homewizard(checker, head, raw),
         Some(_) => None,
         None => {
             if raw.driver.is_absent() {
-                missing(checker, head, "driver", "allowed: \"p1\", \"simulated\"");
+                let help = "allowed: \"p1\", \"shelly\", \"homewizard\", \"simulated\"";
+                missing(checker, head, "driver", help);
             }
             None
         }

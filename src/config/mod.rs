@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 mod check;
 mod check_devices;
+mod check_http;
 mod check_mqtt;
 pub mod command;
 mod connection;

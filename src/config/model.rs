@@ -207,6 +207,22 @@ pub enum MeterDriver {
         /// 16 bytes, to verify the tag (AAD); `None` takes the published default.
         auth_key: Option<[u8; 16]>,
     },
+    /// A Shelly with clamps or a relay that measures.
+    Shelly {
+        /// Where; plain HTTP.
+        address: HttpAddress,
+        /// User and password.
+        login: Option<(String, Secret)>,
+        /// Which of several measurements; `None`: all phases of a three-phase device, else the first.
+        channel: Option<u8>,
+    },
+    /// A HomeWizard device.
+    HomeWizard {
+        /// `http` is API version 1, `https` version 2.
+        address: HttpAddress,
+        /// For version 2.
+        pairing: Option<Pairing>,
+    },
     /// Spoken to over the simulation seam.
     Simulated {
         /// As an installer would know it.
@@ -224,6 +240,15 @@ impl std::fmt::Debug for MeterDriver {
                 .field("key", &key.map(|_| "…"))
                 .field("auth_key", &auth_key.map(|_| "…"))
                 .finish(),
+            Self::Shelly { address, login, channel } => f
+                .debug_struct("Shelly")
+                .field("address", address)
+                .field("login", login)
+                .field("channel", channel)
+                .finish(),
+            Self::HomeWizard { address, pairing } => {
+                f.debug_struct("HomeWizard").field("address", address).field("pairing", pairing).finish()
+            }
             Self::Simulated { period } => f.debug_struct("Simulated").field("period", period).finish(),
         }
     }
@@ -361,6 +386,46 @@ pub enum Parity {
     Even,
     /// `odd`
     Odd,
+}
+
+/// What `gridkeeper pair homewizard` leaves in its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pairing {
+    /// The device's token; never printed.
+    pub token: Secret,
+    /// SHA-256 of the device's public key (SubjectPublicKeyInfo, DER).
+    pub key: [u8; 32],
+}
+
+impl Pairing {
+    /// From the text of the file: the token, and behind `key-sha256` in the second line 64 hexadecimal digits.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        const WRITE: &str = "it is not as `gridkeeper pair homewizard` writes it: a token of 32 letters and digits, and \
+                             below it key-sha256 with 64 hexadecimal digits";
+        let mut lines = text.lines();
+        let token = lines.next().map(str::trim).filter(|it| crate::codec::homewizard::is_token(it)).ok_or(WRITE)?;
+        let digits = lines.next().and_then(|it| it.trim().strip_prefix("key-sha256 ")).ok_or(WRITE)?;
+        let mut key = [0; 32];
+        if digits.len() != 64
+            || !digits.bytes().all(|it| it.is_ascii_hexdigit())
+            || lines.any(|it| !it.trim().is_empty())
+        {
+            return Err(WRITE);
+        }
+        for (byte, at) in key.iter_mut().zip((0..64).step_by(2)) {
+            *byte = u8::from_str_radix(&digits[at..at + 2], 16).map_err(|_| WRITE)?;
+        }
+        Ok(Self { token: Secret::new(token.to_owned()), key })
+    }
+
+    /// The text of the file.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{}\nkey-sha256 {}\n", self.token.reveal(), crate::codec::http_auth::hex(&self.key))
+    }
 }
 
 /// Text that must never be printed.

@@ -332,16 +332,25 @@ section! {
         area: String = text(64);
         /// How it is read. Required.
         driver: String = words(
-            &["p1", "simulated"],
-            &["iec62056-21", "sml", "modbus", "shelly", "homewizard", "mqtt"],
+            &["p1", "shelly", "homewizard", "simulated"],
+            &["iec62056-21", "sml", "modbus", "mqtt"],
             &[],
         );
-        /// Where it is: serial:///dev/x?baud=&parity=&stop= or tcp://host:port.
-        connection: String = text(300).only(&["p1"]);
+        /// Where it is: serial:///dev/x?baud=&parity=&stop= or tcp://host:port for p1, http://host for shelly, http://host
+        /// (API version 1) or https://host (version 2) for homewizard.
+        connection: String = text(300).only(&["p1", "shelly", "homewizard"]);
         /// File with the key of encrypted telegrams: 32 hexadecimal digits.
         key_file: String = text(4096).only(&["p1"]);
         /// File with the authentication key of encrypted telegrams: 32 hexadecimal digits.
         auth_key_file: String = text(4096).only(&["p1"]);
+        /// Login of a Shelly. Default: "admin".
+        username: String = text(64).only(&["shelly"]);
+        /// File with the password of a Shelly.
+        password_file: String = text(4096).only(&["shelly"]);
+        /// File that `gridkeeper pair homewizard` has written.
+        token_file: String = text(4096).only(&["homewizard"]);
+        /// Which of several measurements of a Shelly. Default: all phases of a three-phase device, else the first.
+        channel: i64 = whole(0, 9, "").only(&["shelly"]);
         /// Which grid phase is behind the meter's own L1, L2, L3. Default: L1, L2, L3.
         phases: Vec<Phase> = lines();
         /// Clamps mounted backwards. Default: false.
@@ -351,12 +360,6 @@ section! {
         /// Time between two frames of a simulated meter.
         period_s: f64 = number(0.05, 3600.0, "s").only(&["simulated"]);
     } later {
-        /// Password of the device.
-        password_file;
-        /// Token of the device.
-        token_file;
-        /// Which of several channels.
-        channel;
         /// Model file of a Modbus meter.
         model;
         /// Modbus unit.

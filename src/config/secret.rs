@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::model::Pairing;
 use super::source::{open_to_all, read_bounded};
 
 /// A password or key file is refused above this size; certificates are longer.
@@ -18,6 +19,13 @@ pub(super) fn read_password(path: &Path) -> Result<String, String> {
         _ if text.chars().any(char::is_control) => Err("it holds more than one line or a control character".to_owned()),
         _ => Ok(text.to_owned()),
     }
+}
+
+/// What pairing with a device left.
+pub(super) fn read_pairing(path: &Path) -> Result<Pairing, String> {
+    let bytes = read_bounded(path, MAX_SECRET).map_err(|it| it.to_string())?;
+    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())?;
+    Pairing::parse(&text).map_err(str::to_owned)
 }
 
 /// A file with one AES-128 key as 32 hexadecimal digits.

@@ -36,7 +36,7 @@ impl Config {
                 lost_default: matches!(it.driver, MeterDriver::P1 { .. }).then_some(P1_LOST),
                 period: match it.driver {
                     MeterDriver::Simulated { period } => period,
-                    MeterDriver::P1 { .. } => None,
+                    _ => None,
                 },
                 presumed_period: matches!(it.driver, MeterDriver::P1 { .. }).then_some(P1_SLOWEST),
             }

@@ -1,12 +1,25 @@
 //! Tasks that read meters.
 
+mod homewizard;
 pub mod p1;
+mod polled;
+#[cfg(test)]
+mod rig;
+mod sample;
+mod shelly;
+mod trouble;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::model::{Meter, MeterDriver};
-use crate::device::ControlLink;
+use crate::device::shelly::Shelly;
+use crate::device::{ControlLink, DeviceRef, ToControl};
+use crate::link::http::Limits;
+use crate::status::Health;
+
+pub(crate) use homewizard::version_2;
+use polled::{Destination, Patience};
 
 /// Reads one meter until `cancel`. A simulated one is fed over the simulation seam and has no task: it returns at once.
 pub async fn run(index: usize, meter: Meter, control: ControlLink, clock: Clock, cancel: CancellationToken) {
@@ -19,6 +32,37 @@ pub async fn run(index: usize, meter: Meter, control: ControlLink, clock: Clock,
             let mapping = p1::Mapping { phases: meter.phases, invert: meter.invert };
             p1::run(index, meter.common, port, mapping, control, clock, cancel).await;
         }
+        MeterDriver::Shelly { ref address, ref login, channel } => {
+            match Shelly::new(address, login.clone(), Limits::default()) {
+                Ok(link) => {
+                    let to = destination(index, &meter, control, clock);
+                    polled::run(shelly::ShellyMeter::new(link, channel), to, Patience::default(), cancel).await;
+                }
+                Err(error) => impossible(index, &meter, &control, &error.to_string()),
+            }
+        }
+        MeterDriver::HomeWizard { ref address, ref pairing } => {
+            match homewizard::HomeWizardMeter::new(address, pairing.clone(), clock, Limits::default()) {
+                Ok(source) => {
+                    let to = destination(index, &meter, control, clock);
+                    polled::run(source, to, Patience::default(), cancel).await;
+                }
+                Err(error) => impossible(index, &meter, &control, &error.to_string()),
+            }
+        }
         MeterDriver::Simulated { .. } => {}
     }
+}
+
+fn destination(index: usize, meter: &Meter, control: ControlLink, clock: Clock) -> Destination {
+    let mapping = p1::Mapping { phases: meter.phases, invert: meter.invert };
+    Destination { index, common: meter.common.clone(), mapping, control, clock }
+}
+
+/// The TLS library refuses its own settings: nothing that waiting would change.
+fn impossible(index: usize, meter: &Meter, control: &ControlLink, problem: &str) {
+    let sentence = format!("meter `{}` cannot be read: {problem}", meter.common.id);
+    tracing::error!("{sentence}");
+    let health = Health { last_error: Some(sentence.into()), ..Health::default() };
+    control.tell(ToControl::Health(DeviceRef::Meter(index), health));
 }

@@ -38,26 +38,29 @@ impl Error {
     }
 
     pub(super) fn of(error: &reqwest::Error) -> Self {
-        // The innermost cause is what the system or the TLS library said; the outer ones name the crate's own layers.
+        if let Some(tls) = tls_cause(error) {
+            return Self::Tls(tls.to_string());
+        }
+        // The innermost cause is what the system said; the outer ones name the crate's own layers.
         let mut cause: &dyn std::error::Error = error;
         while let Some(inner) = cause.source() {
-            if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
-                return Self::Tls(tls.to_string());
-            }
-            // `io::Error` hides its content from `source`.
-            if let Some(tls) = inner
-                .downcast_ref::<std::io::Error>()
-                .and_then(|it| it.get_ref())
-                .and_then(|it| it.downcast_ref::<rustls::Error>())
-            {
-                return Self::Tls(tls.to_string());
-            }
             cause = inner;
         }
         if error.is_connect() && error.is_timeout() {
             return Self::Link("no connection in time".to_owned());
         }
         Self::Link(cause.to_string())
+    }
+}
+
+/// What the TLS library said. An I/O error hides its content from `source`, and may hold another one.
+fn tls_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(tls) = error.downcast_ref() {
+        return Some(tls);
+    }
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(inner) => tls_cause(inner),
+        None => tls_cause(error.source()?),
     }
 }
 

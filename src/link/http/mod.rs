@@ -25,7 +25,7 @@ use crate::config::model::{HttpAddress, Secret};
 
 pub use error::Error;
 pub use pin::{Pin, Seen};
-pub use reqwest::{Method, Upgraded};
+pub use reqwest::{Method, Upgraded, header};
 
 /// How long and how much.
 #[derive(Clone, Copy, Debug)]

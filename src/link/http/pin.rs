@@ -20,12 +20,16 @@ use crate::codec::http_auth::hex;
 pub struct Pin([u8; 32]);
 
 impl Pin {
-    /// From 64 hexadecimal digits.
+    /// From the hash.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let digits: Vec<u8> = text.chars().map(|it| it.to_digit(16).map(|it| it as u8)).collect::<Option<_>>()?;
-        let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
-        if digits.len() == 64 { bytes.try_into().ok().map(Self) } else { None }
+    pub const fn new(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
+
+    /// The hash.
+    #[must_use]
+    pub const fn hash(self) -> [u8; 32] {
+        self.0
     }
 
     fn of(certificate: &CertificateDer<'_>) -> Result<Self, Error> {

@@ -40,12 +40,21 @@ struct Inner {
     requests: Vec<String>,
     button: bool,
     sockets: bool,
+    disabled: bool,
 }
 
 impl HomeWizard {
     async fn start(version: u8, info: Value, data: Value, tls: Option<ServerConfig>) -> io::Result<Self> {
-        let inner =
-            Inner { version, info, data, fault: HttpFault::None, requests: Vec::new(), button: false, sockets: true };
+        let inner = Inner {
+            version,
+            info,
+            data,
+            fault: HttpFault::None,
+            requests: Vec::new(),
+            button: false,
+            sockets: true,
+            disabled: false,
+        };
         let (pushes, _) = broadcast::channel(16);
         let state = Arc::new(State { inner: Mutex::new(inner), pushes });
         let tls = tls.map(|it| TlsAcceptor::from(Arc::new(it)));
@@ -125,6 +134,11 @@ impl HomeWizard {
         lock(&self.state.inner).button = true;
     }
 
+    /// The local API is switched off in the app.
+    pub fn disable(&self) {
+        lock(&self.state.inner).disabled = true;
+    }
+
     /// Whether the WebSocket is served; version 2 without it is what a browned-out device looks like.
     pub fn allow_sockets(&self, allowed: bool) {
         lock(&self.state.inner).sockets = allowed;
@@ -160,6 +174,9 @@ impl Device for State {
     fn answer(self: &Arc<Self>, call: Call) -> Response {
         let mut inner = lock(&self.inner);
         inner.requests.push(format!("{} {}", call.method, call.uri));
+        if inner.disabled {
+            return answer_json(403, &json!({"error": {"id": 202, "description": "API not enabled"}}));
+        }
         if inner.version == 1 {
             return match call.path() {
                 "/api" => answer_json(200, &inner.info),

@@ -2,7 +2,7 @@
 
 mod bus;
 mod reading;
-mod trouble;
+
 mod values;
 
 #[cfg(test)]
@@ -24,10 +24,10 @@ use crate::link::stream::{self, ByteStream, Opener};
 use crate::quantity::Mono;
 use crate::status::MeterValues;
 
+use super::trouble::Trouble;
 use bus::Bus;
 use reading::Registers;
 pub use reading::{Mapping, Unusable, reading};
-use trouble::Trouble;
 
 /// Where the telegrams come from and what opens them.
 #[derive(Clone, Debug)]
@@ -214,7 +214,7 @@ impl Task {
     /// What the link left unfinished cannot be continued by the next one.
     fn abandon(&mut self) {
         if let Some(Ok(telegram)) = self.decoder.finish() {
-            self.listener.trouble.discarded_telegram(telegram.bytes().len());
+            self.listener.trouble.discarded_frame(telegram.bytes().len());
         }
         self.listener.count(&self.decoder);
     }
@@ -232,7 +232,7 @@ impl Listener {
         };
         if let Err(rejection) = telegram.check() {
             let bytes = telegram.bytes().len();
-            self.trouble.discarded_telegram(bytes);
+            self.trouble.discarded_frame(bytes);
             self.trouble.bad(&format!("{rejection}, {bytes} bytes discarded"));
             return false;
         }

@@ -1,0 +1,212 @@
+//! HomeWizard meters: API version 1 polled over HTTP, version 2 over TLS pinned to the device, pushed on a WebSocket.
+
+mod socket;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::polled::{Failure, Report, Source};
+use crate::clock::Clock;
+use crate::codec::homewizard::{self as codec, Device, External, Measurement};
+use crate::codec::json::Malformed;
+use crate::config::model::{HttpAddress, Pairing};
+use crate::link::http::header::{HeaderMap, HeaderName, HeaderValue};
+use crate::link::http::{self, Client, Limits, Login, Method, Pin, Trust};
+use crate::status::{Identity, MeterValues, Value};
+
+use socket::Socket;
+
+/// A meter before DSMR 5 speaks every ten seconds.
+const PUSH_PATIENCE: Duration = Duration::from_secs(15);
+/// A device that offers no WebSocket is asked for one again after this time.
+const SOCKET_AGAIN: Duration = Duration::from_secs(60);
+
+/// A HomeWizard device as a meter.
+#[derive(Debug)]
+pub(super) struct HomeWizardMeter {
+    http: Client,
+    paired: Option<Pairing>,
+    device: Option<Device>,
+    socket: Option<Socket>,
+    socket_tried: Option<Instant>,
+    behind: Behind,
+    clock: Clock,
+    push_patience: Duration,
+}
+
+/// Why there is no reading.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("{0}")]
+    Link(#[from] http::Error),
+    #[error("{0}")]
+    Answer(#[from] Malformed),
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The headers of version 2.
+pub(crate) fn version_2() -> HeaderMap {
+    HeaderMap::from_iter([(HeaderName::from_static("x-api-version"), HeaderValue::from_static("2"))])
+}
+
+impl HomeWizardMeter {
+    /// With a pairing version 2 is spoken.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub(super) fn new(
+        address: &HttpAddress,
+        paired: Option<Pairing>,
+        clock: Clock,
+        limits: Limits,
+    ) -> Result<Self, http::Error> {
+        let (login, trust) = match &paired {
+            Some(it) => (Login::Token(it.token.clone()), Trust::Pinned(Pin::new(it.key))),
+            None => (Login::None, Trust::Nobody),
+        };
+        Ok(Self {
+            http: Client::new(address, login, trust, limits)?,
+            paired,
+            device: None,
+            socket: None,
+            socket_tried: None,
+            behind: Behind::default(),
+            clock,
+            push_patience: PUSH_PATIENCE,
+        })
+    }
+
+    async fn get(&mut self, uri: &str) -> Result<Vec<u8>, Error> {
+        let headers = if self.paired.is_some() { version_2() } else { HeaderMap::new() };
+        let answer = self.http.send(Method::GET, uri, headers, None).await?;
+        if (200..300).contains(&answer.status) {
+            return Ok(answer.body);
+        }
+        match codec::error(&answer.body) {
+            Some(text) if text.ends_with(codec::DISABLED) => {
+                Err(Error::Refused("its local API is off: switch it on in the HomeWizard app".to_owned()))
+            }
+            Some(text) => Err(Error::Refused(format!("it answers {}: {text}", answer.status))),
+            None => Err(http::Error::Status { status: answer.status, body: answer.body }.into()),
+        }
+    }
+
+    async fn identify(&mut self) -> Result<Device, Error> {
+        if let Some(device) = &self.device {
+            return Ok(device.clone());
+        }
+        let device = codec::device(&self.get("/api").await?)?;
+        self.device = Some(device.clone());
+        Ok(device)
+    }
+
+    async fn measurement(&mut self) -> Result<Measurement, Error> {
+        let Some(paired) = self.paired.clone() else {
+            return Ok(codec::v1_data(&self.get("/api/v1/data").await?)?);
+        };
+        if self.socket.is_none() && self.socket_tried.is_none_or(|it| it.elapsed() >= SOCKET_AGAIN) {
+            self.socket_tried = Some(Instant::now());
+            match Socket::open(&mut self.http, &paired.token).await {
+                Ok(socket) => self.socket = Some(socket),
+                // Polling does the same, a little later.
+                Err(error) => tracing::debug!("{}: no WebSocket: {error}", self.http.describe()),
+            }
+        }
+        if let Some(socket) = &mut self.socket {
+            match socket.next(self.push_patience).await {
+                Ok(measurement) => return Ok(measurement),
+                Err(error) => {
+                    tracing::debug!("{}: the WebSocket ended: {error}", self.http.describe());
+                    self.socket = None;
+                    // A wrong message is counted; a link that ended may still answer a question.
+                    if let Error::Answer(_) = error {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(codec::v2_measurement(&self.get("/api/measurement").await?)?)
+    }
+}
+
+impl Source for HomeWizardMeter {
+    async fn read(&mut self) -> Result<Report, Failure> {
+        let work = async {
+            let device = self.identify().await?;
+            Ok::<_, Error>((device, self.measurement().await?))
+        };
+        match work.await {
+            Ok((device, measurement)) => Ok(Report {
+                sub_meters: self.behind.values(&measurement.external, self.clock),
+                sample: measurement.sample,
+                identity: Identity {
+                    manufacturer: Some("HomeWizard".to_owned()),
+                    model: Some(device.product_type),
+                    serial: device.serial,
+                    firmware: device.firmware,
+                },
+            }),
+            Err(error) => {
+                let sentence = format!("{}: {error}", self.http.describe());
+                match error {
+                    Error::Link(link) if link.is_silence() => {
+                        (self.device, self.socket) = (None, None);
+                        Err(Failure::Silent(sentence))
+                    }
+                    Error::Link(http::Error::Tls(_)) => Err(Failure::Bad(format!(
+                        "{sentence}; if the device was exchanged, pair it again with `gridkeeper pair homewizard`"
+                    ))),
+                    _ => Err(Failure::Bad(sentence)),
+                }
+            }
+        }
+    }
+
+    fn paces_itself(&self) -> bool {
+        self.socket.is_some()
+    }
+}
+
+/// Names of the meters behind it, kept so that a counter never jumps because two of them changed places.
+#[derive(Debug, Default)]
+struct Behind {
+    named: Vec<(&'static str, String, Arc<str>)>,
+}
+
+impl Behind {
+    fn values(&mut self, external: &[External], clock: Clock) -> Vec<(Arc<str>, Arc<MeterValues>)> {
+        /// A device that makes up a new number each time must not fill the memory.
+        const MOST: usize = 16;
+        let mut found = Vec::new();
+        for it in external {
+            let known = self.named.iter().find(|(kind, id, _)| (*kind, id.as_str()) == (it.kind, it.id.as_str()));
+            let suffix = match known {
+                Some((_, _, suffix)) => Arc::clone(suffix),
+                None if self.named.len() >= MOST => continue,
+                None => {
+                    let number = 1 + self.named.iter().filter(|named| named.0 == it.kind).count();
+                    let suffix: Arc<str> =
+                        if number == 1 { it.kind.into() } else { format!("{}-{number}", it.kind).into() };
+                    self.named.push((it.kind, it.id.clone(), Arc::clone(&suffix)));
+                    suffix
+                }
+            };
+            let key = if it.unit == "GJ" { "energy_gj" } else { "volume_m3" };
+            let value = Value::Number { value: it.value, unit: it.unit, decimals: 3 };
+            let values = MeterValues {
+                received_at: Some(clock.now()),
+                wall_ms: None,
+                values: [(Arc::from(key), value)].into_iter().collect(),
+                identity: Identity { serial: Some(it.id.clone()).filter(|id| !id.is_empty()), ..Identity::default() },
+            };
+            found.push((suffix, Arc::new(values)));
+        }
+        found
+    }
+}

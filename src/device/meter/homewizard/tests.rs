@@ -1,0 +1,146 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::super::p1::Mapping;
+use super::super::rig::{Rig, address, limits};
+use super::*;
+use crate::config::model::Secret;
+use crate::link::http::Seen;
+use crate::quantity::{Milliamp, Phase, Watt, WattHour};
+use crate::simulator::http::{HomeWizard as StandIn, HttpFault, certificate};
+
+const TOKEN: &str = "0123456789ABCDEF0123456789ABCDEF";
+
+async fn pin_of(stand_in: &StandIn) -> Pin {
+    let seen = Seen::default();
+    let at = address(stand_in.address(), true);
+    let mut client = Client::new(&at, Login::None, Trust::Anybody(seen.clone()), limits()).unwrap();
+    client.get("/api").await.unwrap_err();
+    seen.pin().unwrap()
+}
+
+fn meter(stand_in: &StandIn, paired: Option<Pairing>, clock: Clock) -> HomeWizardMeter {
+    let at = address(stand_in.address(), paired.is_some());
+    HomeWizardMeter::new(&at, paired, clock, limits()).unwrap()
+}
+
+fn start(stand_in: &StandIn, paired: Option<Pairing>) -> Rig {
+    let clock = Clock::start();
+    Rig::start(meter(stand_in, paired, clock), Mapping::default(), clock)
+}
+
+async fn paired(stand_in: &StandIn, token: &str) -> Option<Pairing> {
+    Some(Pairing { token: Secret::new(token.to_owned()), key: pin_of(stand_in).await.hash() })
+}
+
+#[tokio::test]
+async fn a_p1_meter_of_version_1_is_read_with_the_gas_meter_behind_it() {
+    let stand_in = StandIn::p1_v1().await.unwrap();
+    let mut rig = start(&stand_in, None);
+    let told = rig.reading("a reading", |_| true).await;
+    let reading = told.reading;
+    assert_eq!((reading.power_total, reading.power[Phase::L1]), (Some(Watt(-543)), Some(Watt(-676))));
+    assert_eq!((reading.current[Phase::L1], reading.current_signed), (Some(Milliamp(-4000)), true));
+    assert_eq!(reading.current_step, Milliamp(1000));
+    assert_eq!(reading.energy_import, Some(WattHour(13_779_338)));
+    assert_eq!((reading.demand, reading.stamp), (Some(Watt(123)), None));
+    assert_eq!(told.behind.len(), 1);
+    assert_eq!(told.behind[0].0, "gas");
+    assert_eq!(told.behind[0].1.values["volume_m3"], Value::Number { value: 2569.646, unit: "m³", decimals: 3 });
+    assert_eq!(told.values.identity.model.as_deref(), Some("HWE-P1"));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn the_current_of_a_kwh_meter_has_the_direction_of_its_power() {
+    let stand_in = StandIn::kwh1_v1().await.unwrap();
+    let mut rig = start(&stand_in, None);
+    let told = rig.reading("a reading", |_| true).await;
+    assert_eq!((told.reading.power[Phase::L1], told.reading.current_signed), (Some(Watt(-1058)), false));
+    assert_eq!(told.values.values["current_l1_a"], Value::Number { value: -4.632, unit: "A", decimals: 3 });
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn an_api_that_is_switched_off_is_said_so() {
+    let stand_in = StandIn::p1_v1().await.unwrap();
+    stand_in.disable();
+    let mut rig = start(&stand_in, None);
+    let health = rig.health("the refusal", false, |it| it.bad > 0).await;
+    assert!(health.last_error.unwrap().contains("HomeWizard app"));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn version_2_pushes_over_tls_that_is_pinned_to_the_device() {
+    let stand_in = StandIn::p1_v2(certificate()).await.unwrap();
+    let mut rig = start(&stand_in, paired(&stand_in, TOKEN).await);
+    let first = rig.reading("the first push", |_| true).await.reading;
+    assert_eq!((first.power_total, first.current[Phase::L1]), (Some(Watt(-543)), Some(Milliamp(-4000))));
+    let stamp = first.stamp.expect("version 2 has a time of its own");
+    stand_in.set("power_w", json!(1234));
+    let same = rig.reading("the next push", |it| it.reading.power_total == Some(Watt(1234))).await.reading;
+    assert_eq!(same.stamp, Some(stamp), "the controller sees that nothing new was measured");
+    stand_in.set("timestamp", json!("2024-06-28T14:12:35"));
+    rig.reading("a new time", |it| it.reading.stamp == Some(stamp + 1)).await;
+    rig.stop().await;
+    assert!(!stand_in.requests().iter().any(|it| it.contains("/api/measurement")), "{:?}", stand_in.requests());
+}
+
+#[tokio::test]
+async fn without_a_web_socket_version_2_is_polled() {
+    let stand_in = StandIn::p1_v2(certificate()).await.unwrap();
+    stand_in.allow_sockets(false);
+    let mut rig = start(&stand_in, paired(&stand_in, TOKEN).await);
+    rig.reading("a reading", |_| true).await;
+    stand_in.set("power_w", json!(77));
+    rig.reading("another", |it| it.reading.power_total == Some(Watt(77))).await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_socket_that_falls_silent_is_left_for_polling() {
+    let stand_in = StandIn::p1_v2(certificate()).await.unwrap();
+    let clock = Clock::start();
+    let mut meter = meter(&stand_in, paired(&stand_in, TOKEN).await, clock);
+    meter.push_patience = Duration::from_millis(100);
+    let mut rig = Rig::start(meter, Mapping::default(), clock);
+    for _ in 0..3 {
+        rig.reading("readings go on", |_| true).await;
+    }
+    assert!(stand_in.requests().iter().any(|it| it.contains("/api/measurement")), "{:?}", stand_in.requests());
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn somebody_else_at_its_address_and_a_token_that_was_revoked_give_nothing() {
+    let stand_in = StandIn::p1_v2(certificate()).await.unwrap();
+    let other = Some(Pairing { token: Secret::new(TOKEN.to_owned()), key: [7; 32] });
+    let mut rig = start(&stand_in, other);
+    let health = rig.health("another key", false, |it| it.bad > 0).await;
+    let error = health.last_error.unwrap();
+    assert!(error.contains("gridkeeper pair homewizard") && !error.contains(TOKEN), "{error}");
+    assert!(
+        stand_in.requests().iter().all(|it| it == "GET /api"),
+        "the token was not shown: {:?}",
+        stand_in.requests()
+    );
+    rig.stop().await;
+    let mut rig = start(&stand_in, paired(&stand_in, "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF").await);
+    let health = rig.health("a revoked token", false, |it| it.bad > 0).await;
+    assert!(health.last_error.unwrap().contains("pair again"));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_slow_and_then_a_vanished_device_goes_offline() {
+    let stand_in = StandIn::p1_v1().await.unwrap();
+    let mut rig = start(&stand_in, None);
+    rig.reading("a reading", |_| true).await;
+    stand_in.fault(HttpFault::Slow(Duration::from_secs(5)));
+    rig.health("too slow", true, |it| !it.online && it.timeouts > 0).await;
+    drop(stand_in);
+    rig.health("gone", true, |it| it.last_error.as_ref().is_some_and(|it| it.contains("refused"))).await;
+    rig.stop().await;
+}

@@ -1,0 +1,194 @@
+//! Meters that are asked: one question after another, back-off when there is no answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::p1::Mapping;
+use super::sample;
+use super::trouble::Trouble;
+use crate::clock::Clock;
+use crate::codec::sample::Sample;
+use crate::config::model::Common;
+use crate::device::{ControlLink, DeviceRef, ToControl};
+use crate::link::Backoff;
+use crate::status::{Identity, MeterValues};
+
+/// A good answer.
+#[derive(Debug)]
+pub(super) struct Report {
+    /// In the meter's own phase order.
+    pub(super) sample: Sample,
+    /// Who it says it is.
+    pub(super) identity: Identity,
+    /// Gas, water and heat meters behind it.
+    pub(super) sub_meters: Vec<(Arc<str>, Arc<MeterValues>)>,
+}
+
+/// No good answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// Nobody answered.
+    Silent(String),
+    /// Something answered that cannot be used.
+    Bad(String),
+}
+
+/// Something that can be asked for a reading.
+pub(super) trait Source: Send {
+    /// One reading. Bounded in time by itself.
+    fn read(&mut self) -> impl Future<Output = Result<Report, Failure>> + Send;
+
+    /// Whether `read` waits until there is something new.
+    fn paces_itself(&self) -> bool {
+        false
+    }
+}
+
+/// How patient the task is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Between the beginnings of two questions.
+    pub(super) period: Duration,
+    /// Not there after so long without a good answer.
+    pub(super) offline: Duration,
+    /// Waiting time after the first failure.
+    pub(super) first_retry: Duration,
+    /// Longest waiting time.
+    pub(super) last_retry: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            period: Duration::from_secs(1),
+            offline: Duration::from_secs(10),
+            first_retry: Duration::from_secs(1),
+            last_retry: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Where readings go and how they are turned.
+#[derive(Clone, Debug)]
+pub(super) struct Destination {
+    /// Place in the configuration.
+    pub(super) index: usize,
+    /// Id and names.
+    pub(super) common: Common,
+    /// Phases and direction.
+    pub(super) mapping: Mapping,
+    /// The control thread.
+    pub(super) control: ControlLink,
+    /// Ours.
+    pub(super) clock: Clock,
+}
+
+/// Asks until `cancel`.
+pub(super) async fn run(source: impl Source, to: Destination, patience: Patience, cancel: CancellationToken) {
+    let task = Task {
+        trouble: Trouble::new(&to.common.id),
+        backoff: Backoff::new(patience.first_retry, patience.last_retry),
+        good_at: Instant::now(),
+        away: false,
+        noted: Vec::new(),
+        source,
+        to,
+        patience,
+    };
+    // Between an answer's end and its way to the control thread there is no await that this could cut.
+    let _ = cancel.run_until_cancelled(task.run()).await;
+}
+
+struct Task<S> {
+    source: S,
+    to: Destination,
+    patience: Patience,
+    trouble: Trouble,
+    backoff: Backoff,
+    good_at: Instant,
+    away: bool,
+    /// Said once, not with every answer.
+    noted: Vec<String>,
+}
+
+impl<S: Source> Task<S> {
+    async fn run(mut self) {
+        loop {
+            let begun = Instant::now();
+            let answer = self.source.read().await;
+            let wait = match answer {
+                Ok(report) => {
+                    self.take(report);
+                    if self.source.paces_itself() {
+                        Duration::ZERO
+                    } else {
+                        self.patience.period.saturating_sub(begun.elapsed())
+                    }
+                }
+                Err(failure) => {
+                    self.fail(failure);
+                    self.backoff.next()
+                }
+            };
+            self.rest(wait).await;
+        }
+    }
+
+    /// Waits; the control thread hears of every change within a second.
+    async fn rest(&mut self, wait: Duration) {
+        const LOOK_UP: Duration = Duration::from_secs(1);
+        let until = Instant::now() + wait;
+        loop {
+            if self.good_at.elapsed() >= self.patience.offline {
+                self.trouble.health.online = false;
+            }
+            if let Some(health) = self.trouble.due() {
+                self.to.control.tell(ToControl::Health(DeviceRef::Meter(self.to.index), health));
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            sleep(left.min(LOOK_UP)).await;
+        }
+    }
+
+    fn take(&mut self, report: Report) {
+        let received_at = self.to.clock.now();
+        let Report { sample: mut sent, identity, sub_meters } = report;
+        let notes = std::mem::take(&mut sent.notes);
+        let sample = sample::mapped(sent, &self.to.mapping);
+        let heard = self.to.control.tell(ToControl::Meter {
+            meter: self.to.index,
+            reading: sample::reading(&sample, received_at),
+            values: Arc::new(sample::values(&sample, received_at, identity)),
+            sub_meters: Arc::new(sub_meters),
+        });
+        self.good_at = Instant::now();
+        self.backoff.reset();
+        self.trouble.good();
+        self.trouble.health.reconnects += u64::from(std::mem::take(&mut self.away));
+        if !heard {
+            self.trouble.say("a reading was dropped because the control loop does not take it");
+        }
+        if notes != self.noted {
+            for note in &notes {
+                self.trouble.say(note);
+            }
+            self.noted = notes;
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        match failure {
+            Failure::Silent(sentence) => {
+                self.away = true;
+                self.trouble.timeout(&sentence);
+            }
+            Failure::Bad(sentence) => self.trouble.bad(&sentence),
+        }
+    }
+}

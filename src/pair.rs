@@ -1,0 +1,130 @@
+//! `gridkeeper pair`: a person presses a button at a device, and gets a token and the device's key in a file.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::codec::homewizard as codec;
+use crate::config::durable;
+use crate::config::model::{HttpAddress, Pairing, Secret};
+use crate::device::meter::version_2;
+use crate::link::http::{Client, Limits, Login, Method, Seen, Trust};
+
+/// For a person to walk to the device and press its button.
+const PRESS_WITHIN: Duration = Duration::from_secs(120);
+/// Between two questions.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// Under which the device shows us in its list of users.
+const NAME: &str = "local/gridkeeper";
+
+/// Pairs with a HomeWizard device and writes `<folder>/homewizard-<id>.token`. Progress goes to `progress`, the lines to
+/// paste to `out`.
+///
+/// # Errors
+/// One sentence: what went wrong, and what to do about it.
+pub async fn homewizard(
+    address: &HttpAddress,
+    id: &str,
+    folder: &Path,
+    out: &mut impl Write,
+    progress: &mut impl Write,
+) -> Result<(), String> {
+    let pairing = token(address, PRESS_WITHIN, ASK_EVERY, progress).await?;
+    let file = folder.join(format!("homewizard-{id}.token"));
+    durable::replace(&file, pairing.text().as_bytes())
+        .map_err(|error| format!("{} cannot be written: {error}", file.display()))?;
+    writeln!(
+        out,
+        "[[meter]]\nid = \"{id}\"\ndriver = \"homewizard\"\nconnection = \"https://{}\"\ntoken_file = {:?}",
+        host(address),
+        file.display().to_string()
+    )
+    .map_err(|error| error.to_string())
+}
+
+fn host(address: &HttpAddress) -> String {
+    let text = address.to_string();
+    let text = text.strip_prefix("https://").unwrap_or(&text);
+    text.strip_suffix(":443").unwrap_or(text).to_owned()
+}
+
+/// Asks until the button is pressed. Who answers now is believed, since the person stands in front of it; from then on
+/// only the same key is.
+async fn token(
+    address: &HttpAddress,
+    within: Duration,
+    every: Duration,
+    progress: &mut impl Write,
+) -> Result<Pairing, String> {
+    let seen = Seen::default();
+    let mut client = Client::new(address, Login::None, Trust::Anybody(seen.clone()), Limits::default())
+        .map_err(|error| error.to_string())?;
+    let headers = version_2();
+    let until = Instant::now() + within;
+    let mut asked = false;
+    loop {
+        let body = format!("{{\"name\":\"{NAME}\"}}");
+        let answer = client.send(Method::POST, "/api/user", headers.clone(), Some(body)).await;
+        let answer = answer.map_err(|error| format!("{address}: {error}"))?;
+        match (answer.status, codec::error(&answer.body)) {
+            (200..=299, _) => {
+                let token = codec::token(&answer.body).map_err(|error| format!("{address}: {error}"))?;
+                let Some(pin) = seen.pin() else { return Err(format!("{address}: it showed no certificate")) };
+                return Ok(Pairing { token: Secret::new(token), key: pin.hash() });
+            }
+            (403, Some(text)) if text.contains("creation-not-enabled") => {
+                if !asked {
+                    asked = true;
+                    let seconds = within.as_secs();
+                    let _ = writeln!(
+                        progress,
+                        "Press the button of the device now (within {seconds} s); a kWh meter for 1 to 3 s."
+                    );
+                }
+            }
+            (status, text) => {
+                let text = text.map(|it| format!(": {it}")).unwrap_or_default();
+                return Err(format!("{address}: it answers {status}{text}"));
+            }
+        }
+        if Instant::now() + every >= until {
+            return Err(format!("the button was not pressed within {} s", within.as_secs()));
+        }
+        sleep(every).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::simulator::http::{HomeWizard, certificate};
+
+    #[tokio::test]
+    async fn the_button_gives_a_token_and_the_key_of_the_device() {
+        let device = HomeWizard::p1_v2(certificate()).await.unwrap();
+        let at = device.address();
+        let address = HttpAddress { tls: true, host: at.ip().to_string(), port: at.port() };
+        let every = Duration::from_millis(10);
+        let mut said = Vec::new();
+        let late = token(&address, Duration::from_millis(30), every, &mut said).await.unwrap_err();
+        assert!(late.contains("not pressed"), "{late}");
+        assert!(String::from_utf8(said).unwrap().contains("Press the button"));
+        device.press_button();
+        let folder = tempfile::tempdir().unwrap();
+        let mut lines = Vec::new();
+        homewizard(&address, "p1", &folder.path().join("new"), &mut lines, &mut Vec::new()).await.unwrap();
+        let lines = String::from_utf8(lines).unwrap();
+        assert!(lines.contains("id = \"p1\"") && lines.contains("homewizard-p1.token"), "{lines}");
+        let file = folder.path().join("new/homewizard-p1.token");
+        let pairing = Pairing::parse(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        assert!(!lines.contains(pairing.token.reveal()));
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        // Once more over the old file.
+        homewizard(&address, "p1", &folder.path().join("new"), &mut Vec::new(), &mut Vec::new()).await.unwrap();
+        assert_eq!(Pairing::parse(&std::fs::read_to_string(&file).unwrap()), Ok(pairing));
+    }
+}
