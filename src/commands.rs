@@ -1,5 +1,5 @@
 //! What each subcommand does; every one returns its exit code: 0 done, 1 failed at run time, 2 wrong usage or
-//! configuration, 3 input found invalid.
+//! configuration, 3 input found invalid, or a scenario that did not end as it says.
 
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use crate::decode::{self, Form, Outcome, parse_key};
 use crate::logging::Logging;
 use crate::mqtt::Restart;
 use crate::quantity::Mono;
+use crate::simulate::scenario::Scenario;
 
 /// Done.
 pub const DONE: u8 = 0;
@@ -22,7 +23,7 @@ pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
 /// Wrong usage or configuration.
 pub const WRONG_USAGE: u8 = 2;
-/// `decode` found its input invalid.
+/// `decode` found its input invalid, or a scenario did not end as it says.
 pub const INVALID_INPUT: u8 = 3;
 
 /// `gridkeeper run`
@@ -244,6 +245,24 @@ pub fn simulate(files: &[PathBuf]) -> u8 {
             FAILED
         }
     }
+}
+
+/// `gridkeeper simulate FILE`
+#[must_use]
+pub fn play(file: &Path) -> u8 {
+    let outcome = Scenario::read(file).and_then(|scenario| crate::simulate::play(&scenario));
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            complain(&error);
+            return WRONG_USAGE;
+        }
+    };
+    let code = written(std::io::stdout().lock().write_all(outcome.timeline.as_bytes()));
+    for unmet in &outcome.unmet {
+        complain(&format!("not as expected: {unmet}"));
+    }
+    if outcome.unmet.is_empty() { code } else { INVALID_INPUT }
 }
 
 /// Starts an appliance, waits for SIGTERM, SIGINT or a restart, stops it in order. Ends with 1 when it died by itself.

@@ -80,13 +80,16 @@ enum Command {
     },
     /// Print the JSON Schema of the configuration.
     Schema,
-    /// Run the controller alone, driven from outside in simulated time.
+    /// Run the controller alone in simulated time: a scenario, or driven from outside.
     Simulate {
+        /// Scenario to play; prints every decision with its reason.
+        #[arg(required_unless_present = "stdio", conflicts_with_all = ["stdio", "config"])]
+        scenario: Option<PathBuf>,
         /// Speak JSON lines on standard input and output.
-        #[arg(long, required = true)]
+        #[arg(long, requires = "config")]
         stdio: bool,
         /// Configuration file with simulated devices.
-        #[arg(short, long = "config", value_name = "FILE", required = true)]
+        #[arg(short, long = "config", value_name = "FILE", requires = "stdio")]
         config: Vec<PathBuf>,
     },
 }
@@ -125,7 +128,8 @@ fn main() -> ExitCode {
             commands::pair_homewizard(&host, &id, &config)
         }
         Command::Schema => commands::schema(),
-        Command::Simulate { stdio: _, config } => commands::simulate(&config),
+        Command::Simulate { scenario: Some(scenario), .. } => commands::play(&scenario),
+        Command::Simulate { scenario: None, config, .. } => commands::simulate(&config),
     };
     ExitCode::from(code)
 }

@@ -2,10 +2,18 @@
 //!
 //! One object in, one object out. What a line does not name keeps its last value; a line that is not understood is
 //! answered with `{"error":"…"}` and changes nothing. A simulated charger is written to once for every line; the write
-//! counts as confirmed when the next line brings an answer of that charger. Simulated inputs are off until named.
+//! counts as confirmed when the next line brings an answer of that charger. Simulated inputs are off until named, and
+//! simulated relays do as they are told.
+
+mod play;
+pub mod scenario;
+mod timeline;
+mod world;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
+
+pub use play::{Outcome, play};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,7 +24,7 @@ use crate::control::{Controller, Decision, Setup};
 use crate::event::{Event, EventType};
 use crate::quantity::{Milliamp, Millivolt, Mono, Phases, Span, Watt, WattHour};
 use crate::reading::{
-    ChargerObservation, ChargerReport, InputReading, MeterReading, Observation, PilotState, Watchdog,
+    ChargerObservation, ChargerReport, InputReading, MeterReading, Observation, PilotState, RelayObservation, Watchdog,
 };
 
 /// Longest line that is read; a line for twenty chargers has about 4000 bytes.
@@ -133,6 +141,8 @@ pub struct Seam {
     now: Option<Mono>,
     chargers: Vec<Said>,
     inputs: Vec<Option<bool>>,
+    /// As ordered last: a simulated relay obeys by the next line.
+    relays: Vec<Option<bool>>,
     observations: Vec<Observation>,
 }
 
@@ -209,6 +219,7 @@ impl Seam {
             now: None,
             chargers: vec![Said::default(); setup.chargers.len()],
             inputs: vec![Some(false); setup.inputs.len()],
+            relays: vec![None; setup.relays.len()],
             observations: Vec::new(),
             setup,
         }
@@ -232,7 +243,8 @@ impl Seam {
         if let Some(last) = self.now.filter(|last| now < *last) {
             return Err(format!("`t` runs backwards: {} after {}", line.t, last.as_secs_f64()));
         }
-        let mut heard = Heard { now, frames: Vec::new(), chargers: Vec::new(), inputs: Vec::new(), set: Vec::new() };
+        let mut heard =
+            Heard { now, wall: None, frames: Vec::new(), chargers: Vec::new(), inputs: Vec::new(), set: Vec::new() };
         if let Some(frames) = &line.meter {
             let Some(grid) = self.setup.circuits.first().and_then(|circuit| circuit.meter) else {
                 return Err("`meter`: the configuration names no grid meter".to_owned());
@@ -269,6 +281,12 @@ impl Seam {
     }
 
     fn act(&mut self, line: &Line, heard: Heard) -> String {
+        let refusals = self.step(heard);
+        answer(line.t, &self.setup, self.controller.decision(), &refusals)
+    }
+
+    /// Lets the controller decide on what was heard; the wishes that it refused.
+    fn step(&mut self, heard: Heard) -> Vec<Event> {
         let now = heard.now;
         let first = self.now.is_none();
         self.now = Some(now);
@@ -304,21 +322,30 @@ impl Seam {
                 self.observations.push(Observation::Charger(index, observation));
             });
         }
+        for (index, on) in self.relays.iter().enumerate().filter_map(|(index, on)| Some((index, (*on)?))) {
+            self.observations.push(Observation::Relay(index, RelayObservation::Written { on, at: now }));
+            self.observations.push(Observation::Relay(index, RelayObservation::State { on, at: now }));
+        }
         for (index, reading) in heard.frames {
             self.observations.push(Observation::Meter(index, reading));
         }
-        let decision = self.controller.step(now, None, &self.observations);
+        let decision = self.controller.step(now, heard.wall, &self.observations);
         for (said, command) in self.chargers.iter_mut().zip(&decision.commands) {
             said.command = *command;
             said.written = command.offer.map(|offer| (offer, now));
         }
-        answer(line.t, &self.setup, decision, &refusals)
+        for (on, order) in self.relays.iter_mut().zip(&decision.relay_orders) {
+            *on = Some(order.on);
+        }
+        refusals
     }
 }
 
 /// What a line says, checked.
 struct Heard {
     now: Mono,
+    /// Unix time in seconds, where the wall clock is set.
+    wall: Option<i64>,
     frames: Vec<(usize, MeterReading)>,
     chargers: Vec<(usize, bool, ChargerReport)>,
     inputs: Vec<(usize, Option<bool>)>,
@@ -472,10 +499,12 @@ fn answer(t: f64, setup: &Setup, decision: &Decision, refusals: &[Event]) -> Str
         subject: &event.subject,
         detail: &event.detail,
     });
+    let relays = setup.relays.iter().zip(&decision.relay_orders);
+    let relays = relays.map(|(relay, order)| (relay.id.as_str(), if order.on { "on" } else { "off" }));
     let answer = Answer {
         t,
         chargers,
-        relays: BTreeMap::new(),
+        relays: relays.collect(),
         events: events.collect(),
         wake_at: decision.wake_at.as_secs_f64(),
     };

@@ -1,0 +1,78 @@
+//! Every file of tests/scenarios, played by the controller in simulated time: it must end as it says, and its whole
+//! timeline must be the stored one. `GRIDKEEPER_BLESS=1` writes the timelines anew; read the difference before it is
+//! committed.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use gridkeeper::simulate::play;
+use gridkeeper::simulate::scenario::Scenario;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
+}
+
+/// Every scenario, in order of its name.
+fn scenarios() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder()).expect("the folder is readable");
+    let paths = entries.map(|entry| entry.expect("a folder entry").path());
+    let mut files: Vec<PathBuf> = paths.filter(|it| it.extension().is_some_and(|it| it == "toml")).collect();
+    files.sort();
+    files
+}
+
+/// The first line that differs, with those around it.
+fn difference(stored: &str, played: &str) -> Option<String> {
+    let (old, new): (Vec<&str>, Vec<&str>) = (stored.lines().collect(), played.lines().collect());
+    let at = (0..old.len().max(new.len())).find(|at| old.get(*at) != new.get(*at))?;
+    let before = new[at.saturating_sub(2).min(new.len())..at.min(new.len())].join("\n    ");
+    let line = |lines: &[&str]| lines.get(at).copied().unwrap_or("(the end)").to_owned();
+    Some(format!("line {}:\n    {before}\n  - {}\n  + {}", at + 1, line(&old), line(&new)))
+}
+
+#[test]
+fn every_scenario_ends_as_it_says_and_as_it_did_before() {
+    let bless = std::env::var_os("GRIDKEEPER_BLESS").is_some();
+    let only = std::env::var("GRIDKEEPER_SCENARIO").ok();
+    let files = scenarios();
+    assert!(files.len() >= 10, "only {} scenarios were found", files.len());
+    let mut wrong = Vec::new();
+    for file in files {
+        let name = file.file_stem().expect("a name").to_string_lossy().into_owned();
+        if only.as_ref().is_some_and(|only| !name.contains(only)) {
+            continue;
+        }
+        let scenario = Scenario::read(&file).unwrap_or_else(|error| panic!("{error}"));
+        let begun = Instant::now();
+        let outcome = play(&scenario).unwrap_or_else(|error| panic!("{name}: {error}"));
+        println!("{name}: {:.0} s in {:?}", scenario.script.lasts_s, begun.elapsed());
+        wrong.extend(outcome.unmet.iter().map(|unmet| format!("{name}: {unmet}")));
+        let stored = file.with_extension("trace");
+        if bless {
+            std::fs::write(&stored, &outcome.timeline).expect("a writable folder");
+        } else {
+            let text = std::fs::read_to_string(&stored).unwrap_or_default();
+            wrong.extend(difference(&text, &outcome.timeline).map(|it| format!("{name}.trace: {it}")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}\n(GRIDKEEPER_BLESS=1 writes new timelines)", wrong.join("\n"));
+}
+
+#[test]
+fn no_timeline_is_left_over() {
+    for entry in std::fs::read_dir(folder()).expect("the folder is readable") {
+        let path = entry.expect("a folder entry").path();
+        if path.extension().is_some_and(|it| it == "trace") {
+            assert!(path.with_extension("toml").exists(), "{} has no scenario", path.display());
+        }
+    }
+}
+
+#[test]
+fn a_scenario_plays_the_same_twice() {
+    for file in scenarios().iter().take(3) {
+        let scenario = Scenario::read(file).unwrap_or_else(|error| panic!("{error}"));
+        let texts = [(); 2].map(|()| play(&scenario).map(|it| it.timeline));
+        assert_eq!(texts[0], texts[1], "{}", file.display());
+    }
+}
