@@ -33,6 +33,15 @@ impl Clock {
     }
 }
 
+/// Before this moment the wall clock cannot be set: the first release is later.
+pub(crate) const EARLIEST_WALL_MS: i64 = 1_790_000_000_000;
+
+/// Whether a wall clock that shows this unix time in ms can have been set.
+#[must_use]
+pub fn is_set(wall_ms: i64) -> bool {
+    wall_ms >= EARLIEST_WALL_MS
+}
+
 /// Unix time in ms; before 1970 it is 0.
 #[must_use]
 pub fn wall_ms() -> i64 {

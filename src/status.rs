@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::control::{ChargerStatus, MeterStatus, SiteStatus};
+use crate::control::{ChargerStatus, InputStatus, MeterStatus, RelayStatus, SiteStatus};
 use crate::quantity::Mono;
 
 /// Everything at one moment.
@@ -24,6 +24,10 @@ pub struct Snapshot {
     pub sub_meters: Vec<MeterView>,
     /// One per configured charger, in order.
     pub chargers: Vec<ChargerView>,
+    /// One per configured input, in order.
+    pub inputs: Vec<InputView>,
+    /// One per configured relay, in order.
+    pub relays: Vec<RelayView>,
 }
 
 /// One meter.
@@ -90,6 +94,28 @@ pub struct ChargerView {
     pub status: ChargerStatus,
     /// Who it says it is.
     pub identity: Arc<Identity>,
+    /// Link health.
+    pub health: Health,
+}
+
+/// One input.
+#[derive(Clone, Debug)]
+pub struct InputView {
+    /// Configuration id.
+    pub id: Arc<str>,
+    /// What the controller takes it for.
+    pub status: InputStatus,
+    /// Link health; of an input that has no link of its own, that it says something.
+    pub health: Health,
+}
+
+/// One relay.
+#[derive(Clone, Debug)]
+pub struct RelayView {
+    /// Configuration id.
+    pub id: Arc<str>,
+    /// What the controller thinks of it.
+    pub status: RelayStatus,
     /// Link health.
     pub health: Health,
 }

@@ -8,9 +8,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use tokio::sync::{broadcast, oneshot, watch};
 
 use super::picture::Picture;
+use super::signals::Tariffs;
 use super::store::StoreRequest;
-use crate::clock::{Clock, wall_ms};
-use crate::command::{ChargerAction, ChargerCommand, LastOffer, Leased};
+use crate::clock::{self, Clock, wall_ms};
+use crate::command::{ChargerAction, ChargerCommand, LastOffer, Leased, RelayOrder};
 use crate::control::{Accepted, Controller, LimitReason, Problem};
 use crate::device::{Answer, ToControl, Wish};
 use crate::event::{Event, EventType};
@@ -18,8 +19,6 @@ use crate::quantity::{Mono, Span};
 use crate::reading::Observation;
 use crate::status::Snapshot;
 
-/// Before this moment the wall clock cannot be set: the first release is later.
-const EARLIEST_WALL_MS: i64 = 1_790_000_000_000;
 /// A picture is drawn at most this often; orders never wait for one.
 const PICTURE_EVERY: Span = Span(100);
 /// The controller is asked at least this often, so that leases are renewed without any frame; more often where leases
@@ -37,6 +36,8 @@ pub(super) struct ControlLoop {
     pub(super) lease: Span,
     pub(super) inbox: Receiver<ToControl>,
     pub(super) orders: Vec<watch::Sender<Leased<ChargerCommand>>>,
+    pub(super) relay_orders: Vec<watch::Sender<Leased<RelayOrder>>>,
+    pub(super) tariffs: Tariffs,
     pub(super) last_offers: Vec<watch::Sender<Option<LastOffer>>>,
     pub(super) actions: Vec<broadcast::Sender<ChargerAction>>,
     pub(super) snapshots: watch::Sender<Option<Arc<Snapshot>>>,
@@ -62,7 +63,7 @@ pub(super) struct WallClock {
 
 impl WallClock {
     fn look(&mut self, now: Mono, wall_ms: i64) -> Option<String> {
-        if wall_ms < EARLIEST_WALL_MS {
+        if !clock::is_set(wall_ms) {
             let told = std::mem::replace(&mut self.told_unset, true);
             return (!told).then(|| "the wall clock is not set; time stamps are wrong until it is".to_owned());
         }
@@ -107,12 +108,15 @@ impl ControlLoop {
                 match message {
                     ToControl::Shutdown => return self.stop(),
                     ToControl::Meter { meter, reading, values, sub_meters } => {
+                        self.tariffs.frame(meter, &values, reading.received_at, &mut observations);
                         if let Some(event) = self.picture.meter(meter, values, sub_meters) {
                             self.publish(event);
                         }
                         observations.push(Observation::Meter(meter, reading));
                     }
                     ToControl::Charger(charger, what) => observations.push(Observation::Charger(charger, what)),
+                    ToControl::Input(input, reading) => observations.push(Observation::Input(input, reading)),
+                    ToControl::Relay(relay, what) => observations.push(Observation::Relay(relay, what)),
                     ToControl::ChargerIdentity(charger, identity) => self.picture.charger_identity(charger, identity),
                     ToControl::Health(device, health) => self.picture.health(device, health),
                     ToControl::Risk(device, risk) => {
@@ -130,14 +134,18 @@ impl ControlLoop {
             }
             let now = self.clock.now();
             let wall_ms = wall_ms();
-            let wall = (wall_ms >= EARLIEST_WALL_MS).then_some(wall_ms / 1000);
+            let wall = clock::is_set(wall_ms).then_some(wall_ms / 1000);
             if let Some(detail) = self.wall.look(now, wall_ms) {
                 self.publish(Event { event_type: EventType::ClockError, subject: "bridge".to_owned(), detail });
             }
+            self.tariffs.judge(self.controller.decision(), now, &mut observations);
             let decision = self.controller.step(now, wall, &observations);
             wake_at = decision.wake_at;
             if !self.safe_only {
                 for (order, sender) in decision.commands.iter().zip(&self.orders) {
+                    renew(sender, *order, now, self.lease);
+                }
+                for (order, sender) in decision.relay_orders.iter().zip(&self.relay_orders) {
                     renew(sender, *order, now, self.lease);
                 }
             }
@@ -232,8 +240,8 @@ pub(super) fn answer(reply: oneshot::Sender<Answer>, outcome: Result<Accepted, S
     let _ = reply.send(Answer { outcome, stored });
 }
 
-/// Hands out an order when it changed, or when a tenth of its lease is gone: a charger's task is not woken for nothing.
-fn renew(sender: &watch::Sender<Leased<ChargerCommand>>, order: ChargerCommand, now: Mono, lease: Span) {
+/// Hands out an order when it changed, or when a tenth of its lease is gone: a device's task is not woken for nothing.
+fn renew<T: Copy + PartialEq>(sender: &watch::Sender<Leased<T>>, order: T, now: Mono, lease: Span) {
     sender.send_if_modified(|held| {
         let worn = held.valid_until.is_none_or(|end| end.since(now).0 <= lease.0 * 9 / 10);
         let changed = held.order != order;
@@ -263,6 +271,7 @@ fn hang_if_asked() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::EARLIEST_WALL_MS;
     use crate::quantity::Milliamp;
 
     #[test]

@@ -1,4 +1,4 @@
-//! The devices' thread: a runtime of its own with one supervised task per meter and charger.
+//! The devices' thread: a runtime of its own with one supervised task per meter, charger, input and relay.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -8,14 +8,19 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::signals::{InputEnd, RelayEnd};
 use super::supervise::supervise;
 use crate::clock::Clock;
 use crate::command::{ChargerAction, ChargerCommand, LastOffer, Leased};
 use crate::config::Config;
-use crate::config::model::{ChargerDriver, MeterDriver};
+use crate::config::model::{ChargerDriver, InputDriver, MeterDriver, RelayDriver};
 use crate::control::Timing;
+use crate::device::input::InputEnds;
+use crate::device::relay::RelayEnds;
 use crate::device::{ChargerChannels, ControlLink};
+use crate::link::gpio;
 use crate::link::modbus::{BusConfig, Buses};
+use crate::mqtt::MqttStatus;
 
 /// One charger's ends of the channels; they outlive a task that has to be started again.
 pub(super) struct ChargerEnds {
@@ -31,6 +36,12 @@ pub(super) struct Parts {
     pub(super) clock: Clock,
     pub(super) control: ControlLink,
     pub(super) chargers: Vec<ChargerEnds>,
+    pub(super) inputs: Vec<InputEnd>,
+    pub(super) relays: Vec<RelayEnd>,
+    /// Ends every relay's task in its safe state.
+    pub(super) leave: CancellationToken,
+    /// How the link to the broker does.
+    pub(super) mqtt: watch::Receiver<MqttStatus>,
     pub(super) cancel: CancellationToken,
 }
 
@@ -45,7 +56,7 @@ pub(super) fn start(parts: Parts) -> std::io::Result<JoinHandle<()>> {
 }
 
 async fn run(parts: Parts) {
-    let Parts { config, timing, clock, control, chargers, cancel } = parts;
+    let Parts { config, timing, clock, control, chargers, inputs, relays, leave, mqtt, cancel } = parts;
     let meters = TaskTracker::new();
     for (index, meter) in config.meters.iter().enumerate() {
         if let MeterDriver::Simulated { .. } = meter.driver {
@@ -100,10 +111,61 @@ async fn run(parts: Parts) {
         };
         tasks.spawn(supervise(id, control.clone(), cancel.clone(), task));
     }
+    let gpio = gpio::kernel();
+    for (index, (input, end)) in config.inputs.iter().zip(inputs).enumerate() {
+        let bus = match &input.driver {
+            InputDriver::Modbus { connection, .. } => Some(buses.get(BusConfig::new(connection.clone()))),
+            InputDriver::P1Tariff { .. } | InputDriver::Simulated => continue,
+            InputDriver::Gpio { .. }
+            | InputDriver::Shelly { .. }
+            | InputDriver::Mqtt { .. }
+            | InputDriver::Schedule(_) => None,
+        };
+        let (input, control_end, cancel_end) = (input.clone(), control.clone(), cancel.clone());
+        let (gpio, mqtt) = (Arc::clone(&gpio), mqtt.clone());
+        let id = input.common.id.clone();
+        let task = move || {
+            let ends = InputEnds {
+                index,
+                control: control_end.clone(),
+                bus: bus.clone(),
+                mqtt: end.feed(&mqtt),
+                gpio: Arc::clone(&gpio),
+            };
+            let (input, cancel) = (input.clone(), cancel_end.clone());
+            async move { crate::device::input::run(&input, ends, clock, cancel).await }
+        };
+        meters.spawn(supervise(id, control.clone(), cancel.clone(), task));
+    }
+    for (index, (relay, end)) in config.relays.iter().zip(relays).enumerate() {
+        let bus = match &relay.driver {
+            RelayDriver::Modbus { connection, .. } => Some(buses.get(BusConfig::new(connection.clone()))),
+            RelayDriver::Simulated => continue,
+            RelayDriver::Gpio { .. } | RelayDriver::Shelly { .. } | RelayDriver::Mqtt { .. } => None,
+        };
+        let (relay, control_end, cancel_end) = (relay.clone(), control.clone(), cancel.clone());
+        let (gpio, mqtt, leave) = (Arc::clone(&gpio), mqtt.clone(), leave.clone());
+        let id = relay.common.id.clone();
+        let task = move || {
+            let ends = RelayEnds {
+                index,
+                control: control_end.clone(),
+                orders: end.orders.clone(),
+                leave: leave.clone(),
+                bus: bus.clone(),
+                mqtt: end.outlet(&mqtt),
+                gpio: Arc::clone(&gpio),
+            };
+            let (relay, cancel) = (relay.clone(), cancel_end.clone());
+            async move { crate::device::relay::run(&relay, ends, clock, cancel).await }
+        };
+        tasks.spawn(supervise(id, control.clone(), cancel.clone(), task));
+    }
     tasks.close();
-    let has_chargers = !tasks.is_empty();
+    // Chargers and relays are left behind in a known state before the thread ends.
+    let leaves_something = !tasks.is_empty();
     tokio::select! {
-        () = tasks.wait(), if has_chargers => {}
+        () = tasks.wait(), if leaves_something => {}
         () = cancel.cancelled() => {}
     }
     cancel.cancel();

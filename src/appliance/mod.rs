@@ -8,6 +8,7 @@ mod devices;
 mod instance;
 mod picture;
 mod services;
+mod signals;
 mod store;
 mod supervise;
 
@@ -74,6 +75,9 @@ pub struct Appliance {
     stopping: Arc<AtomicBool>,
     inbox: SyncSender<ToControl>,
     last_offers: Vec<watch::Sender<Option<LastOffer>>>,
+    /// Ends every relay's task in its safe state.
+    leave: CancellationToken,
+    has_relays: bool,
     cancel: CancellationToken,
     snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     faces: services::Faces,
@@ -133,6 +137,8 @@ impl Appliance {
             actions.push(action);
         }
 
+        let signals = signals::Signals::new(&config);
+
         let (store_queue, disk) = store::start(store, Arc::clone(&config), link.clone())?;
 
         let (services, faces) = services::start(services::Parts {
@@ -142,6 +148,7 @@ impl Appliance {
             control: link.clone(),
             snapshots: snapshots_seen.clone(),
             events: events.clone(),
+            ports: signals.ports.clone(),
             lease: setup.timing.lease,
             cancel: cancel.clone(),
             warnings: sentences(&options.diagnostics, Severity::Warning),
@@ -156,6 +163,10 @@ impl Appliance {
             clock,
             control: link,
             chargers,
+            inputs: signals.inputs,
+            relays: signals.relays,
+            leave: signals.leave.clone(),
+            mqtt: faces.mqtt.clone(),
             cancel: cancel.clone(),
         })?;
 
@@ -166,6 +177,8 @@ impl Appliance {
             lease: setup.timing.lease,
             inbox: outbox,
             orders,
+            relay_orders: signals.orders,
+            tariffs: signals::Tariffs::new(&config),
             last_offers: last_offers.clone(),
             actions,
             snapshots,
@@ -187,6 +200,8 @@ impl Appliance {
             stopping,
             inbox,
             last_offers,
+            leave: signals.leave,
+            has_relays: !config.relays.is_empty(),
             cancel,
             snapshots: snapshots_seen,
             faces,
@@ -226,6 +241,7 @@ impl Appliance {
     pub fn stop(mut self) {
         let deadline = Instant::now() + STOP_WITHIN;
         self.stopping.store(true, Ordering::Relaxed);
+        self.leave.cancel();
         // Only to wake it: a full queue wakes it as well.
         let _ = self.inbox.try_send(ToControl::Shutdown);
         if !ends_by(&mut self.control, Instant::now() + Duration::from_secs(1)) {
@@ -240,10 +256,10 @@ impl Appliance {
                 });
             }
         }
-        if self.last_offers.is_empty() {
+        if self.last_offers.is_empty() && !self.has_relays {
             self.cancel.cancel();
         }
-        // Charger tasks end by themselves once their last offer is confirmed.
+        // Charger and relay tasks end by themselves once what they leave behind is confirmed.
         ends_by(&mut self.devices, deadline - Duration::from_secs(2));
         self.cancel.cancel();
         ends_by(&mut self.devices, deadline - Duration::from_secs(1));

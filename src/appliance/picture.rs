@@ -5,17 +5,20 @@ use std::sync::Arc;
 
 use super::services::Faces;
 use crate::config::Config;
+use crate::config::model::{Common, RelayDriver};
 use crate::control::{Decision, Problem, Quality};
-use crate::device::DeviceRef;
+use crate::device::{DeviceRef, relay};
 use crate::event::{Event, EventType};
 use crate::quantity::Mono;
-use crate::status::{ChargerView, Health, Identity, MeterValues, MeterView, Snapshot};
+use crate::status::{ChargerView, Health, Identity, InputView, MeterValues, MeterView, RelayView, Snapshot};
 
 /// Everything that a snapshot needs and the controller does not know.
 pub(super) struct Picture {
     faces: Faces,
     meters: Vec<MeterPart>,
     chargers: Vec<ChargerPart>,
+    inputs: Vec<SignalPart>,
+    relays: Vec<SignalPart>,
     standing_risks: Vec<String>,
     device_risks: BTreeMap<DeviceRef, String>,
     risks: Arc<Vec<String>>,
@@ -33,6 +36,18 @@ struct ChargerPart {
     id: Arc<str>,
     identity: Arc<Identity>,
     health: Health,
+}
+
+/// An input or a relay.
+struct SignalPart {
+    id: Arc<str>,
+    health: Health,
+}
+
+impl SignalPart {
+    fn new(common: &Common) -> Self {
+        Self { id: common.id.as_str().into(), health: Health::default() }
+    }
 }
 
 impl Picture {
@@ -61,6 +76,8 @@ impl Picture {
                     health: Health::default(),
                 })
                 .collect(),
+            inputs: config.inputs.iter().map(|it| SignalPart::new(&it.common)).collect(),
+            relays: config.relays.iter().map(|it| SignalPart::new(&it.common)).collect(),
             risks: Arc::new(standing_risks.clone()),
             standing_risks,
             device_risks: BTreeMap::new(),
@@ -103,6 +120,8 @@ impl Picture {
         let place = match device {
             DeviceRef::Meter(index) => self.meters.get_mut(index).map(|part| &mut part.health),
             DeviceRef::Charger(index) => self.chargers.get_mut(index).map(|part| &mut part.health),
+            DeviceRef::Input(index) => self.inputs.get_mut(index).map(|part| &mut part.health),
+            DeviceRef::Relay(index) => self.relays.get_mut(index).map(|part| &mut part.health),
         };
         if let Some(place) = place {
             *place = health;
@@ -114,6 +133,8 @@ impl Picture {
         let subject = match device {
             DeviceRef::Meter(index) => self.meters.get(index).map(|part| &part.id),
             DeviceRef::Charger(index) => self.chargers.get(index).map(|part| &part.id),
+            DeviceRef::Input(index) => self.inputs.get(index).map(|part| &part.id),
+            DeviceRef::Relay(index) => self.relays.get(index).map(|part| &part.id),
         }?
         .to_string();
         let old = match &risk {
@@ -172,6 +193,26 @@ impl Picture {
                     health: part.health.clone(),
                 })
                 .collect(),
+            inputs: self
+                .inputs
+                .iter()
+                .zip(&decision.inputs)
+                .map(|(part, status)| InputView {
+                    id: Arc::clone(&part.id),
+                    status: *status,
+                    health: part.health.clone(),
+                })
+                .collect(),
+            relays: self
+                .relays
+                .iter()
+                .zip(&decision.relays)
+                .map(|(part, status)| RelayView {
+                    id: Arc::clone(&part.id),
+                    status: *status,
+                    health: part.health.clone(),
+                })
+                .collect(),
         })
     }
 
@@ -207,6 +248,14 @@ fn standing_risks(config: &Config) -> Vec<String> {
             )
         })
         .collect();
+    let untimed = config.relays.iter().filter(|relay| relay::timer(&relay.driver).is_none());
+    risks.extend(untimed.filter(|relay| !matches!(relay.driver, RelayDriver::Simulated)).map(|relay| {
+        let state = if relay.safe_state { "on" } else { "off" };
+        format!(
+            "relay `{}` has no timer of its own: if Gridkeeper or its wire dies, nobody switches it {state}",
+            relay.common.id
+        )
+    }));
     if config.grid.meter.is_some() && config.grid.meter_lost_current > crate::quantity::Milliamp::ZERO {
         risks.push(format!(
             "while the grid meter is lost, the chargers together keep {} per phase (meter_lost_current_a): this is the owner's word, no measurement stands behind it",

@@ -16,7 +16,7 @@ use crate::device::{ControlLink, ToControl};
 use crate::event::{Event, EventType};
 use crate::link::backoff::Backoff;
 use crate::logging::LevelSwitch;
-use crate::mqtt::{self, MqttOptions, MqttStatus, Requests, Restart, Views};
+use crate::mqtt::{self, MqttOptions, MqttStatus, Ports, Requests, Restart, Views};
 use crate::quantity::{Mono, Span};
 use crate::status::Snapshot;
 use crate::web::{self, WebInfo, WebState};
@@ -29,6 +29,7 @@ pub(super) struct Parts {
     pub(super) control: ControlLink,
     pub(super) snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     pub(super) events: broadcast::Sender<Event>,
+    pub(super) ports: Ports,
     pub(super) lease: Span,
     pub(super) cancel: CancellationToken,
     pub(super) warnings: Vec<String>,
@@ -77,7 +78,7 @@ async fn run(parts: Parts, heard: broadcast::Receiver<Event>, mirrors: Arc<Mirro
     let mqtt = {
         let (options, mirrors, cancel) = (options(&parts), Arc::clone(&mirrors), cancel.clone());
         let (snapshots, events) = (parts.snapshots.clone(), parts.events.clone());
-        let (control, clock) = (parts.control.clone(), parts.clock);
+        let (control, clock, ports) = (parts.control.clone(), parts.clock, parts.ports.clone());
         // A restarted task misses what happened meanwhile.
         let mut first = Some(heard);
         move || {
@@ -86,6 +87,7 @@ async fn run(parts: Parts, heard: broadcast::Receiver<Event>, mirrors: Arc<Mirro
                 events: first.take().unwrap_or_else(|| events.subscribe()),
                 control: control.clone(),
                 clock,
+                ports: ports.clone(),
                 status: mirrors.mqtt.clone(),
             };
             speak_mqtt(options.clone(), views, cancel.clone())

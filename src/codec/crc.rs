@@ -13,6 +13,9 @@ const STRIDE: usize = 16;
 /// CRC-16/ARC: polynomial x16 + x15 + x2 + 1, start 0, no final exclusive or (DSMR 5.0.2 P1 companion standard, 6.2).
 pub static ARC: Crc16 = Crc16::new(0xA001, 0, 0);
 
+/// CRC-16/MODBUS: the polynomial of ARC, start FFFF (Modbus over serial line 1.02, 6.2.2).
+pub static MODBUS: Crc16 = Crc16::new(0xA001, 0xFFFF, 0);
+
 /// CRC-16/X-25 (ISO/IEC 3309, also IBM-SDLC): used by HDLC and SML, and by Holley meters on P1.
 pub static X25: Crc16 = Crc16::new(0x8408, 0xFFFF, 0xFFFF);
 
@@ -96,6 +99,7 @@ mod tests {
         assert_eq!(ARC.of(b"123456789"), 0xBB3D);
         assert_eq!(X25.of(b"123456789"), 0x906E);
         assert_eq!(KERMIT.of(b"123456789"), 0x2189);
+        assert_eq!(MODBUS.of(b"123456789"), 0x4B37);
         assert_eq!(ARC.of(b""), 0);
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::check_devices;
 use super::check_mqtt;
+use super::check_signals::Around;
 use super::diagnostic::{Severity, Usable};
 use super::key::{Field, closest};
 use super::layer::{Device, Merged};
@@ -42,7 +43,8 @@ pub(super) fn build(
     let devices = check_devices::Raw::read(merged);
     let (grid, limits) = checker.grid(&raw_grid, merged, &devices);
     let control = checker.control(&raw_control, limits);
-    let (meters, chargers, inputs_) = check_devices::build(&mut checker, &raw_grid, &grid, &devices);
+    let around = Around { site: &site, grid: &grid, mqtt: mqtt.as_ref(), devices: &devices };
+    let built = check_devices::build(&mut checker, &raw_grid, around);
 
     let usable = Usable {
         site: (!checker.report.has_error_in("site")).then(|| site.clone()),
@@ -50,7 +52,9 @@ pub(super) fn build(
         web: (!checker.report.has_error_in("web")).then(|| web.clone()),
         storage: storage.clone(),
     };
-    let config = Config { site, grid, control, timing, mqtt, web, storage, meters, chargers, inputs: inputs_, purpose };
+    let check_devices::Built { meters, chargers, inputs: inputs_, relays } = built;
+    let config =
+        Config { site, grid, control, timing, mqtt, web, storage, meters, chargers, inputs: inputs_, relays, purpose };
     if checker.report.errors() > 0 {
         return (None, usable, Vec::new());
     }

@@ -4,16 +4,19 @@ use std::collections::HashMap;
 
 use super::check::{Checker, amps, mode, seconds};
 use super::check_http;
+use super::check_relays;
+use super::check_signals::{self, Around};
 use super::connection;
 use super::diagnostic::Severity;
 use super::layer::Merged;
 use super::model::{
-    Charger, ChargerDriver, Common, Connection, Grid, Input, Meter, MeterDriver, MeterRole, SerialLine,
+    Charger, ChargerDriver, Common, Connection, Input, InputDriver, Meter, MeterDriver, MeterRole, Relay, RelayDriver,
+    SerialLine,
 };
 use super::raw::{self, Slot};
 use super::secret;
 use super::source::{At, Part};
-use crate::control::{ChargerSettings, InputMeaning, Mode};
+use crate::control::{ChargerSettings, Mode};
 use crate::quantity::{Milliamp, Phase};
 
 /// What any device has in the file.
@@ -47,6 +50,7 @@ pub(super) struct Raw {
     pub(super) meters: Vec<RawDevice<raw::Meter>>,
     pub(super) chargers: Vec<RawDevice<raw::Charger>>,
     pub(super) inputs: Vec<RawDevice<raw::Input>>,
+    pub(super) relays: Vec<RawDevice<raw::Relay>>,
 }
 
 impl Raw {
@@ -63,6 +67,7 @@ impl Raw {
             meters: all(merged, "meter", raw::Meter::read),
             chargers: all(merged, "charger", raw::Charger::read),
             inputs: all(merged, "input", raw::Input::read),
+            relays: all(merged, "relay", raw::Relay::read),
         }
     }
 }
@@ -91,21 +96,27 @@ const SUB_METERS: [&str; 6] = ["electricity", "gas", "water", "heat", "cooling",
 const TELTOCHARGE_MAX_A: f64 = 32.0;
 
 /// A device with a wire.
-struct Wired {
-    path: String,
-    at: At,
-    connection: Connection,
+pub(super) struct Wired {
+    pub(super) path: String,
+    pub(super) at: At,
+    pub(super) connection: Connection,
     /// `None`: it takes the line for itself.
-    unit: Option<(u8, At)>,
+    pub(super) unit: Option<(u8, At)>,
+    /// Its unit may have other inputs and relays as well.
+    pub(super) shares: bool,
 }
 
 /// The models of all devices.
-pub(super) fn build(
-    checker: &mut Checker<'_>,
-    raw_grid: &raw::Grid,
-    grid: &Grid,
-    devices: &Raw,
-) -> (Vec<Meter>, Vec<Charger>, Vec<Input>) {
+pub(super) struct Built {
+    pub(super) meters: Vec<Meter>,
+    pub(super) chargers: Vec<Charger>,
+    pub(super) inputs: Vec<Input>,
+    pub(super) relays: Vec<Relay>,
+}
+
+/// Makes them.
+pub(super) fn build(checker: &mut Checker<'_>, raw_grid: &raw::Grid, around: Around<'_>) -> Built {
+    let Around { grid, devices, .. } = around;
     let mut wired = Vec::new();
     let mut users: HashMap<usize, String> = HashMap::new();
     if let Some(meter) = grid.meter {
@@ -136,9 +147,13 @@ pub(super) fn build(
         .zip(own_meters)
         .map(|(it, own)| charger(checker, it, own, grid_phases, &mut wired))
         .collect();
+    let inputs = check_signals::inputs(checker, around, &mut wired);
+    let relays = check_relays::relays(checker, around, &mut wired);
+    check_signals::same_lines(checker, devices);
     let lines = buses(checker, &wired);
     let mut meters = meters;
     let mut chargers = chargers;
+    let (mut inputs, mut relays) = (inputs, relays);
     for it in &mut meters {
         if let MeterDriver::P1 { connection, .. } = &mut it.driver {
             agree(connection, &lines);
@@ -151,11 +166,20 @@ pub(super) fn build(
             agree(connection, &lines);
         }
     }
-    let inputs = devices.inputs.iter().map(|it| input(checker, it)).collect();
-    (meters, chargers, inputs)
+    for it in &mut inputs {
+        if let InputDriver::Modbus { connection, .. } = &mut it.driver {
+            agree(connection, &lines);
+        }
+    }
+    for it in &mut relays {
+        if let RelayDriver::Modbus { connection, .. } = &mut it.driver {
+            agree(connection, &lines);
+        }
+    }
+    Built { meters, chargers, inputs, relays }
 }
 
-fn common(head: &Head, name: &Slot<String>, area: &Slot<String>) -> Common {
+pub(super) fn common(head: &Head, name: &Slot<String>, area: &Slot<String>) -> Common {
     let id = head.id.clone().unwrap_or_default();
     let text = |slot: &Slot<String>| slot.get().filter(|it| !it.is_empty()).cloned();
     Common { name: text(name).unwrap_or_else(|| id.clone()), area: text(area), id }
@@ -255,7 +279,13 @@ fn meter(checker: &mut Checker<'_>, device: &RawDevice<raw::Meter>, role: MeterR
                     None
                 }
                 Some((connection, at)) => {
-                    wired.push(Wired { path: head.path.clone(), at, connection: connection.clone(), unit: None });
+                    wired.push(Wired {
+                        path: head.path.clone(),
+                        at,
+                        connection: connection.clone(),
+                        unit: None,
+                        shares: false,
+                    });
                     Some(MeterDriver::P1 { connection, key, auth_key })
                 }
                 None => None,
@@ -302,7 +332,12 @@ fn key_file(checker: &mut Checker<'_>, slot: &Slot<String>, path: &str) -> Optio
 }
 
 /// The address of a device that must have one.
-fn link(checker: &mut Checker<'_>, head: &Head, slot: &Slot<String>, help: &str) -> Option<(Connection, At)> {
+pub(super) fn link(
+    checker: &mut Checker<'_>,
+    head: &Head,
+    slot: &Slot<String>,
+    help: &str,
+) -> Option<(Connection, At)> {
     match slot {
         Slot::Absent => {
             missing(checker, head, "connection", help);
@@ -347,6 +382,7 @@ fn charger(
                 at,
                 connection: connection.clone(),
                 unit: Some((unit, unit_at)),
+                shares: false,
             });
             driver = if kind == "teltocharge" {
                 ChargerDriver::TeltoCharge { connection, unit }
@@ -453,20 +489,6 @@ fn watchdog(
     }
 }
 
-fn input(checker: &mut Checker<'_>, device: &RawDevice<raw::Input>) -> Input {
-    let RawDevice { head, raw } = device;
-    if raw.driver.is_absent() {
-        missing(checker, head, "driver", "allowed: \"simulated\"");
-    }
-    if raw.meaning.is_absent() {
-        missing(checker, head, "meaning", "allowed: \"low-tariff\", \"grid-dim\", \"block\"");
-    }
-    Input {
-        common: common(head, &raw.name, &raw.area),
-        meaning: raw.meaning.get().and_then(|it| InputMeaning::from_word(it)).unwrap_or(InputMeaning::Block),
-    }
-}
-
 /// Who shares a line with whom: one set of parameters, one kind of framing, every unit once. The parameters of every
 /// serial line.
 fn buses(checker: &mut Checker<'_>, wired: &[Wired]) -> HashMap<std::path::PathBuf, SerialLine> {
@@ -510,7 +532,8 @@ fn buses(checker: &mut Checker<'_>, wired: &[Wired]) -> HashMap<std::path::PathB
             }
         }
         let Some((unit, unit_at)) = it.unit else { continue };
-        if let Some(twin) = earlier.iter().find(|other| other.unit.is_some_and(|other| other.0 == unit)) {
+        let same = |other: &&&Wired| other.unit.is_some_and(|other| other.0 == unit) && !(other.shares && it.shares);
+        if let Some(twin) = earlier.iter().find(same) {
             let place = twin.unit.map(|it| checker.report.describe(it.1)).unwrap_or_default();
             let message = format!("unit {unit} is used twice on this bus: also by {} ({place})", twin.path);
             let help = "give every device on a bus a unit of its own";

@@ -8,6 +8,9 @@ use super::source::At;
 use crate::feature::{self, COMES, Feature, Purpose, Status, Worded};
 use crate::quantity::Phase;
 
+/// Longest text in a list, in bytes.
+const LONGEST_ITEM: usize = 64;
+
 /// A value as it came, before it is known to fit its key.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
@@ -62,6 +65,12 @@ pub(super) enum Kind {
     Word { now: &'static [&'static str], later: &'static [&'static str], listed: &'static [Worded] },
     /// One to three different phases.
     Lines,
+    /// One to `most` texts of at most 64 bytes each.
+    Texts { most: usize },
+    /// Some of these words, each once.
+    Words(&'static [&'static str]),
+    /// `"high"`, `"low"`, or a list of texts.
+    Active,
     /// `"auto"`, `"never"`, or in a simulation true or false.
     PhaseSwitching,
     /// Of a later version: not looked at.
@@ -145,6 +154,18 @@ pub(super) const fn words(
 /// One to three different phases.
 pub(super) const fn lines() -> Field {
     Field::new(Kind::Lines)
+}
+/// A list of one to `most` texts.
+pub(super) const fn texts(most: usize) -> Field {
+    Field::new(Kind::Texts { most })
+}
+/// A list of some of these words.
+pub(super) const fn several(words: &'static [&'static str]) -> Field {
+    Field::new(Kind::Words(words))
+}
+/// `high`, `low`, or a list of texts.
+pub(super) const fn active() -> Field {
+    Field::new(Kind::Active)
 }
 /// `auto`, `never`, or a flag in a simulation.
 pub(super) const fn phase_switching() -> Field {
@@ -248,9 +269,61 @@ impl Field {
                 }
                 ValueKind::Array(seen)
             }
+            (Kind::Texts { most }, NodeKind::List(items)) => self.list(items, *most, purpose)?,
+            (Kind::Words(words), NodeKind::List(items)) => {
+                let list = self.list(items, words.len(), purpose)?;
+                for item in items {
+                    let NodeKind::Text(text) = &item.kind else { return Err(wrong()) };
+                    if !words.contains(&text.as_str()) {
+                        let mut complaint =
+                            self.complain(format!("holds \"{}\", which is not one of its words", short(text)), purpose);
+                        if let Some(close) = closest(text, words.iter().copied()) {
+                            complaint.help = format!("did you mean {close:?}? {}", complaint.help);
+                        }
+                        return Err(complaint);
+                    }
+                }
+                list
+            }
+            (Kind::Active, NodeKind::Text(text)) if matches!(text.as_str(), "high" | "low") => {
+                ValueKind::Array(vec![Value::new(None, text.as_str())])
+            }
+            (Kind::Active, NodeKind::Text(text)) => {
+                return Err(self.complain(format!("= \"{}\" is not one of its words", short(text)), purpose));
+            }
+            (Kind::Active, NodeKind::List(items)) => {
+                let levels =
+                    |it: &Node| matches!(&it.kind, NodeKind::Text(text) if matches!(text.as_str(), "high" | "low"));
+                if items.iter().any(levels) {
+                    return Err(self.complain("names a level in a list of words".to_owned(), purpose));
+                }
+                self.list(items, 16, purpose)?
+            }
             _ => return Err(wrong()),
         };
         Ok(value)
+    }
+
+    /// One to `most` different texts.
+    fn list(&self, items: &[Node], most: usize, purpose: Purpose) -> Result<ValueKind, Complaint> {
+        let mut texts: Vec<Value> = Vec::new();
+        for item in items {
+            let NodeKind::Text(text) = &item.kind else {
+                return Err(self.complain(format!("holds {}", item.is()), purpose));
+            };
+            if text.is_empty() || text.len() > LONGEST_ITEM || text.chars().any(char::is_control) {
+                return Err(self.complain(format!("holds \"{}\"", short(text)), purpose));
+            }
+            if texts.iter().any(|it| matches!(&it.kind, ValueKind::String(other) if other == text)) {
+                return Err(self.complain(format!("holds \"{}\" twice", short(text)), purpose));
+            }
+            texts.push(Value::new(None, text.as_str()));
+        }
+        match texts.len() {
+            0 => Err(self.complain("is an empty list".to_owned(), purpose)),
+            many if many > most => Err(self.complain(format!("holds {many} texts, more than {most}"), purpose)),
+            _ => Ok(ValueKind::Array(texts)),
+        }
     }
 
     /// The kind of value that this key takes, from the text of an environment variable. Strict: no blanks, no other
@@ -272,7 +345,8 @@ impl Field {
                 "false" => NodeKind::Flag(false),
                 _ => plain(),
             },
-            Kind::Lines => NodeKind::List(
+            Kind::Active if matches!(text, "high" | "low") => plain(),
+            Kind::Lines | Kind::Texts { .. } | Kind::Words(_) | Kind::Active => NodeKind::List(
                 text.split(',').map(|it| Node { at, kind: NodeKind::Text(it.trim().to_owned()) }).collect(),
             ),
         };
@@ -292,6 +366,9 @@ impl Field {
             Kind::Flag => "true or false",
             Kind::Word { .. } => "a word in quotes",
             Kind::Lines => "a list of phases",
+            Kind::Texts { .. } => "a list of texts",
+            Kind::Words(_) => "a list of words",
+            Kind::Active => "\"high\", \"low\" or a list of words",
             Kind::PhaseSwitching if purpose == Purpose::Simulate => "\"auto\", \"never\", true or false",
             Kind::PhaseSwitching => "a word in quotes",
             Kind::Any => "something else",
@@ -318,6 +395,12 @@ impl Field {
                 out
             }
             Kind::Lines => "one to three different phases, for example [\"L1\", \"L2\", \"L3\"]".to_owned(),
+            Kind::Texts { most } => format!("a list of 1 to {most} different texts of at most {LONGEST_ITEM} bytes"),
+            Kind::Words(words) => {
+                let words: Vec<String> = words.iter().map(|it| format!("{it:?}")).collect();
+                format!("a list of some of {}", words.join(", "))
+            }
+            Kind::Active => "\"high\", \"low\", or a list of words, for example [\"0001\"]".to_owned(),
             Kind::PhaseSwitching if purpose == Purpose::Simulate => "\"auto\", \"never\", true, false".to_owned(),
             Kind::PhaseSwitching => "\"auto\", \"never\"".to_owned(),
             Kind::Any => "nothing yet".to_owned(),

@@ -13,6 +13,8 @@ mod check;
 mod check_devices;
 mod check_http;
 mod check_mqtt;
+mod check_relays;
+mod check_signals;
 pub mod command;
 mod connection;
 mod diagnostic;

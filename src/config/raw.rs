@@ -5,7 +5,10 @@ use std::collections::HashMap;
 
 use config::{Value, ValueKind};
 
-use super::key::{Field, any, choice, current, flag, lines, number, phase, phase_switching, text, whole, word, words};
+use super::key::{
+    Field, active, any, choice, current, flag, lines, number, phase, phase_switching, several, text, texts, whole,
+    word, words,
+};
 use super::source::At;
 use crate::control::Mode;
 use crate::feature::{Feature, MODES, SHARING, Status};
@@ -79,6 +82,13 @@ impl FromValue for Vec<Phase> {
     fn from_value(kind: &ValueKind) -> Option<Self> {
         let ValueKind::Array(items) = kind else { return None };
         items.iter().map(|it| if let ValueKind::String(name) = &it.kind { phase(name) } else { None }).collect()
+    }
+}
+
+impl FromValue for Vec<String> {
+    fn from_value(kind: &ValueKind) -> Option<Self> {
+        let ValueKind::Array(items) = kind else { return None };
+        items.iter().map(|it| String::from_value(&it.kind)).collect()
     }
 }
 
@@ -433,7 +443,7 @@ section! {
 
 section! {
     /// An input: low tariff, dimming, blocking.
-    Input = "input", list: true, key: "id", status: Simulate {
+    Input = "input", list: true, key: "id", status: Now {
         /// Name that is shown. Default: the id.
         name: String = text(64);
         /// Suggested area in Home Assistant.
@@ -441,30 +451,94 @@ section! {
         /// What it means when active. Required.
         meaning: String = word(&["low-tariff", "grid-dim", "block"]);
         /// How it is read. Required.
-        driver: String = words(&["simulated"], &["gpio", "shelly", "modbus", "p1-tariff", "mqtt", "schedule"], &[]);
-    } later {
-        /// Level or words that make it active.
-        active;
-        /// It is lost when its value is older.
-        max_age_s;
-        /// Line of a GPIO chip.
-        line;
-        /// Where it is.
-        connection;
-        /// Modbus unit.
-        unit;
-        /// Which of several channels.
-        channel;
-        /// Modbus register.
-        register;
-        /// Topic of an input that comes by MQTT.
-        topic;
-        /// Meter whose tariff word is meant.
-        meter;
-        /// Times of a schedule.
-        times;
-        /// How long a level must hold.
-        debounce_ms;
+        driver: String =
+            word(&["gpio", "shelly", "modbus", "p1-tariff", "mqtt", "schedule", "simulated"]);
+        /// What makes it active: "high" (voltage, a closed contact, 1, ON) or "low"; for p1-tariff the words of the
+        /// meter, for modbus with register also values of the register. Default: "high"; required for p1-tariff.
+        active: Vec<String> = active().only(&["gpio", "shelly", "modbus", "p1-tariff", "mqtt"]);
+        /// A value counts when it has stood for so long. Default: 1000, for mqtt, p1-tariff and schedule 0.
+        debounce_ms: i64 = whole(0, 60_000, "ms");
+        /// It is lost when its value is older. For mqtt 0 keeps the value until the broker has been lost for 60 s.
+        /// Default: 30.
+        max_age_s: f64 = number(0.0, DAY, "s").only(&["gpio", "shelly", "modbus", "mqtt"]);
+        /// Chip and line, as in "gpiochip0/17"; the chip may also be named by its label.
+        line: String = text(64).only(&["gpio"]);
+        /// Where it is: serial:///dev/x?baud=&parity=&stop=, tcp://host:port (Modbus TCP), rtu+tcp://host:port, or
+        /// http://host of a Shelly.
+        connection: String = text(300).only(&["shelly", "modbus"]);
+        /// User of a Shelly with a password. Default: "admin".
+        username: String = text(64).only(&["shelly"]);
+        /// File that holds the password of a Shelly.
+        password_file: String = text(4096).only(&["shelly"]);
+        /// Modbus unit. Required.
+        unit: i64 = whole(1, 247, "").only(&["modbus"]);
+        /// Which input of a Shelly, from 0; default: 0. For modbus the discrete input by its address on the wire, from
+        /// 0: required, or register.
+        channel: i64 = whole(0, 65_535, "").only(&["shelly", "modbus"]);
+        /// Holding or input register by its address on the wire: active when it is not 0, or holds a value of active.
+        register: i64 = whole(0, 65_535, "").only(&["modbus"]);
+        /// Any topic with ON or OFF, true or false, 1 or 0. Default: <base>/input/<id>/set/value.
+        topic: String = text(256).only(&["mqtt"]);
+        /// Id of the P1 meter whose tariff word is meant. Default: the grid meter.
+        meter: String = text(32).only(&["p1-tariff"]);
+        /// Times on the wall clock of [site] time_zone, as in ["22:00-06:00", "sat,sun 00:00-24:00"]. Required.
+        times: Vec<String> = texts(32).only(&["schedule"]);
+    }
+}
+
+section! {
+    /// A relay: follows the tariff or the surplus, and can be switched by hand.
+    Relay = "relay", list: true, key: "id", status: Later {
+        /// Name that is shown. Default: the id.
+        name: String = text(64);
+        /// Suggested area in Home Assistant.
+        area: String = text(64);
+        /// How it is switched. Required.
+        driver: String = word(&["gpio", "shelly", "modbus", "mqtt", "simulated"]);
+        /// Chip and line, as in "gpiochip0/17"; a high level closes the relay.
+        line: String = text(64).only(&["gpio"]);
+        /// Where it is: serial:///dev/x?baud=&parity=&stop=, tcp://host:port (Modbus TCP), rtu+tcp://host:port, or
+        /// http://host of a Shelly.
+        connection: String = text(300).only(&["shelly", "modbus"]);
+        /// User of a Shelly with a password. Default: "admin".
+        username: String = text(64).only(&["shelly"]);
+        /// File that holds the password of a Shelly.
+        password_file: String = text(4096).only(&["shelly"]);
+        /// Modbus unit. Required.
+        unit: i64 = whole(1, 247, "").only(&["modbus"]);
+        /// Which relay of a Shelly, from 0; default: 0. For modbus the coil by its address on the wire, from 0: required,
+        /// or register.
+        channel: i64 = whole(0, 65_535, "").only(&["shelly", "modbus"]);
+        /// Holding register by its address on the wire: 1 closes the relay, 0 opens it.
+        register: i64 = whole(0, 65_535, "").only(&["modbus"]);
+        /// Topic on which ON or OFF is published, retained. Required.
+        topic: String = text(256).only(&["mqtt"]);
+        /// The relay leaves its safe state for this time only, renewed three times in it: it falls by itself when the
+        /// appliance is gone. For modbus, boards that switch a coil for a time (Waveshare: coil 0x0200 + channel), default:
+        /// none. A Shelly always has it; default: 60.
+        pulse_s: f64 = number(3.0, 6553.0, "s").only(&["shelly", "modbus"]);
+        /// What closes it, joined by or; without it only commands do.
+        on_when: Vec<String> = several(&["low-tariff", "export", "always"]);
+        /// What it switches. Required for export.
+        load_w: i64 = whole(0, 1_000_000, "W");
+        /// Mean surplus of a minute at which export closes it. Default: load_w.
+        export_on_w: i64 = whole(-1_000_000, 1_000_000, "W");
+        /// Mean surplus of a minute, without its own load, below which export opens it. Default: -10 % of load_w.
+        export_off_w: i64 = whole(-1_000_000, 1_000_000, "W");
+        /// 1 first to 9 last, on one scale with the chargers. Default: 5.
+        priority: i64 = whole(1, 9, "");
+        /// It opens on an overload before a car is stopped. Default: false.
+        shed: bool = flag();
+        /// Shortest time closed of the controller's own choice. Default: 300.
+        min_on_s: f64 = number(0.0, DAY, "s");
+        /// Shortest time open of the controller's own choice. Default: 300.
+        min_off_s: f64 = number(0.0, DAY, "s");
+        /// A command of on or off holds for so long at most. Default: 3600.
+        force_max_s: f64 = number(1.0, DAY, "s");
+        /// What it is while nobody decides: "off" or "on". Default: "off".
+        safe_state: String = word(&["off", "on"]);
+        /// Id of the relay that is never closed together with this one, as the two of SG-Ready.
+        interlock: String = text(32);
     }
 }
 
@@ -487,6 +561,6 @@ pub(super) static SECTIONS: [&Section; 14] = [
     &later("circuit", true, "A circuit below the grid connection, with a fuse of its own."),
     &Charger::SECTION,
     &Input::SECTION,
-    &later("relay", true, "A relay."),
+    &Relay::SECTION,
     &later("serve", true, "Modbus server, virtual meters, P1 pass-through."),
 ];

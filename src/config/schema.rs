@@ -30,6 +30,10 @@ pub(super) fn table(section: &Section) -> Schema {
     schema
 }
 
+fn list(items: Value, most: usize) -> Value {
+    json!({"type": "array", "items": items, "minItems": 1, "maxItems": most, "uniqueItems": true})
+}
+
 fn key(field: &Field) -> Value {
     let mut schema = match field.kind {
         Kind::Text { .. } if field.name == "id" => json!({"type": "string", "pattern": "^[a-z0-9_-]{1,32}$"}),
@@ -51,6 +55,11 @@ fn key(field: &Field) -> Value {
             "minItems": 1,
             "maxItems": 3,
             "uniqueItems": true,
+        }),
+        Kind::Texts { most } => list(json!({"type": "string"}), most),
+        Kind::Words(words) => list(json!({"type": "string", "enum": words}), words.len()),
+        Kind::Active => json!({
+            "anyOf": [{"type": "string", "enum": ["high", "low"]}, list(json!({"type": "string"}), 16)],
         }),
         Kind::PhaseSwitching => json!({"type": "string", "enum": ["auto", "never"]}),
         Kind::Any => json!({}),
@@ -88,6 +97,7 @@ impl JsonSchema for Document {
                 "storage": generator.subschema_for::<raw::Storage>(),
                 "meter": devices(generator.subschema_for::<raw::Meter>()),
                 "charger": devices(generator.subschema_for::<raw::Charger>()),
+                "input": devices(generator.subschema_for::<raw::Input>()),
             },
             "additionalProperties": false,
         })

@@ -1,7 +1,7 @@
 //! What the controller is told of a configuration.
 
-use super::model::{Charger, Config, Input, MeterDriver};
-use crate::control::{ChargerSetup, CircuitSetup, InputSetup, MeterSetup, Mode, Setup};
+use super::model::{Charger, Config, Input, MeterDriver, Relay};
+use crate::control::{ChargerSetup, CircuitSetup, InputSetup, MeterSetup, Mode, RelaySetup, Setup};
 use crate::device::charger;
 use crate::quantity::{Milliamp, Span, Watt};
 
@@ -47,7 +47,7 @@ impl Config {
             meters: meters.collect(),
             chargers: self.chargers.iter().map(charger_setup).collect(),
             inputs: self.inputs.iter().map(input_setup).collect(),
-            relays: Vec::new(),
+            relays: self.relays.iter().map(relay_setup).collect(),
             min_on: self.control.min_on,
             min_off: self.control.min_off,
             timing: self.timing,
@@ -113,8 +113,25 @@ fn charger_setup(it: &Charger) -> ChargerSetup {
     }
 }
 
+fn relay_setup(it: &Relay) -> RelaySetup {
+    RelaySetup {
+        id: it.common.id.clone(),
+        on_when: it.on_when.clone(),
+        load: it.load,
+        export_on: it.export_on,
+        export_off: it.export_off,
+        priority: it.priority,
+        shed: it.shed,
+        min_on: it.min_on,
+        min_off: it.min_off,
+        force_max: it.force_max,
+        safe_state: it.safe_state,
+        interlock: it.interlock,
+    }
+}
+
 fn input_setup(it: &Input) -> InputSetup {
-    InputSetup { id: it.common.id.clone(), meaning: it.meaning, max_age: None, debounce: Span::ZERO }
+    InputSetup { id: it.common.id.clone(), meaning: it.meaning, max_age: it.max_age, debounce: it.debounce }
 }
 
 fn flag(value: bool) -> String {

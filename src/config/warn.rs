@@ -7,10 +7,11 @@ use serde::Serialize;
 use super::check_devices::Raw;
 use super::diagnostic::Severity;
 use super::layer::Merged;
-use super::model::{Charger, ChargerDriver, Config, Connection, MeterDriver, MqttEndpoint};
+use super::model::{Charger, ChargerDriver, Config, Connection, InputDriver, MeterDriver, MqttEndpoint, RelayDriver};
 use super::raw::{self, Slot};
 use super::source::{At, Inputs, Part, Place, Report};
 use crate::control::Timing;
+use crate::device::relay::timer;
 use crate::feature::Purpose;
 use crate::quantity::{Milliamp, Phase, Span};
 
@@ -47,6 +48,7 @@ pub(super) fn all(
     if purpose != Purpose::Simulate {
         simulated(config, devices, report);
         no_watchdog(config, devices, report);
+        no_timer(config, devices, report);
     }
     buses(config, devices, report)
 }
@@ -150,14 +152,39 @@ fn no_watchdog(config: &Config, devices: &Raw, report: &mut Report) {
     }
 }
 
+/// Relays that stay as they are when the appliance is gone.
+fn no_timer(config: &Config, devices: &Raw, report: &mut Report) {
+    for (relay, device) in config.relays.iter().zip(&devices.relays) {
+        let help = match relay.driver {
+            RelayDriver::Gpio { .. } => "wire it so that the line without us, not driven, is its safe state",
+            RelayDriver::Modbus { .. } => "write pulse_s where its board can switch for a time",
+            RelayDriver::Mqtt { .. } => "give whoever listens a time-out of his own",
+            RelayDriver::Shelly { .. } | RelayDriver::Simulated => continue,
+        };
+        if timer(&relay.driver).is_some() {
+            continue;
+        }
+        let at = device.raw.driver.set().map_or(device.head.header, |it| it.1);
+        let message = format!(
+            "relay `{}` has no timer of its own: it stays as it is when the appliance is gone",
+            relay.common.id
+        );
+        report.warn(at, &device.head.path, message, help);
+    }
+}
+
 fn simulated(config: &Config, devices: &Raw, report: &mut Report) {
     let chargers =
         config.chargers.iter().zip(&devices.chargers).filter(|it| matches!(it.0.driver, ChargerDriver::Simulated));
     let meters =
         config.meters.iter().zip(&devices.meters).filter(|it| matches!(it.0.driver, MeterDriver::Simulated { .. }));
+    let inputs = config.inputs.iter().zip(&devices.inputs).filter(|it| matches!(it.0.driver, InputDriver::Simulated));
+    let relays = config.relays.iter().zip(&devices.relays).filter(|it| matches!(it.0.driver, RelayDriver::Simulated));
     let places: Vec<_> = chargers
         .filter_map(|it| Some((it.1.raw.driver.set()?.1, it.1.head.path.clone())))
         .chain(meters.filter_map(|it| Some((it.1.raw.driver.set()?.1, it.1.head.path.clone()))))
+        .chain(inputs.filter_map(|it| Some((it.1.raw.driver.set()?.1, it.1.head.path.clone()))))
+        .chain(relays.filter_map(|it| Some((it.1.raw.driver.set()?.1, it.1.head.path.clone()))))
         .collect();
     for (at, path) in places {
         let message = "a simulated device answers only in `gridkeeper simulate`";

@@ -29,4 +29,5 @@ mod want;
 
 pub use controller::{Controller, Decision};
 pub use interface::*;
+pub(crate) use settings::boolean;
 pub use settings::{MOST_KW, SESSION_KWH};

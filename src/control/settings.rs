@@ -57,7 +57,8 @@ fn shown(value: &str) -> String {
     if short.len() < value.len() { format!("`{short}…`") } else { format!("`{value}`") }
 }
 
-fn boolean(value: &str) -> Result<bool, Refused> {
+/// Any word for yes or no.
+pub(crate) fn boolean(value: &str) -> Result<bool, Refused> {
     let is = |words: [&str; 3]| words.iter().any(|word| value.eq_ignore_ascii_case(word));
     if is(["on", "true", "1"]) {
         Ok(true)

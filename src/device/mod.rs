@@ -4,8 +4,11 @@
 //! channel that never makes them wait, and they obey the newest order only.
 
 pub mod charger;
+pub mod input;
 pub mod meter;
+pub mod relay;
 pub mod shelly;
+mod voice;
 
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -15,7 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::command::{ChargerAction, ChargerCommand, LastOffer, Leased};
 use crate::control::Accepted;
 use crate::event::Event;
-use crate::reading::{ChargerObservation, MeterReading};
+use crate::reading::{ChargerObservation, InputReading, MeterReading, RelayObservation};
 use crate::status::{Health, Identity, MeterValues};
 
 /// Everything that can wake the control thread.
@@ -34,6 +37,10 @@ pub enum ToControl {
     },
     /// A charger's answer or silence.
     Charger(usize, ChargerObservation),
+    /// An input's level, or that it cannot be read.
+    Input(usize, InputReading),
+    /// A relay's answer or silence.
+    Relay(usize, RelayObservation),
     /// Who a charger says it is.
     ChargerIdentity(usize, Arc<Identity>),
     /// How a link does; sent when something changed, at most once a second.
@@ -55,6 +62,10 @@ pub enum DeviceRef {
     Meter(usize),
     /// A charger.
     Charger(usize),
+    /// An input.
+    Input(usize),
+    /// A relay.
+    Relay(usize),
 }
 
 /// A wish on its way to the controller, checked there.

@@ -1,6 +1,7 @@
 //! The wires.
 
 pub mod backoff;
+pub mod gpio;
 pub mod http;
 pub mod modbus;
 pub(crate) mod serial;

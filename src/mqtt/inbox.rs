@@ -9,8 +9,11 @@ use tokio::time::{sleep, timeout};
 use super::bucket::Admission;
 use super::command::{self, Command, CommandResult, shorten};
 use super::discovery::site::LOG_LEVELS;
+use super::outbox::Rank;
 use super::service::Service;
 use super::topics::{Kind, Place};
+use crate::control::boolean;
+use crate::device::input::mqtt::Told;
 use crate::device::{Answer, ToControl, Wish};
 use crate::event::EventType;
 use crate::feature::{COMES, not_yet};
@@ -53,13 +56,27 @@ impl Service {
             Ok(None) => return,
             Err(told) => return self.refuse(result, place.as_ref(), told),
         };
+        if let Some(Place::Device(Kind::Input, id)) = &place {
+            let outcome = self.tell_input(id, &path, &command.value);
+            return match outcome {
+                Ok(()) => {
+                    result.time = self.stamp();
+                    self.publish_result(&self.topics.result(), &result);
+                    self.show(place.as_ref());
+                }
+                Err(refusal) => {
+                    result.error = Some(refusal);
+                    self.refuse(result, place.as_ref(), true);
+                }
+            };
+        }
         let refusal = match &place {
-            Some(Place::Device(kind @ (Kind::Relay | Kind::Input), _)) => {
-                format!("{kind}s are not available in this version")
-            }
             Some(Place::Device(Kind::Meter, _)) => "a meter takes no commands".to_owned(),
-            None => format!("`{}` is not a setting: allowed are site/set/… and charger/<id>/set/…", shorten(&path)),
-            Some(Place::Site | Place::Device(Kind::Charger, _)) => String::new(),
+            None => format!(
+                "`{}` is not a setting: allowed are site/set/…, charger/<id>/set/…, relay/<id>/set/… and input/<id>/set/value",
+                shorten(&path)
+            ),
+            Some(Place::Site | Place::Device(Kind::Charger | Kind::Relay | Kind::Input, _)) => String::new(),
         };
         let (Some(place), true) = (place.clone(), refusal.is_empty()) else {
             result.error = Some(refusal);
@@ -84,6 +101,57 @@ impl Service {
             };
             Answered { result, place, answer }
         });
+    }
+
+    /// A value for an input of ours.
+    fn tell_input(&self, id: &str, path: &str, value: &str) -> Result<(), String> {
+        let setting = path.rsplit('/').next().unwrap_or_default();
+        if setting != "value" {
+            return Err(format!("an input has no setting `{}`; allowed: value", shorten(setting)));
+        }
+        if !self.options.inputs.iter().any(|it| it.common.id == id) {
+            return Err(format!("there is no input `{}`", shorten(id)));
+        }
+        let port = self.views.ports.inputs.iter().find(|it| it.id == id);
+        let port = port.ok_or_else(|| format!("input `{id}` is not told by MQTT: its driver is another one"))?;
+        if let Some(topic) = &port.topic {
+            return Err(format!("input `{id}` listens to `{topic}`"));
+        }
+        let on = boolean(value).map_err(|refused| refused.to_string())?;
+        port.value.send_replace(Some(Told { on, at: self.now() }));
+        Ok(())
+    }
+
+    /// A value on a topic of somebody else, for every input that listens to it.
+    pub(super) fn foreign(&mut self, topic: &str, payload: Result<Vec<u8>, usize>, retained: bool) {
+        if payload.as_ref().is_ok_and(Vec::is_empty) || !self.admit() {
+            return;
+        }
+        let text = payload
+            .map_err(|size| format!("{size} bytes"))
+            .and_then(|payload| String::from_utf8(payload).map_err(|_| "no UTF-8 text".to_owned()));
+        let on = text.and_then(|text| boolean(text.trim()).map_err(|refused| refused.to_string()));
+        let now = self.now();
+        for port in self.views.ports.inputs.iter().filter(|it| it.topic.as_deref() == Some(topic)) {
+            match &on {
+                Ok(_) if retained && !port.takes_retained => {
+                    tracing::debug!(input = port.id, "a retained value on {topic} is not taken: its age is not known");
+                }
+                Ok(on) => _ = port.value.send_replace(Some(Told { on: *on, at: now })),
+                Err(why) => tracing::warn!(input = port.id, "{topic} holds nothing that an input could be: {why}"),
+            }
+        }
+    }
+
+    /// What the relays' tasks want said.
+    pub(super) fn order_relays(&mut self) {
+        for port in &self.views.ports.relays {
+            let order = *port.order.borrow();
+            if let Some(on) = order {
+                let word = if on { "ON" } else { "OFF" };
+                self.link.send(|outbox| outbox.set(Rank::State, &port.topic, word.to_owned()));
+            }
+        }
     }
 
     /// Reads a payload into `result`. `Err(told)`: refused; `told`: an event is due as well.

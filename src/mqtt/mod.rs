@@ -16,6 +16,7 @@ mod link;
 mod options;
 mod outbox;
 mod peers;
+mod ports;
 mod publisher;
 mod service;
 mod stamp;
@@ -30,7 +31,10 @@ pub(crate) use guard::Guard;
 pub(crate) use json::Out;
 pub(crate) use stamp::{Clocks, Steady};
 
-pub use options::{ChargerInfo, MeterInfo, MqttOptions, Requests, Restart, SetLogLevel, SiteInfo, Tuning};
+pub use options::{
+    ChargerInfo, InputInfo, MeterInfo, MqttOptions, RelayInfo, Requests, Restart, SetLogLevel, SiteInfo, Tuning,
+};
+pub use ports::{InputPort, Ports, RelayPort};
 pub use status::{LinkState, MqttStatus};
 
 use std::net::SocketAddr;
@@ -62,6 +66,8 @@ pub struct Views {
     pub control: ControlLink,
     /// The process's clock.
     pub clock: Clock,
+    /// Inputs and relays that are reached through the broker.
+    pub ports: Ports,
     /// What the page shows of us.
     pub status: watch::Sender<MqttStatus>,
 }

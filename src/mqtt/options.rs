@@ -29,6 +29,10 @@ pub struct MqttOptions {
     pub meters: Vec<MeterInfo>,
     /// In the order of the configuration.
     pub chargers: Vec<ChargerInfo>,
+    /// In the order of the configuration.
+    pub inputs: Vec<InputInfo>,
+    /// In the order of the configuration.
+    pub relays: Vec<RelayInfo>,
     /// What `check` had to say about the file; shown in `bridge/info`.
     pub config_errors: Vec<String>,
     /// The same, for what is only doubtful.
@@ -92,6 +96,22 @@ pub struct ChargerInfo {
     pub watchdog: bool,
     /// What a person may ask of it.
     pub actions: Actions,
+}
+
+/// A configured input.
+#[derive(Clone, Debug)]
+pub struct InputInfo {
+    /// Id, name, area.
+    pub common: Common,
+    /// What it means when active.
+    pub meaning: InputMeaning,
+}
+
+/// A configured relay.
+#[derive(Clone, Debug)]
+pub struct RelayInfo {
+    /// Id, name, area.
+    pub common: Common,
 }
 
 /// Sets the log level; given one of error, warn, info, debug, trace.
@@ -196,6 +216,12 @@ impl MqttOptions {
                 .map(|meter| MeterInfo { common: meter.common.clone(), role: meter.role })
                 .collect(),
             chargers: config.chargers.iter().map(|it| ChargerInfo::from_config(it, config)).collect(),
+            inputs: config
+                .inputs
+                .iter()
+                .map(|input| InputInfo { common: input.common.clone(), meaning: input.meaning })
+                .collect(),
+            relays: config.relays.iter().map(|relay| RelayInfo { common: relay.common.clone() }).collect(),
             config_errors: Vec::new(),
             config_warnings: Vec::new(),
             requests: Requests::default(),

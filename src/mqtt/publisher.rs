@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::discovery::meter::{self, Medium, QUALITY};
-use super::discovery::{self, Component, Device, Key, Moment, ORIGIN, charger, site};
+use super::discovery::{self, Component, Device, Key, Moment, ORIGIN, charger, input, relay, site};
 use super::guard::Guard;
 use super::json::{Object, Out};
 use super::options::{ChargerInfo, MeterInfo, MqttOptions};
@@ -35,6 +35,8 @@ pub(crate) struct Publisher {
     site: Track,
     meters: HashMap<Arc<str>, MeterTrack>,
     chargers: Vec<Track>,
+    inputs: Vec<Track>,
+    relays: Vec<Track>,
     guard: Guard,
     steady: Steady,
     started: Option<String>,
@@ -49,6 +51,8 @@ impl Publisher {
         let mut it = Self {
             site: Track::new(Place::Site, &topics),
             chargers: options.chargers.iter().map(|it| Track::new(Place::charger(&it.common.id), &topics)).collect(),
+            inputs: options.inputs.iter().map(|it| Track::new(Place::input(&it.common.id), &topics)).collect(),
+            relays: options.relays.iter().map(|it| Track::new(Place::relay(&it.common.id), &topics)).collect(),
             meters: HashMap::new(),
             guard: Guard::default(),
             steady: Steady::default(),
@@ -60,6 +64,9 @@ impl Publisher {
         it.announce_site(outbox);
         for place in 0..it.chargers.len() {
             it.announce_charger(place, outbox);
+        }
+        for place in 0..it.relays.len() {
+            it.announce_relay(place, outbox);
         }
         it
     }
@@ -79,6 +86,14 @@ impl Publisher {
         for (place, (view, info)) in snapshot.chargers.iter().zip(&options.chargers).enumerate() {
             self.look_at_charger(place, view, info, &moment, tick, outbox);
         }
+        for (track, view) in self.inputs.iter_mut().zip(&snapshot.inputs) {
+            let known = view.status.active.is_some();
+            look_at_signal(track, &input::KEYS, view, (known, view.status.heard_at), &moment, tick, outbox);
+        }
+        for (track, view) in self.relays.iter_mut().zip(&snapshot.relays) {
+            let answers = view.status.available;
+            look_at_signal(track, &relay::KEYS, view, (answers, view.status.heard_at), &moment, tick, outbox);
+        }
     }
 
     /// The state of `place` goes out with the next look, whatever it is.
@@ -86,7 +101,9 @@ impl Publisher {
         match place {
             Place::Site => self.site.forced = true,
             Place::Device(..) => {
+                let signals = self.inputs.iter_mut().chain(&mut self.relays);
                 let tracks = self.chargers.iter_mut().chain(self.meters.values_mut().map(|it| &mut it.track));
+                let tracks = tracks.chain(signals);
                 for track in tracks.filter(|it| it.place.as_ref() == Some(place)) {
                     track.forced = true;
                 }
@@ -105,7 +122,8 @@ impl Publisher {
                 let first_frame = self.meters.get(parent.common.id.as_str()).and_then(|it| it.first_frame);
                 first_frame.is_none_or(|it| now.since(it) < SUB_METER_GRACE)
             }),
-            Kind::Relay | Kind::Input => false,
+            Kind::Relay => self.options.relays.iter().any(|it| it.common.id == *id),
+            Kind::Input => self.options.inputs.iter().any(|it| it.common.id == *id),
         }
     }
 
@@ -127,6 +145,8 @@ impl Publisher {
         match charger {
             Some(_) => Some(Place::charger(subject)),
             None if meter() => Some(Place::meter(subject)),
+            None if self.options.relays.iter().any(|it| it.common.id == subject) => Some(Place::relay(subject)),
+            None if self.options.inputs.iter().any(|it| it.common.id == subject) => Some(Place::input(subject)),
             None if subject == "site" => Some(Place::Site),
             None => None,
         }
@@ -292,6 +312,31 @@ impl Publisher {
     }
 }
 
+/// Writes the state of an input or a relay when it is due. `standing`: whether it is available, and when it was heard.
+fn look_at_signal<C, I>(
+    track: &mut Track,
+    keys: &[Key<C, I>],
+    view: &C,
+    standing: (bool, Option<Mono>),
+    at: &Moment<'_>,
+    tick: bool,
+    outbox: &mut Outbox,
+) {
+    let (available, heard) = standing;
+    track.availability(available, outbox);
+    let fingerprint = fingerprint(keys, view, at);
+    let reading = heard.map(|it| it.0);
+    if !track.due(fingerprint, reading, at.now, tick) {
+        return;
+    }
+    let mut object = Object::new();
+    for key in keys {
+        object.put(key.name, &(key.value)(view, at));
+    }
+    object.put("time", &Out::or_null(heard, |it| at.stamp(at.clocks.wall(it)))).put("age_s", &at.age(heard));
+    track.written(object.finish(), fingerprint, reading, at.now, outbox);
+}
+
 fn fingerprint<C, I>(keys: &[Key<C, I>], from: &C, at: &Moment<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
     for key in keys.iter().filter(|key| key.at_once) {
@@ -316,6 +361,7 @@ impl Publisher {
         };
         let mut entities = discovery::entities(&site::KEYS, &options.site);
         entities.extend(site::bridge(&options, &self.topics));
+        entities.extend(input::on_site(&options.inputs, &self.topics));
         self.announce(&device, entities, outbox);
     }
 
@@ -330,6 +376,18 @@ impl Publisher {
         };
         self.announce(&device, discovery::entities(&charger::KEYS, info), outbox);
         self.chargers[place].announced = true;
+    }
+
+    fn announce_relay(&mut self, place: usize, outbox: &mut Outbox) {
+        let options = Arc::clone(&self.options);
+        let info = &options.relays[place];
+        let device = Device {
+            place: Place::relay(&info.common.id),
+            name: info.common.name.clone(),
+            area: info.common.area.as_deref(),
+            identity: Identity::default(),
+        };
+        self.announce(&device, discovery::entities(&relay::KEYS, info), outbox);
     }
 
     fn announce_meter(&mut self, id: &str, outbox: &mut Outbox) {

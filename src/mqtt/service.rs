@@ -96,7 +96,8 @@ impl Service {
         status: MqttStatus,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let config = &options.config;
-        let topics = Topics::new(&config.base_topic, &config.discovery_prefix, &config.birth_topic);
+        let topics = Topics::new(&config.base_topic, &config.discovery_prefix, &config.birth_topic)
+            .with_foreign(views.ports.topics());
         let (link, task) = Link::new(address, topics.clone());
         let publisher = link.send(|outbox| Publisher::new(Arc::clone(&options), topics.clone(), outbox));
         let now = views.clock.now();
@@ -133,6 +134,7 @@ impl Service {
         let mut ticks = interval(self.options.config.interval.to_std().max(Duration::from_millis(50)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut snapshots_end, mut events_end) = (false, false);
+        let mut orders = self.views.ports.clone();
         self.report(LinkState::Connecting, None);
         loop {
             let deadline = match self.phase {
@@ -160,6 +162,7 @@ impl Service {
                     Err(broadcast::error::RecvError::Lagged(missed)) => self.events_missed += missed,
                     Err(broadcast::error::RecvError::Closed) => events_end = true,
                 },
+                () = orders.ordered() => self.order_relays(),
                 Some(answered) = self.waiting.join_next() => {
                     if let Ok(answered) = answered {
                         self.answered(answered);
@@ -307,6 +310,7 @@ impl Service {
         let unreadable = self.unreadable.clone();
         self.report(LinkState::Online, unreadable);
         self.look(true);
+        self.order_relays();
         self.renew();
         self.link.open();
         tracing::info!("MQTT: connected to {}", self.status.broker);
@@ -347,6 +351,11 @@ impl Service {
                 // A retained one is older than this connection, at whose begin everything was said.
                 if self.phase == Phase::Serving && !retained && payload == b"online" {
                     self.born();
+                }
+            }
+            (Inbound::Foreign, payload) => {
+                if self.obeys() {
+                    self.foreign(&topic, payload, retained);
                 }
             }
             (Inbound::Discovery, Ok(payload)) => {

@@ -54,6 +54,16 @@ impl Place {
         Self::Device(Kind::Meter, id.to_owned())
     }
 
+    /// An input.
+    pub(crate) fn input(id: &str) -> Self {
+        Self::Device(Kind::Input, id.to_owned())
+    }
+
+    /// A relay.
+    pub(crate) fn relay(id: &str) -> Self {
+        Self::Device(Kind::Relay, id.to_owned())
+    }
+
     /// A charger.
     pub(crate) fn charger(id: &str) -> Self {
         Self::Device(Kind::Charger, id.to_owned())
@@ -90,13 +100,15 @@ pub(crate) enum Inbound {
     Discovery,
     /// `<base>/<kind>/<id>/availability`
     Availability(Place),
+    /// A topic of somebody else that inputs listen to.
+    Foreign,
 }
 
 impl Inbound {
     /// Largest payload that is looked at, in bytes.
     pub(crate) const fn limit(&self) -> usize {
         match self {
-            Self::Command { .. } | Self::Request(_) => 1024,
+            Self::Command { .. } | Self::Request(_) | Self::Foreign => 1024,
             Self::Status | Self::Birth | Self::Availability(_) => 64,
             Self::Info => 64 * 1024,
             Self::Discovery => 256 * 1024,
@@ -111,6 +123,8 @@ pub(crate) struct Topics {
     prefix: String,
     birth: String,
     slug: String,
+    /// Topics of others that inputs listen to.
+    foreign: Vec<String>,
 }
 
 impl Topics {
@@ -119,7 +133,18 @@ impl Topics {
 
     /// `prefix` empty: no discovery. `birth` empty: no birth topic.
     pub(crate) fn new(base: &str, prefix: &str, birth: &str) -> Self {
-        Self { base: base.to_owned(), prefix: prefix.to_owned(), birth: birth.to_owned(), slug: slug(base) }
+        Self {
+            base: base.to_owned(),
+            prefix: prefix.to_owned(),
+            birth: birth.to_owned(),
+            slug: slug(base),
+            foreign: Vec::new(),
+        }
+    }
+
+    /// With topics of others that are listened to.
+    pub(crate) fn with_foreign(self, foreign: Vec<String>) -> Self {
+        Self { foreign, ..self }
     }
 
     /// The base topic.
@@ -227,6 +252,7 @@ impl Topics {
         if self.discovery_on() && !self.birth.is_empty() {
             filters.push(self.birth.clone());
         }
+        filters.extend(self.foreign.iter().cloned());
         filters
     }
 
@@ -237,6 +263,9 @@ impl Topics {
         }
         if topic == self.birth {
             return Some(Inbound::Birth);
+        }
+        if self.foreign.iter().any(|it| it == topic) {
+            return Some(Inbound::Foreign);
         }
         if let Some(rest) = topic.strip_prefix(self.base.as_str()).and_then(|rest| rest.strip_prefix('/')) {
             return Self::sort_own(rest);

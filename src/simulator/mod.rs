@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+mod board;
 mod fault;
 pub mod http;
 mod live;
@@ -44,6 +45,7 @@ use tokio_serial::{SerialPort, SerialStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+pub use board::{RelayBoard, UNIT as RELAY_BOARD_UNIT};
 pub use fault::{ChargerFault, FaultHandle, MeterFault, TelegramFault};
 pub use model::Obedience;
 pub use plan::{

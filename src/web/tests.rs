@@ -110,6 +110,8 @@ fn snapshot() -> Snapshot {
             health: Health { online: true, last_error: Some("meter main: wrong CRC".into()), ..Health::default() },
         }],
         sub_meters: Vec::new(),
+        inputs: Vec::new(),
+        relays: Vec::new(),
         chargers: vec![charger()],
     }
 }

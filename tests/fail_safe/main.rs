@@ -14,4 +14,5 @@ mod meters;
 mod peer;
 mod process;
 mod scene;
+mod signals;
 mod startup;

@@ -81,8 +81,9 @@ async fn rubbish_is_refused_each_with_its_reason_and_reaches_nobody() {
         (SET, vec![b'9'; 100], "100 bytes"),
         (SET, vec![b'9'; 300_000], "300000 bytes"),
         (SET, b"10\n".to_vec(), "control characters"),
-        ("gridkeeper/relay/boiler/set/command", b"on".to_vec(), "not available in this version"),
-        ("gridkeeper/input/tariff/set/value", b"on".to_vec(), "not available in this version"),
+        ("gridkeeper/input/toaster/set/value", b"on".to_vec(), "there is no input `toaster`"),
+        ("gridkeeper/input/tariff/set/mode", b"on".to_vec(), "allowed: value"),
+        ("gridkeeper/input/tariff/set/value", b"on".to_vec(), "its driver is another one"),
         ("gridkeeper/meter/main/set/mode", b"on".to_vec(), "takes no commands"),
         ("gridkeeper/toaster/x/set/mode", b"on".to_vec(), "is not a setting"),
     ];
@@ -188,6 +189,7 @@ async fn a_controller_that_hangs_is_told_of_and_nothing_piles_up() {
         events: heard,
         control: gridkeeper::device::ControlLink::new(sender),
         clock: gridkeeper::clock::Clock::start(),
+        ports: gridkeeper::mqtt::Ports::default(),
         status,
     };
     let task = tokio::spawn(gridkeeper::mqtt::run(options, views, cancel.clone()));

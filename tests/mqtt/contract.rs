@@ -88,6 +88,7 @@ async fn topics_and_keys_are_those_of_the_contract() {
     let ours = "status site/state meter/main/state meter/main/availability meter/main-gas/state \
         meter/main-gas/availability charger/left/state charger/left/availability charger/right/state \
         charger/right/availability result event charger/left/event bridge/info bridge/response/restart \
+        input/tariff/state input/tariff/availability input/dim/state input/dim/availability \
         charger/left/set/max_current_a bridge/request/restart";
     let mut expected: BTreeSet<_> = ours.split_whitespace().map(|it| format!("gridkeeper/{it}")).collect();
     for device in ["site", "meter_main", "meter_main-gas", "charger_left", "charger_right"] {

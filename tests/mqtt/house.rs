@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gridkeeper::command::Actions;
 use gridkeeper::config::model::{Common, MeterRole, Mqtt, MqttEndpoint};
 use gridkeeper::control::*;
-use gridkeeper::mqtt::{ChargerInfo, MeterInfo, MqttOptions, Requests, SiteInfo, Tuning};
+use gridkeeper::mqtt::{ChargerInfo, InputInfo, MeterInfo, MqttOptions, Requests, SiteInfo, Tuning};
 use gridkeeper::quantity::*;
 use gridkeeper::reading::Flags;
 use gridkeeper::status::*;
@@ -67,6 +67,11 @@ pub(crate) fn options(broker: SocketAddr) -> MqttOptions {
             charger("left", "Left box", 1000, true, &Phase::ALL),
             charger("right", "Right box", 10, false, &[Phase::L2]),
         ],
+        inputs: vec![
+            InputInfo { common: common("tariff", "Ripple control"), meaning: InputMeaning::LowTariff },
+            InputInfo { common: common("dim", "Grid operator"), meaning: InputMeaning::GridDim },
+        ],
+        relays: Vec::new(),
         config_errors: Vec::new(),
         config_warnings: vec!["one".into(), "two".into()],
         requests: Requests::default(),
@@ -198,6 +203,11 @@ fn charger(id: &str, at: Mono) -> ChargerView {
     }
 }
 
+fn input(id: &str, active: Option<bool>, at: Mono) -> InputView {
+    let heard_at = active.map(|_| at);
+    InputView { id: id.into(), status: InputStatus { active, heard_at }, health: Health::default() }
+}
+
 pub(crate) fn snapshot(at: Mono, power: f64) -> Snapshot {
     let amps = |amps| Phases::all(Some(Milliamp::from_amps(amps)));
     Snapshot {
@@ -227,5 +237,7 @@ pub(crate) fn snapshot(at: Mono, power: f64) -> Snapshot {
         meters: vec![meter(at, power)],
         sub_meters: vec![gas(at)],
         chargers: vec![charger("left", at), charger("right", at)],
+        inputs: vec![input("tariff", Some(true), at), input("dim", None, at)],
+        relays: Vec::new(),
     }
 }

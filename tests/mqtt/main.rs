@@ -13,4 +13,5 @@ mod link;
 mod peer;
 mod rig;
 mod schema;
+mod signals;
 mod tls;

@@ -8,7 +8,7 @@ use gridkeeper::clock::Clock;
 use gridkeeper::control::Accepted;
 use gridkeeper::device::{Answer, ControlLink, ToControl};
 use gridkeeper::event::Event;
-use gridkeeper::mqtt::{LinkState, MqttOptions, MqttStatus, Views, run};
+use gridkeeper::mqtt::{LinkState, MqttOptions, MqttStatus, Ports, Views, run};
 use gridkeeper::quantity::Milliamp;
 use gridkeeper::status::Snapshot;
 use tokio::sync::{broadcast, watch};
@@ -31,6 +31,11 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn start(options: MqttOptions) -> Self {
+        Self::with_ports(options, Ports::default())
+    }
+
+    /// With inputs and relays behind the broker.
+    pub(crate) fn with_ports(options: MqttOptions, ports: Ports) -> Self {
         let clock = Clock::start();
         let (snapshots, watched) = watch::channel(Some(Arc::new(house::snapshot(clock.now(), 690.0))));
         let (events, heard) = broadcast::channel(256);
@@ -42,7 +47,8 @@ impl Rig {
             thread::spawn(move || control(&receiver, &wishes, &events, &snapshots));
         }
         let cancel = CancellationToken::new();
-        let views = Views { snapshots: watched, events: heard, control: ControlLink::new(sender), clock, status };
+        let views =
+            Views { snapshots: watched, events: heard, control: ControlLink::new(sender), clock, ports, status };
         let task = AbortOnDropHandle::new(tokio::spawn(run(options, views, cancel.clone())));
         Self { clock, snapshots, events, status: shown, wishes, cancel, task: Some(task) }
     }

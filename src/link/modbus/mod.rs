@@ -6,6 +6,7 @@
 //! what may still come from the unit is remembered in `stale`.
 
 mod actor;
+mod echo;
 mod error;
 mod operation;
 mod queue;

@@ -52,6 +52,14 @@ pub enum Operation {
         /// On or off.
         on: bool,
     },
+    /// Function 5 with a time where the standard has only FF00 and 0000: relay boards that switch for so long and then
+    /// back (Waveshare Modbus RTU Relay: "flash on" from 0x0200, "flash off" from 0x0400).
+    PulseCoil {
+        /// As on the wire, the board's base for pulses included.
+        address: u16,
+        /// In tenths of a second.
+        tenths: u16,
+    },
     /// Function 6.
     WriteSingle {
         /// The register.
@@ -118,7 +126,7 @@ impl Operation {
             Self::ReadDiscrete { .. } => 2,
             Self::ReadHolding { .. } => 3,
             Self::ReadInput { .. } => 4,
-            Self::WriteCoil { .. } => 5,
+            Self::WriteCoil { .. } | Self::PulseCoil { .. } => 5,
             Self::WriteSingle { .. } => 6,
             Self::WriteMultiple { .. } => 16,
         }
@@ -133,6 +141,7 @@ impl Operation {
             | Self::ReadHolding { address, .. }
             | Self::ReadInput { address, .. }
             | Self::WriteCoil { address, .. }
+            | Self::PulseCoil { address, .. }
             | Self::WriteSingle { address, .. }
             | Self::WriteMultiple { address, .. } => address,
         }
@@ -146,7 +155,7 @@ impl Operation {
             | Self::ReadDiscrete { count, .. }
             | Self::ReadHolding { count, .. }
             | Self::ReadInput { count, .. } => usize::from(*count),
-            Self::WriteCoil { .. } | Self::WriteSingle { .. } => 1,
+            Self::WriteCoil { .. } | Self::PulseCoil { .. } | Self::WriteSingle { .. } => 1,
             Self::WriteMultiple { values, .. } => values.len(),
         }
     }
@@ -168,7 +177,10 @@ impl Operation {
 
     /// Coils and inputs rather than registers.
     pub(crate) fn is_bits(&self) -> bool {
-        matches!(self, Self::ReadCoils { .. } | Self::ReadDiscrete { .. } | Self::WriteCoil { .. })
+        matches!(
+            self,
+            Self::ReadCoils { .. } | Self::ReadDiscrete { .. } | Self::WriteCoil { .. } | Self::PulseCoil { .. }
+        )
     }
 
     /// A write to exactly the same registers or coils.
@@ -191,7 +203,8 @@ impl Operation {
         let (first, second) = match self {
             Self::ReadCoils { count, .. } | Self::ReadDiscrete { count, .. } => (count.div_ceil(8), 0),
             Self::ReadHolding { count, .. } | Self::ReadInput { count, .. } => (*count, 0),
-            Self::WriteCoil { address, on } => (*address, u16::from(*on)),
+            Self::WriteCoil { address, on } => (*address, coil(*on)),
+            Self::PulseCoil { address, tenths } => (*address, *tenths),
             Self::WriteSingle { address, value } => (*address, *value),
             Self::WriteMultiple { address, values } => (*address, u16::try_from(values.len()).unwrap_or(u16::MAX)),
         };
@@ -205,7 +218,7 @@ impl Operation {
         let most = match self {
             Self::ReadCoils { .. } | Self::ReadDiscrete { .. } => usize::from(MAX_READ_BITS),
             Self::ReadHolding { .. } | Self::ReadInput { .. } => usize::from(MAX_READ_REGISTERS),
-            Self::WriteCoil { .. } | Self::WriteSingle { .. } => 1,
+            Self::WriteCoil { .. } | Self::PulseCoil { .. } | Self::WriteSingle { .. } => 1,
             Self::WriteMultiple { .. } => MAX_WRITE_REGISTERS,
         };
         if unit == 0 {
@@ -230,7 +243,7 @@ impl Operation {
         match self {
             Self::ReadCoils { count, .. } | Self::ReadDiscrete { count, .. } => (5, 2 + usize::from(count.div_ceil(8))),
             Self::ReadHolding { count, .. } | Self::ReadInput { count, .. } => (5, 2 + 2 * usize::from(*count)),
-            Self::WriteCoil { .. } | Self::WriteSingle { .. } => (5, 5),
+            Self::WriteCoil { .. } | Self::PulseCoil { .. } | Self::WriteSingle { .. } => (5, 5),
             Self::WriteMultiple { values, .. } => (6 + 2 * values.len(), 5),
         }
     }
@@ -242,6 +255,11 @@ impl Operation {
             Self::ReadHolding { address, count } => Request::ReadHoldingRegisters(*address, *count),
             Self::ReadInput { address, count } => Request::ReadInputRegisters(*address, *count),
             Self::WriteCoil { address, on } => Request::WriteSingleCoil(*address, *on),
+            Self::PulseCoil { address, tenths } => {
+                let [high, low] = address.to_be_bytes();
+                let [tens, ones] = tenths.to_be_bytes();
+                Request::Custom(5, Cow::Owned(vec![high, low, tens, ones]))
+            }
             Self::WriteSingle { address, value } => Request::WriteSingleRegister(*address, *value),
             Self::WriteMultiple { address, values } => Request::WriteMultipleRegisters(*address, Cow::Borrowed(values)),
         }
@@ -270,7 +288,6 @@ impl Operation {
         let echo = |expected: (u16, u16), got: (u16, u16)| {
             if expected == got { Ok(Reply::Written) } else { Err(Mismatch::Echo { expected, got }) }
         };
-        let coil = |on: bool| if on { 0xFF00 } else { 0 };
         match (self, response) {
             (Self::ReadCoils { count, .. }, Response::ReadCoils(values))
             | (Self::ReadDiscrete { count, .. }, Response::ReadDiscreteInputs(values)) => bits(values, *count),
@@ -291,6 +308,11 @@ impl Operation {
     }
 }
 
+/// A coil's level as function 5 writes it.
+const fn coil(on: bool) -> u16 {
+    if on { 0xFF00 } else { 0 }
+}
+
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -300,6 +322,9 @@ impl fmt::Display for Operation {
             Self::ReadInput { address, count } => write!(f, "read of {count} input registers from {address}"),
             Self::WriteCoil { address, on } => {
                 write!(f, "write of coil {address} to {}", if *on { "on" } else { "off" })
+            }
+            Self::PulseCoil { address, tenths } => {
+                write!(f, "pulse of {} s by coil {address}", f64::from(*tenths) / 10.0)
             }
             Self::WriteSingle { address, value } => write!(f, "write of register {address} to {value}"),
             Self::WriteMultiple { address, values } => {

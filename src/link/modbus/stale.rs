@@ -86,7 +86,9 @@ impl Stale {
     fn guards(&self, operation: &Operation) -> Vec<Operation> {
         let address = operation.address();
         let (same, other): (Read, Read) = match operation {
-            Operation::ReadCoils { .. } | Operation::WriteCoil { .. } => (coils, discrete),
+            Operation::ReadCoils { .. } | Operation::WriteCoil { .. } | Operation::PulseCoil { .. } => {
+                (coils, discrete)
+            }
             Operation::ReadDiscrete { .. } => (discrete, coils),
             Operation::ReadInput { .. } => (input, holding),
             Operation::ReadHolding { .. } | Operation::WriteSingle { .. } | Operation::WriteMultiple { .. } => {

@@ -146,7 +146,8 @@ impl Tap {
         }
     }
 
-    async fn read(&self, bytes: &mut [u8]) -> io::Result<usize> {
+    /// What comes next.
+    pub(crate) async fn read(&self, bytes: &mut [u8]) -> io::Result<usize> {
         poll_fn(|cx| {
             let mut buffer = ReadBuf::new(bytes);
             ready!(self.lock().poll_read(cx, &mut buffer))?;

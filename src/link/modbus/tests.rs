@@ -57,6 +57,7 @@ fn honest(operation: &Operation) -> Response {
         Operation::ReadHolding { count, .. } => Response::ReadHoldingRegisters(vec![7; usize::from(*count)]),
         Operation::ReadInput { count, .. } => Response::ReadInputRegisters(vec![7; usize::from(*count)]),
         Operation::WriteCoil { address, on } => Response::WriteSingleCoil(*address, *on),
+        Operation::PulseCoil { .. } => Response::Custom(5, Default::default()),
         Operation::WriteSingle { address, value } => Response::WriteSingleRegister(*address, *value),
         Operation::WriteMultiple { address, values } => {
             Response::WriteMultipleRegisters(*address, u16::try_from(values.len()).unwrap())

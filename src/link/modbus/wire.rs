@@ -10,6 +10,7 @@ use tokio_modbus::slave::SlaveContext as _;
 use tokio_modbus::{Error, ProtocolError, Slave};
 use tokio_serial::DataBits;
 
+use super::echo;
 use super::error::{BusError, exception_name, hex};
 use super::operation::{Operation, Reply};
 use super::tap::{Drained, Raw, Tap};
@@ -22,7 +23,7 @@ const LONGEST_DRAIN: Duration = Duration::from_millis(250);
 
 /// Kinds of framing: in RTU a frame ends with silence and has a check sum, in TCP it has a header with a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
+pub(super) enum Framing {
     Rtu,
     Tcp,
 }
@@ -113,7 +114,7 @@ impl Opener {
             Framing::Rtu => rtu::attach(tap.clone()),
             Framing::Tcp => tcp::attach(tap.clone()),
         };
-        Ok(Link { context, tap, framing, answers: 0, discarded: drained.bytes })
+        Ok(Link { context, tap, framing, number: 0, answers: 0, discarded: drained.bytes })
     }
 
     async fn raw(&mut self, config: &BusConfig) -> io::Result<(Raw, Framing)> {
@@ -143,6 +144,8 @@ pub(crate) struct Link {
     context: Context,
     tap: Tap,
     framing: Framing,
+    /// Transaction of the last request that was not tokio-modbus's.
+    number: u16,
     /// Good answers and refusals since it was opened.
     pub(crate) answers: u64,
     /// Bytes thrown away and not yet counted.
@@ -181,6 +184,10 @@ impl Link {
 
     async fn raw_exchange(&mut self, unit: u8, operation: &Operation, limit: Duration) -> Result<Reply, BusError> {
         self.tap.begin();
+        if let Operation::PulseCoil { address, tenths } = *operation {
+            self.number = self.number.wrapping_add(1);
+            return echo::exchange(&self.tap, self.framing, self.number, unit, [address, tenths], limit).await;
+        }
         self.context.set_slave(Slave(unit));
         let outcome = timeout(limit, self.context.call(operation.request())).await;
         let heard = self.tap.heard();

@@ -177,7 +177,7 @@ impl Component {
     pub(crate) fn to_json(&self, key: &str, place: &Place, topics: &Topics) -> Value {
         let mut fields = self.fields.clone();
         fields.insert("platform".into(), self.platform.into());
-        fields.insert("unique_id".into(), format!("{}_{key}", topics.object_id(place)).into());
+        fields.entry("unique_id").or_insert_with(|| format!("{}_{key}", topics.object_id(place)).into());
         match self.template {
             Template::None => None,
             Template::Plain => Some(format!("{{{{ value_json.{key} }}}}")),

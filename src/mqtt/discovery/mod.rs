@@ -1,9 +1,11 @@
 //! What each kind of device can tell and do, declared once: the keys of its state topic and the entities of Home
-//! Assistant both come from the tables in `site`, `meter` and `charger`.
+//! Assistant both come from the tables in `site`, `meter`, `charger`, `relay` and `input`.
 
 pub(crate) mod charger;
 pub(crate) mod component;
+pub(crate) mod input;
 pub(crate) mod meter;
+pub(crate) mod relay;
 pub(crate) mod site;
 
 use jiff::tz::TimeZone;

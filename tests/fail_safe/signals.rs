@@ -1,0 +1,69 @@
+//! Inputs that are lost.
+
+use std::time::Duration;
+
+use gridkeeper::quantity::Milliamp;
+use gridkeeper::simulator::{CarPlan, ChargerPlan, Plan, RelayBoard};
+
+use crate::scene::{Scene, Setting};
+
+fn plan() -> Plan {
+    let charger = ChargerPlan { boot_current: Milliamp::ZERO, ..ChargerPlan::teltocharge(CarPlan::swift()) };
+    Plan::quiet(vec![charger]).with_load([2.0, 2.0, 2.0])
+}
+
+/// An input at the board that blocks charging.
+fn blocked_by(board: &RelayBoard) -> Setting {
+    let tables = format!(
+        "[[input]]\nid = \"gate\"\nmeaning = \"block\"\ndriver = \"modbus\"\nconnection = \"{}\"\nunit = 1\nchannel = 2\n\
+         debounce_ms = 100\nmax_age_s = 1.5\n",
+        board.connection()
+    );
+    Setting { tables, ..Setting::default() }
+}
+
+async fn stopped(scene: &Scene, what: &str) {
+    scene.until(what, |view| view.chargers[0].set_point == Milliamp::ZERO).await;
+}
+
+#[tokio::test]
+async fn a_blocking_input_that_is_lost_blocks_and_lets_go_with_its_first_reading() {
+    let board = RelayBoard::start().await.unwrap();
+    let scene = Scene::start(plan(), blocked_by(&board)).await;
+    scene.charging(0, 15).await;
+    board.drive(2, true);
+    stopped(&scene, "the input stops charging").await;
+    scene.until_status("why", |status| status["chargers"][0]["limit_reason"] == "block").await;
+    board.drive(2, false);
+    scene.charging(0, 15).await;
+    assert_eq!(scene.events("input_lost", "gate"), 0);
+    board.silence(true);
+    stopped(&scene, "a lost input stops charging").await;
+    scene.event("input_lost", "gate").await;
+    scene.holds("it stays so", Duration::from_secs(2), |view| view.chargers[0].set_point == Milliamp::ZERO).await;
+    board.silence(false);
+    scene.event("input_back", "gate").await;
+    scene.charging(0, 15).await;
+}
+
+#[tokio::test]
+async fn an_input_by_mqtt_is_lost_when_it_grows_old() {
+    let tables = "[[input]]\nid = \"gate\"\nmeaning = \"block\"\ndriver = \"mqtt\"\nmax_age_s = 1.5\n".to_owned();
+    let mqtt = "embedded://127.0.0.1:0".to_owned();
+    let scene = Scene::start(plan(), Setting { tables, mqtt, ..Setting::default() }).await;
+    let peer = scene.peer().await;
+    scene.event("input_lost", "gate").await;
+    scene
+        .holds("nobody told it yet", Duration::from_secs(1), |view| view.chargers[0].set_point == Milliamp::ZERO)
+        .await;
+    for _ in 0..40 {
+        peer.publish("gridkeeper/input/gate/set/value", "OFF");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if scene.house.view().chargers[0].highest_draw() > Milliamp::from_amps(15) {
+            break;
+        }
+    }
+    scene.event("input_back", "gate").await;
+    stopped(&scene, "an old value is no value").await;
+    peer.json("gridkeeper/input/gate/state", |it| it["active"].is_null()).await;
+}
