@@ -2,6 +2,9 @@
 
 use crate::quantity::{Milliamp, Mono};
 
+/// The least current that a car can be offered; below it there is only 0 (IEC 61851-1).
+pub const LEAST_OFFER: Milliamp = Milliamp::from_amps(6);
+
 /// What a device task may send to a charger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Contact {
@@ -21,8 +24,10 @@ pub enum Contact {
 pub struct ChargerCommand {
     /// Offered current: 0, or 6 A and up, a multiple of the charger's step. `None` before the first contact.
     pub offer: Option<Milliamp>,
-    /// Phases to use; only where the charger can choose.
+    /// Number of phases to use; only where the charger can switch.
     pub phases: Option<u8>,
+    /// Which of the charger's own phases to use when it is one, 0 for its first; only where the charger can choose.
+    pub line: Option<u8>,
     /// What its own fail-safe timer is to be programmed to fall to: 0, or 6 A and up.
     pub fail_safe: Milliamp,
     /// What may be sent.

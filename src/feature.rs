@@ -68,23 +68,23 @@ features! {
     /// `session_limit_kwh` and `mode_after_session`.
     SessionLimit: Later,
     /// `max_import_kw`
-    MaxImportKw: Later,
+    MaxImportKw: Now,
     /// `peak_15min_kw`
-    Peak15min: Simulate,
+    Peak15min: Now,
     /// `max_charging_kw`
-    MaxChargingKw: Later,
+    MaxChargingKw: Now,
     /// `dim_kw`; without it a dim order stops charging.
-    DimKw: Simulate,
+    DimKw: Now,
     /// `sharing` = `priority`
-    SharingPriority: Simulate,
+    SharingPriority: Now,
     /// `sharing` = `state`
-    SharingState: Simulate,
+    SharingState: Now,
     /// `phase_switching` of a charger.
-    PhaseSwitching: Simulate,
+    PhaseSwitching: Now,
     /// A forced number of phases, the setting `phases`.
-    ForcedPhases: Later,
+    ForcedPhases: Now,
     /// `wake`
-    Wake: Later,
+    Wake: Now,
 }
 
 /// A word of a closed list, and what it belongs to.

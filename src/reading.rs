@@ -155,6 +155,8 @@ pub struct ChargerReport {
     pub session_energy: Option<WattHour>,
     /// Phases the charger has switched through now.
     pub phases_connected: Option<u8>,
+    /// It can be switched between three phases and one, where it says so.
+    pub can_switch_phases: Option<bool>,
     /// Its fail-safe timer, where it has one and it was read.
     pub watchdog: Option<Watchdog>,
     /// Errors that stop charging.

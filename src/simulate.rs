@@ -400,10 +400,12 @@ impl FrameLine {
         let energy = |value: Option<f64>, key: &str| {
             value.map(|it| figure(it, name, key).map(|it| WattHour::from_f64(it * 1000.0))).transpose()
         };
+        let sampled_at = self.at.map(|at| time(at, "at")).transpose()?;
         Ok(MeterReading {
             received_at: now,
-            sampled_at: self.at.map(|at| time(at, "at")).transpose()?,
-            stamp: None,
+            sampled_at,
+            // The seam's time begins at a quarter of an hour, as a meter's own does.
+            stamp: sampled_at.map(|at| at.0.div_euclid(1_000)),
             current,
             current_signed: current.iter().any(|(_, it)| it.is_some_and(|it| it < Milliamp::ZERO)),
             current_step: Milliamp(1),

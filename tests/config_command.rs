@@ -149,7 +149,10 @@ fn the_optional_lines_of_the_example_hold_allowed_values() {
             "connection" | "username" | "unit" | "channel" | "register" | "topic" | "times" | "pulse_s" => {
                 &["does nothing with driver"]
             }
-            "meter" => &["there is no meter `left-meter`", "does nothing with driver"],
+            "meter" => {
+                &["there is no meter `left-meter`", "there is no meter `garage-meter`", "does nothing with driver"]
+            }
+            "meter_late_s" | "meter_lost_s" | "meter_lost_current_a" => &["does nothing where the circuit has no meter"],
             _ => panic!("line {}: {refused}", number + 1),
         };
         for it in &refused.list {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use super::check_circuits;
 use super::check_devices;
 use super::check_mqtt;
 use super::check_signals::Around;
@@ -43,8 +44,9 @@ pub(super) fn build(
     let devices = check_devices::Raw::read(merged);
     let (grid, limits) = checker.grid(&raw_grid, merged, &devices);
     let control = checker.control(&raw_control, limits);
+    let circuits = check_circuits::build(&mut checker, &grid, &devices);
     let around = Around { site: &site, grid: &grid, mqtt: mqtt.as_ref(), devices: &devices };
-    let built = check_devices::build(&mut checker, &raw_grid, around);
+    let built = check_devices::build(&mut checker, &raw_grid, &circuits, around);
 
     let usable = Usable {
         site: (!checker.report.has_error_in("site")).then(|| site.clone()),
@@ -53,8 +55,21 @@ pub(super) fn build(
         storage: storage.clone(),
     };
     let check_devices::Built { meters, chargers, inputs: inputs_, relays } = built;
-    let config =
-        Config { site, grid, control, timing, mqtt, web, storage, meters, chargers, inputs: inputs_, relays, purpose };
+    let config = Config {
+        site,
+        grid,
+        control,
+        timing,
+        mqtt,
+        web,
+        storage,
+        meters,
+        circuits,
+        chargers,
+        inputs: inputs_,
+        relays,
+        purpose,
+    };
     if checker.report.errors() > 0 {
         return (None, usable, Vec::new());
     }
@@ -157,6 +172,7 @@ impl Checker<'_> {
         Control {
             min_on: seconds(&raw.min_on_s).unwrap_or(Span::from_secs(300)),
             min_off: seconds(&raw.min_off_s).unwrap_or(Span::from_secs(300)),
+            phase_switch_min: seconds(&raw.phase_switch_min_s).unwrap_or(Span::from_secs(300)),
             site,
         }
     }
@@ -190,14 +206,7 @@ impl Checker<'_> {
                 self.report.error(at, "grid.margin_a", message, format!("allowed: less than {fuse} A"));
             }
         }
-        let driver_lost = meter.and_then(|it| devices.meters.get(it)).and_then(|it| it.raw.driver.get());
-        let lost = raw.meter_lost_s.get().copied().or_else(|| driver_lost.filter(|it| *it == "p1").map(|_| 10.0));
-        if let (Some((late, at)), Some(lost)) = (raw.meter_late_s.set(), lost)
-            && *late >= lost
-        {
-            let message = format!("`meter_late_s` = {late} is not before the meter is lost, after {lost} s");
-            self.report.error(at, "grid.meter_late_s", message, format!("allowed: less than {lost} s"));
-        }
+        self.late_before_lost(&raw.meter_late_s, &raw.meter_lost_s, meter, devices, "grid");
         let grid = Grid {
             phases: if phases == 1 { 1 } else { 3 },
             fuse: amps(&raw.fuse_a),
@@ -208,6 +217,7 @@ impl Checker<'_> {
             meter_lost: seconds(&raw.meter_lost_s),
             meter_lost_current: amps(&raw.meter_lost_current_a).unwrap_or(Milliamp::ZERO),
             dim: raw.dim_kw.get().map(|it| Watt::from_kw(*it)),
+            max_imbalance: amps(&raw.max_imbalance_a),
         };
         let limits = SiteSettings {
             charging_enabled: true,
@@ -219,6 +229,26 @@ impl Checker<'_> {
             dim: false,
         };
         (grid, limits)
+    }
+
+    /// An error where a meter would be lost before it is late.
+    pub(super) fn late_before_lost(
+        &mut self,
+        late: &Slot<f64>,
+        lost: &Slot<f64>,
+        meter: Option<usize>,
+        devices: &check_devices::Raw,
+        path: &str,
+    ) {
+        let driver = meter.and_then(|it| devices.meters.get(it)).and_then(|it| it.raw.driver.get());
+        let lost = lost.get().copied().or_else(|| driver.filter(|it| *it == "p1").map(|_| 10.0));
+        if let (Some((late, at)), Some(lost)) = (late.set(), lost)
+            && *late >= lost
+        {
+            let message = format!("`meter_late_s` = {late} is not before the meter is lost, after {lost} s");
+            let help = format!("allowed: less than {lost} s");
+            self.report.error(at, &format!("{path}.meter_late_s"), message, help);
+        }
     }
 
     /// An error where a current is above what bounds it.

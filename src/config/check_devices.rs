@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::check::{Checker, amps, mode, seconds};
+use super::check_circuits;
 use super::check_http;
 use super::check_relays;
 use super::check_signals::{self, Around};
@@ -10,8 +11,8 @@ use super::connection;
 use super::diagnostic::Severity;
 use super::layer::Merged;
 use super::model::{
-    Charger, ChargerDriver, Common, Connection, Input, InputDriver, Meter, MeterDriver, MeterRole, Relay, RelayDriver,
-    SerialLine,
+    Charger, ChargerDriver, Circuit, Common, Connection, Input, InputDriver, Meter, MeterDriver, MeterRole, Relay,
+    RelayDriver, SerialLine,
 };
 use super::raw::{self, Slot};
 use super::secret;
@@ -48,6 +49,7 @@ pub(super) struct RawDevice<T> {
 #[derive(Debug)]
 pub(super) struct Raw {
     pub(super) meters: Vec<RawDevice<raw::Meter>>,
+    pub(super) circuits: Vec<RawDevice<raw::Circuit>>,
     pub(super) chargers: Vec<RawDevice<raw::Charger>>,
     pub(super) inputs: Vec<RawDevice<raw::Input>>,
     pub(super) relays: Vec<RawDevice<raw::Relay>>,
@@ -65,6 +67,7 @@ impl Raw {
         }
         Self {
             meters: all(merged, "meter", raw::Meter::read),
+            circuits: all(merged, "circuit", raw::Circuit::read),
             chargers: all(merged, "charger", raw::Charger::read),
             inputs: all(merged, "input", raw::Input::read),
             relays: all(merged, "relay", raw::Relay::read),
@@ -115,12 +118,17 @@ pub(super) struct Built {
 }
 
 /// Makes them.
-pub(super) fn build(checker: &mut Checker<'_>, raw_grid: &raw::Grid, around: Around<'_>) -> Built {
+pub(super) fn build(checker: &mut Checker<'_>, raw_grid: &raw::Grid, circuits: &[Circuit], around: Around<'_>) -> Built {
     let Around { grid, devices, .. } = around;
     let mut wired = Vec::new();
     let mut users: HashMap<usize, String> = HashMap::new();
     if let Some(meter) = grid.meter {
         users.insert(meter, "[grid]".to_owned());
+    }
+    for it in circuits {
+        if let Some(meter) = it.meter {
+            users.insert(meter, format!("circuit `{}`", it.id));
+        }
     }
     let own_meters: Vec<Option<usize>> =
         devices.chargers.iter().map(|it| own_meter(checker, it, devices, &mut users)).collect();
@@ -131,6 +139,8 @@ pub(super) fn build(checker: &mut Checker<'_>, raw_grid: &raw::Grid, around: Aro
         .map(|(index, it)| {
             let role = if grid.meter == Some(index) {
                 MeterRole::Grid
+            } else if circuits.iter().any(|it| it.meter == Some(index)) {
+                MeterRole::Circuit
             } else if own_meters.contains(&Some(index)) {
                 MeterRole::Charger
             } else {
@@ -145,7 +155,11 @@ pub(super) fn build(checker: &mut Checker<'_>, raw_grid: &raw::Grid, around: Aro
         .chargers
         .iter()
         .zip(own_meters)
-        .map(|(it, own)| charger(checker, it, own, grid_phases, &mut wired))
+        .map(|(it, own)| {
+            let path = format!("{}.circuit", it.head.path);
+            let circuit = it.raw.circuit.set().and_then(|(id, at)| check_circuits::index_of(checker, id, at, &path, devices));
+            Charger { circuit, ..charger(checker, it, own, grid_phases, &mut wired) }
+        })
         .collect();
     let inputs = check_signals::inputs(checker, around, &mut wired);
     let relays = check_relays::relays(checker, around, &mut wired);
@@ -234,16 +248,16 @@ fn own_meter(
 fn meter(checker: &mut Checker<'_>, device: &RawDevice<raw::Meter>, role: MeterRole, wired: &mut Vec<Wired>) -> Meter {
     let RawDevice { head, raw } = device;
     if let Some((word, at)) = raw.role.set() {
-        let found = match role {
-            MeterRole::Grid => "grid",
-            MeterRole::Charger => "charger",
-            MeterRole::Other => "other",
-        };
+        let found = role.word();
         if word != found {
             let (message, help) = match (word.as_str(), role) {
                 ("grid", _) => (
                     "`role` = \"grid\", but [grid] does not name this meter".to_owned(),
                     format!("write meter = \"{}\" in [grid]", head.id.as_deref().unwrap_or("…")),
+                ),
+                ("circuit", MeterRole::Other) => (
+                    "`role` = \"circuit\", but no circuit names this meter".to_owned(),
+                    format!("write meter = \"{}\" in its [[circuit]]", head.id.as_deref().unwrap_or("…")),
                 ),
                 ("charger", MeterRole::Other) => (
                     "`role` = \"charger\", but no charger names this meter".to_owned(),
@@ -437,10 +451,11 @@ fn charger(
         common: common(head, &raw.name, &raw.area),
         driver,
         phases,
+        circuit: None,
         meter,
         max_current: Milliamp::from_f64(max),
         step,
-        phase_switching: raw.phase_switching.get().copied().unwrap_or(false),
+        phase_switching: raw.phase_switching.get().copied().unwrap_or(word == Some("teltocharge")),
         fail_safe: amps(&raw.fail_safe_current_a).unwrap_or(Milliamp::ZERO),
         watchdog,
         auto_authorize: raw.authorize.get().is_none_or(|it| it == "auto"),

@@ -10,6 +10,7 @@
 use std::path::{Path, PathBuf};
 
 mod check;
+mod check_circuits;
 mod check_devices;
 mod check_http;
 mod check_mqtt;

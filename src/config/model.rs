@@ -31,6 +31,8 @@ pub struct Config {
     pub storage: Storage,
     /// `[[meter]]`
     pub meters: Vec<Meter>,
+    /// `[[circuit]]`, each after the one above it.
+    pub circuits: Vec<Circuit>,
     /// `[[charger]]`
     pub chargers: Vec<Charger>,
     /// `[[input]]`
@@ -71,8 +73,33 @@ pub struct Grid {
     pub meter_lost: Option<Span>,
     /// Default 0.
     pub meter_lost_current: Milliamp,
-    /// Used once `grid-dim` inputs exist.
+    /// All charging together while dimmed.
     pub dim: Option<Watt>,
+    /// One-phase current of the chargers between phases.
+    pub max_imbalance: Option<Milliamp>,
+}
+
+/// `[[circuit]]`
+#[derive(Clone, Debug)]
+pub struct Circuit {
+    /// Unique over all kinds.
+    pub id: String,
+    /// Index into the circuits; `None` is the grid connection.
+    pub parent: Option<usize>,
+    /// Fuse or breaker per phase.
+    pub fuse: Milliamp,
+    /// All phases together.
+    pub max_power: Option<Watt>,
+    /// Index into the meters.
+    pub meter: Option<usize>,
+    /// Other loads where it has no meter, per phase.
+    pub reserve: Milliamp,
+    /// As in the file.
+    pub meter_late: Option<Span>,
+    /// As in the file.
+    pub meter_lost: Option<Span>,
+    /// Default 0.
+    pub meter_lost_current: Milliamp,
 }
 
 /// The controller's own rules.
@@ -82,6 +109,8 @@ pub struct Control {
     pub min_on: Span,
     /// Binds the controller's own stops.
     pub min_off: Span,
+    /// Between two switchings of phases.
+    pub phase_switch_min: Span,
     /// Site settings as the file has them.
     pub site: SiteSettings,
 }
@@ -183,6 +212,8 @@ pub struct Meter {
 pub enum MeterRole {
     /// The grid connection.
     Grid,
+    /// A circuit below it.
+    Circuit,
     /// One charger.
     Charger,
     /// Anything else.
@@ -195,6 +226,7 @@ impl MeterRole {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Grid => "grid",
+            Self::Circuit => "circuit",
             Self::Charger => "charger",
             Self::Other => "other",
         }
@@ -269,6 +301,8 @@ pub struct Charger {
     pub driver: ChargerDriver,
     /// Grid phase behind the charger's own L1, L2, L3; one to three.
     pub phases: Vec<Phase>,
+    /// Index into the circuits; `None` is the grid connection.
+    pub circuit: Option<usize>,
     /// Index of a meter of its own.
     pub meter: Option<usize>,
     /// Wired maximum.

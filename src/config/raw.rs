@@ -208,11 +208,10 @@ section! {
         meter_lost_s: f64 = number(1.2, 3600.0, "s");
         /// What all chargers behind the meter together may take per phase while it is lost. Default: 0, which stops them.
         meter_lost_current_a: f64 = number(0.0, 2000.0, "A");
-        /// All charging together while the grid operator dims.
+        /// All charging together while the grid operator dims. Default: none of it.
         dim_kw: f64 = number(0.0, 1000.0, "kW").of(Feature::DimKw);
-    } later {
-        /// Largest one-phase current of the chargers between phases.
-        max_imbalance_a;
+        /// By how much the one-phase current of the chargers may differ between phases. Default: not limited.
+        max_imbalance_a: f64 = number(0.0, 2000.0, "A");
     }
 }
 
@@ -229,9 +228,9 @@ section! {
         min_on_s: f64 = number(0.0, DAY, "s");
         /// Shortest time between a stop and a start of the controller's own choice. Default: 300.
         min_off_s: f64 = number(0.0, DAY, "s");
+        /// Shortest time between two switchings of phases; going to one phase does not wait for it. Default: 300.
+        phase_switch_min_s: f64 = number(0.0, DAY, "s");
     } later {
-        /// Shortest time between two switchings of phases.
-        phase_switch_min_s;
         /// Whether phases may pay for each other: "net" or "per_phase".
         surplus;
         /// What happens when a cloud comes: "mean" or "strict".
@@ -366,7 +365,7 @@ section! {
         /// Clamps mounted backwards. Default: false.
         invert: bool = flag();
         /// What it measures. Default: by where it is named.
-        role: String = words(&["grid", "charger", "other"], &["circuit", "solar", "battery"], &[]);
+        role: String = words(&["grid", "circuit", "charger", "other"], &["solar", "battery"], &[]);
         /// Time between two frames of a simulated meter.
         period_s: f64 = number(0.05, 3600.0, "s").only(&["simulated"]);
     } later {
@@ -376,6 +375,28 @@ section! {
         unit;
         /// Topic of a meter that comes by MQTT.
         topic;
+    }
+}
+
+section! {
+    /// A circuit below the grid connection or below another one, with a fuse of its own.
+    Circuit = "circuit", list: true, key: "id", status: Now {
+        /// Id of the circuit above. Default: "grid".
+        parent: String = text(32);
+        /// Fuse or breaker per phase. Required.
+        fuse_a: f64 = number(1.0, 2000.0, "A");
+        /// Ceiling of all phases together.
+        max_kw: f64 = number(0.0, 1000.0, "kW");
+        /// Id of the meter that measures all that is behind this fuse.
+        meter: String = text(32);
+        /// Other loads of the circuit per phase, where it has no meter. Default: 0.
+        reserve_a: f64 = number(0.0, 2000.0, "A");
+        /// No raise after so long without a frame of its meter. Default: 5 s, or 1.5 periods of the meter.
+        meter_late_s: f64 = number(0.1, 3600.0, "s");
+        /// Its meter is lost after so long without a good frame. Default: 10 s for p1, else 10 s or 2 periods + 2 s.
+        meter_lost_s: f64 = number(1.2, 3600.0, "s");
+        /// What all chargers behind its meter together may take per phase while it is lost. Default: 0, which stops them.
+        meter_lost_current_a: f64 = number(0.0, 2000.0, "A");
     }
 }
 
@@ -417,8 +438,11 @@ section! {
         fixed_current_a: f64 = number(6.0, 80.0, "A");
         /// Resolution of a simulated charger's set-point. Default: 1.
         current_step_a: f64 = number(0.01, 2.0, "A").only(&["simulated"]);
-        /// Whether it may be switched between three phases and one: "auto" or "never".
-        phase_switching: bool = phase_switching().of(Feature::PhaseSwitching);
+        /// Whether it may be switched between three phases and one: "auto" or "never". Default: "auto" for a charger that says
+        /// that it can.
+        phase_switching: bool = phase_switching().of(Feature::PhaseSwitching).only(&["teltocharge", "simulated"]);
+        /// Id of the circuit it is on. Default: the grid connection itself.
+        circuit: String = text(32);
         /// Least current of mode "eco".
         eco_min_a: f64 = number(6.0, 80.0, "A").of(Feature::Eco);
         /// Surplus per phase at which mode "eco_plus" starts.
@@ -432,8 +456,6 @@ section! {
         /// Mode after a session limit: "keep", or a mode.
         mode_after_session: String = words(&["keep", "off", "fast", "fixed"], &[], MODES).of(Feature::SessionLimit);
     } later {
-        /// Id of the circuit it is on.
-        circuit;
         /// Model file of a Modbus charger.
         model;
         /// Topic of a charger that is reached by MQTT.
@@ -558,7 +580,7 @@ pub(super) static SECTIONS: [&Section; 14] = [
     &Storage::SECTION,
     &later("influx", false, "Direct writer to InfluxDB."),
     &Meter::SECTION,
-    &later("circuit", true, "A circuit below the grid connection, with a fuse of its own."),
+    &Circuit::SECTION,
     &Charger::SECTION,
     &Input::SECTION,
     &Relay::SECTION,

@@ -96,6 +96,7 @@ impl JsonSchema for Document {
                 "web": generator.subschema_for::<raw::Web>(),
                 "storage": generator.subschema_for::<raw::Storage>(),
                 "meter": devices(generator.subschema_for::<raw::Meter>()),
+                "circuit": devices(generator.subschema_for::<raw::Circuit>()),
                 "charger": devices(generator.subschema_for::<raw::Charger>()),
                 "input": devices(generator.subschema_for::<raw::Input>()),
             },

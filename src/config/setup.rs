@@ -19,20 +19,39 @@ impl Config {
             parent: None,
             fuse: self.grid.fuse,
             max_import: self.control.site.max_import,
-            max_power: self.control.site.max_import_power,
+            // A run-time setting, which lies on top of the file: the controller takes it from there.
+            max_power: None,
             margin: self.grid.margin,
             meter: self.grid.meter,
             static_current: self.grid.static_current,
             reserve: Milliamp::ZERO,
             meter_lost_current: self.grid.meter_lost_current,
         };
+        let below = self.circuits.iter().map(|it| CircuitSetup {
+            id: it.id.clone(),
+            parent: Some(row(it.parent)),
+            fuse: Some(it.fuse),
+            max_import: None,
+            max_power: it.max_power,
+            margin: self.grid.margin,
+            meter: it.meter,
+            static_current: None,
+            reserve: it.reserve,
+            meter_lost_current: it.meter_lost_current,
+        });
         let meters = self.meters.iter().enumerate().map(|(index, it)| {
+            let circuit = self.circuits.iter().find(|circuit| circuit.meter == Some(index));
             let is_grid = self.grid.meter == Some(index);
+            let (late, lost) = if is_grid {
+                (self.grid.meter_late, self.grid.meter_lost)
+            } else {
+                (circuit.and_then(|it| it.meter_late), circuit.and_then(|it| it.meter_lost))
+            };
             MeterSetup {
                 id: it.common.id.clone(),
                 phases: it.phases,
-                late: self.grid.meter_late.filter(|_| is_grid),
-                lost: self.grid.meter_lost.filter(|_| is_grid),
+                late,
+                lost,
                 lost_default: matches!(it.driver, MeterDriver::P1 { .. }).then_some(P1_LOST),
                 period: match it.driver {
                     MeterDriver::Simulated { period } => period,
@@ -43,13 +62,15 @@ impl Config {
         });
         Setup {
             grid_phases: self.grid.phases,
-            circuits: vec![grid],
+            circuits: std::iter::once(grid).chain(below).collect(),
             meters: meters.collect(),
             chargers: self.chargers.iter().map(charger_setup).collect(),
             inputs: self.inputs.iter().map(input_setup).collect(),
             relays: self.relays.iter().map(relay_setup).collect(),
             min_on: self.control.min_on,
             min_off: self.control.min_off,
+            phase_switch_min: self.control.phase_switch_min,
+            max_imbalance: self.grid.max_imbalance,
             timing: self.timing,
             site: self.control.site,
             dim: self.grid.dim,
@@ -97,11 +118,12 @@ impl Config {
 fn charger_setup(it: &Charger) -> ChargerSetup {
     ChargerSetup {
         id: it.common.id.clone(),
-        circuit: 0,
+        circuit: row(it.circuit),
         phases: it.phases.clone(),
         max_current: it.max_current,
         step: it.step,
         can_switch_phases: it.phase_switching,
+        chooses_phase: charger::chooses_phase(&it.driver),
         measures: charger::measures(&it.driver),
         meter: it.meter,
         watchdog: it.watchdog,
@@ -132,6 +154,11 @@ fn relay_setup(it: &Relay) -> RelaySetup {
 
 fn input_setup(it: &Input) -> InputSetup {
     InputSetup { id: it.common.id.clone(), meaning: it.meaning, max_age: it.max_age, debounce: it.debounce }
+}
+
+/// The controller's circuits begin with the grid connection.
+fn row(circuit: Option<usize>) -> usize {
+    circuit.map_or(0, |it| it + 1)
 }
 
 fn flag(value: bool) -> String {

@@ -3,6 +3,7 @@
 
 use crate::quantity::{Milliamp, Phases};
 
+use super::flow::Flow;
 use super::phases::PhaseSet;
 
 /// What one charger may get.
@@ -18,6 +19,8 @@ pub(super) struct Ask {
     pub(super) phases: PhaseSet,
     /// Its circuit.
     pub(super) circuit: usize,
+    /// It loads phases unequally where that is limited: the last row of the room counts for it too.
+    pub(super) uneven: bool,
     /// Lower tiers are served to their ceilings before higher ones get anything.
     pub(super) tier: u8,
     /// Gets an odd step first: it has it already.
@@ -27,34 +30,41 @@ pub(super) struct Ask {
 /// For each circuit itself and all above it, root last.
 pub(super) type Chains = Vec<Vec<usize>>;
 
-/// What each circuit leaves on each phase; negative where it is overloaded.
-pub(super) type Room = [Phases<Milliamp>];
+/// What each circuit leaves, negative where it is overloaded; where unequal phases are limited, a last row for those that
+/// load them unequally.
+pub(super) type Room = [Flow];
+
+impl Ask {
+    /// The rows of the room that it counts in.
+    pub(super) fn rows<'a>(&self, chains: &'a Chains, rows: usize) -> impl Iterator<Item = usize> + 'a {
+        chains[self.circuit].iter().copied().chain(self.uneven.then(|| rows.saturating_sub(1)))
+    }
+}
 
 /// The least room that `ask` finds on its way to the root.
 pub(super) fn room_for(ask: &Ask, chains: &Chains, room: &Room) -> Milliamp {
-    let mut least = Milliamp(i32::MAX);
-    for circuit in &chains[ask.circuit] {
-        for phase in ask.phases.iter() {
-            least = least.min(room[*circuit][phase]);
-        }
-    }
-    least
+    ask.rows(chains, room.len()).map(|row| room[row].least_for(ask.phases)).min().unwrap_or(Milliamp::ZERO)
 }
 
-/// Takes `amount` out of every circuit and phase that `ask` counts on; a negative amount gives back.
+/// Takes `amount` out of everything that `ask` counts on; a negative amount gives back.
 pub(super) fn take(ask: &Ask, amount: Milliamp, chains: &Chains, room: &mut Room) {
-    for circuit in &chains[ask.circuit] {
-        for phase in ask.phases.iter() {
-            room[*circuit][phase] -= amount;
-        }
+    for row in ask.rows(chains, room.len()) {
+        room[row].take(ask.phases, amount);
     }
+}
+
+/// How many of those that still rise count on a row.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    phases: Phases<i32>,
+    sum: i32,
 }
 
 /// Buffers that are used again.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Allocator {
     live: Vec<bool>,
-    count: Vec<Phases<i32>>,
+    count: Vec<Count>,
 }
 
 impl Allocator {
@@ -71,7 +81,7 @@ impl Allocator {
         self.live.clear();
         self.live.resize(asks.len(), false);
         self.count.clear();
-        self.count.resize(room.len(), Phases([0; 3]));
+        self.count.resize(room.len(), Count::default());
         let mut rest = sequence;
         while let Some(first) = rest.first() {
             let tier = asks[*first].tier;
@@ -111,11 +121,12 @@ impl Allocator {
         out: &[Milliamp],
     ) -> Option<Milliamp> {
         loop {
-            self.count.fill(Phases([0; 3]));
+            self.count.fill(Count::default());
             for &index in group.iter().filter(|index| self.live[**index]) {
-                for circuit in &chains[asks[index].circuit] {
+                for row in asks[index].rows(chains, room.len()) {
                     for phase in asks[index].phases.iter() {
-                        self.count[*circuit][phase] += 1;
+                        self.count[row].phases[phase] += 1;
+                        self.count[row].sum += 1;
                     }
                 }
             }
@@ -127,9 +138,11 @@ impl Allocator {
                 }
                 let ask = &asks[index];
                 let mut own = ask.cap - out[index];
-                for circuit in &chains[ask.circuit] {
+                for row in ask.rows(chains, room.len()) {
+                    let count = &self.count[row];
                     for phase in ask.phases.iter() {
-                        own = own.min(Milliamp(room[*circuit][phase].0 / self.count[*circuit][phase]));
+                        own = own.min(Milliamp(room[row].phases[phase].0 / count.phases[phase]));
+                        own = own.min(Milliamp(room[row].sum.0 / count.sum));
                     }
                 }
                 if own.0 <= 0 {
@@ -184,12 +197,22 @@ mod tests {
             step: amps(1),
             phases: PhaseSet::of(phases.iter().copied()),
             circuit: 0,
+            uneven: false,
             tier: 0,
             keeps: false,
         }
     }
 
-    fn fill(asks: &[Ask], chains: &Chains, room: &mut Room) -> Vec<i32> {
+    fn fill(asks: &[Ask], chains: &Chains, room: &mut [Phases<Milliamp>]) -> Vec<i32> {
+        let mut rows: Vec<Flow> = room.iter().map(|it| Flow { phases: *it, ..Flow::flat(Milliamp::ZERO) }).collect();
+        let out = divide(asks, chains, &mut rows);
+        for (phases, row) in room.iter_mut().zip(&rows) {
+            *phases = row.phases;
+        }
+        out
+    }
+
+    fn divide(asks: &[Ask], chains: &Chains, room: &mut Room) -> Vec<i32> {
         let sequence: Vec<usize> = (0..asks.len()).collect();
         let mut out = vec![Milliamp::ZERO; asks.len()];
         Allocator::default().fill(asks, &sequence, chains, room, &mut out);
@@ -250,5 +273,23 @@ mod tests {
         asks[1].tier = 1;
         assert_eq!(fill(&asks, &one(), &mut [Phases::all(amps(20))]), [16, 0]);
         assert_eq!(fill(&asks, &one(), &mut [Phases::all(amps(23))]), [16, 7]);
+    }
+
+    #[test]
+    fn power_is_shared_by_current_per_phase() {
+        let asks = [ask(16, ALL), ask(16, &[Phase::L1])];
+        let mut room = [Flow { phases: Phases::all(amps(40)), sum: amps(36) }];
+        assert_eq!(divide(&asks, &one(), &mut room), [9, 9]);
+        assert_eq!(room[0].sum, Milliamp::ZERO);
+        let mut room = [Flow { phases: Phases::all(amps(40)), sum: amps(23) }];
+        assert_eq!(divide(&asks, &one(), &mut room), [7, 0], "beside 6 A on three phases 5 A are left, no least");
+    }
+
+    #[test]
+    fn what_loads_phases_unequally_finds_a_row_of_its_own() {
+        let mut asks = [ask(32, &[Phase::L1]), ask(32, &[Phase::L2]), ask(32, ALL)];
+        (asks[0].uneven, asks[1].uneven) = (true, true);
+        let mut room = [Flow::flat(amps(60)), Flow::flat(amps(20))];
+        assert_eq!(divide(&asks, &one(), &mut room), [20, 20, 32]);
     }
 }

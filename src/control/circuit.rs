@@ -1,9 +1,10 @@
 //! One fuse: what it allows, what is behind it besides cars, and what it leaves for them.
 
-use crate::quantity::{Milliamp, Mono, Phase, Phases, Span};
+use crate::quantity::{Milliamp, Mono, Phase, Phases, Span, Watt};
 
 use super::charger::Charger;
 use super::draw::Range;
+use super::flow::{Flow, UNLIMITED};
 use super::house::House;
 use super::interface::{CircuitSetup, LimitReason, Timing};
 use super::meter::{Frame, Meter, NOMINAL};
@@ -11,24 +12,41 @@ use super::phases::PhaseSet;
 use super::raise::Patience;
 use super::session::largest;
 
-/// Stands for "no limit known" where no charger can be.
-const UNLIMITED: Milliamp = Milliamp(1_000_000);
-
-/// What a circuit leaves for all chargers behind it together, per phase.
+/// What a circuit leaves for all chargers behind it together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Budget {
     /// Sum of offers allowed now: more is cut at once.
-    pub(super) cut: Phases<Milliamp>,
+    pub(super) cut: Flow,
     /// Sum of offers up to which a running car may be raised.
-    pub(super) raise: Phases<Milliamp>,
+    pub(super) raise: Flow,
     /// Sum of offers up to which a waiting car may be started.
-    pub(super) start: Phases<Milliamp>,
+    pub(super) start: Flow,
     /// Why nothing may be raised, if nothing may.
     pub(super) blocked: Option<LimitReason>,
     /// The word for a charger that this circuit holds down, where it is not the phase's.
     pub(super) word: Option<LimitReason>,
+    /// The word for one that is held down by all phases together.
+    pub(super) sum_word: LimitReason,
     /// The owner's figure for a lost meter is in force, given out in steps of 6 A.
     pub(super) lost: bool,
+}
+
+impl Budget {
+    /// The same figure on each phase, at once and for raises.
+    pub(super) fn flat(figure: Milliamp, blocked: Option<LimitReason>, word: Option<LimitReason>, lost: bool) -> Self {
+        let all = Flow::flat(figure);
+        Self { cut: all, raise: all, start: all, blocked, word, sum_word: LimitReason::Circuit, lost }
+    }
+
+    /// All phases together at most this.
+    pub(super) fn together(&mut self, cut: Milliamp, raise: Milliamp, start: Milliamp, word: LimitReason) {
+        if cut < self.cut.sum {
+            self.sum_word = word;
+        }
+        self.cut.sum = self.cut.sum.min(cut);
+        self.raise.sum = self.raise.sum.min(raise);
+        self.start.sum = self.start.sum.min(start);
+    }
 }
 
 /// One circuit.
@@ -39,6 +57,7 @@ pub(super) struct Circuit {
     pub(super) chargers: Vec<usize>,
     pub(super) house: House,
     pub(super) patience: Phases<Patience>,
+    pub(super) patience_sum: Patience,
     /// The last believed frame is above the limit, per phase.
     pub(super) overload: Phases<bool>,
     /// It has been above the limit since the last event about it.
@@ -53,6 +72,7 @@ impl Circuit {
             chargers,
             house: House::default(),
             patience: Phases::default(),
+            patience_sum: Patience::default(),
             overload: Phases::default(),
             overload_told: false,
             calm_since: None,
@@ -121,17 +141,17 @@ impl Circuit {
         let shows = phases.iter().any(|phase| frame.current[phase].is_some());
         let total = frame.total.filter(|_| !shows).map(|total| Phases::all(total.current_at(NOMINAL)));
         if !frame.doubtful {
-            if let Some(current) = complete.or(total) {
-                self.house.frame(frame.sampled_at, current, complete.is_none());
+            if let Some(phases) = complete.or(total) {
+                let sum = frame.together().unwrap_or_else(|| phases.iter().map(|(_, current)| *current).sum());
+                self.house.frame(frame.sampled_at, Flow { phases, sum }, complete.is_none());
                 self.estimate(chargers, timing);
             }
             return;
         }
+        let (_, most) = self.together_at(frame.sampled_at, chargers, timing);
+        let sum = frame.together().map(|together| together - most);
         let load = match total.filter(|_| !self.house.is_per_phase()) {
-            Some(total) => {
-                let (_, most) = self.together_at(frame.sampled_at, chargers, timing);
-                total.map(|total| Some((total - most).max(Milliamp::ZERO)))
-            }
+            Some(total) => total.map(|total| Some((total - most).max(Milliamp::ZERO))),
             None => {
                 let cars = self.drawn_at(frame.sampled_at, chargers, timing);
                 let mut load = frame.current;
@@ -141,7 +161,7 @@ impl Circuit {
                 load
             }
         };
-        self.house.doubt(frame.received_at, load);
+        self.house.doubt(frame.received_at, load, sum);
     }
 
     /// Takes the estimate anew: polls since the last frame may say better what the cars drew.
@@ -161,30 +181,26 @@ impl Circuit {
 
     pub(super) fn budget(&self, meter: Option<&Meter>, max_import: Option<Milliamp>, now: Mono) -> Budget {
         let limit = self.limit(max_import);
-        let flat = |figure: Milliamp, blocked, word, lost| {
-            let all = Phases::all(figure);
-            Budget { cut: all, raise: all, start: all, blocked, word, lost }
-        };
         let Some(meter) = meter else {
             let root = self.setup.parent.is_none();
             let figure = match self.setup.static_current {
                 Some(figure) if root => figure.min(limit),
                 _ => limit - self.setup.reserve,
             };
-            return flat(figure, None, root.then_some(LimitReason::Static), false);
+            return Budget::flat(figure, None, root.then_some(LimitReason::Static), false);
         };
         if meter.is_lost() {
             let figure = self.setup.meter_lost_current.min(limit);
-            let mut budget = flat(figure, None, Some(LimitReason::MeterLost), true);
+            let mut budget = Budget::flat(figure, None, Some(LimitReason::MeterLost), true);
             // What still comes may lower the owner's figure, never raise it.
             if let Some(load) = self.house.recent_load(now) {
-                budget.cut = load.map(|load| figure.min(limit - load));
+                budget.cut.phases = load.phases.map(|load| figure.min(limit - load));
                 (budget.raise, budget.start) = (budget.cut, budget.cut);
             }
             return budget;
         }
         let Some(load) = self.house.load(now) else {
-            return flat(limit, Some(LimitReason::StartUp), Some(LimitReason::StartUp), false);
+            return Budget::flat(limit, Some(LimitReason::StartUp), Some(LimitReason::StartUp), false);
         };
         let blocked = if !meter.is_proven() {
             Some(LimitReason::StartUp)
@@ -193,18 +209,51 @@ impl Circuit {
         } else {
             None
         };
-        let cut = load.map(|load| limit - load);
-        let mut raise = cut;
-        let mut start = cut;
+        let mut budget = Budget::flat(limit, blocked, None, false);
+        budget.cut.phases = load.phases.map(|load| limit - load);
         for phase in Phase::ALL {
+            let cut = budget.cut.phases[phase];
             let peak = |span: Span| self.house.peak(phase, span).map(|peak| limit - peak);
             let patience = &self.patience[phase];
-            raise[phase] = peak(patience.raise(now)).map_or(Milliamp(i32::MIN), |room| room.min(cut[phase]));
-            start[phase] = peak(patience.start(now)).map_or(Milliamp(i32::MIN), |room| room.min(cut[phase]));
+            budget.raise.phases[phase] = peak(patience.raise(now)).map_or(NOTHING, |room| room.min(cut));
+            budget.start.phases[phase] = peak(patience.start(now)).map_or(NOTHING, |room| room.min(cut));
         }
-        Budget { cut, raise, start, blocked, word: None, lost: false }
+        budget
+    }
+
+    /// Bounds all phases together so that the circuit takes at most `power`. Behind its meter the house counts; while
+    /// that is lost the owner's figure for it holds already. Without one, what is reserved for other loads does.
+    pub(super) fn bound_power(
+        &self,
+        budget: &mut Budget,
+        meter: Option<&Meter>,
+        power: Watt,
+        word: LimitReason,
+        now: Mono,
+    ) {
+        let voltage = meter.map_or(NOMINAL, Meter::voltage);
+        let limit = power.current_at(voltage);
+        let Some(meter) = meter else {
+            let room = limit - Milliamp(self.setup.reserve.0.saturating_mul(3));
+            budget.together(room, room, room, word);
+            return;
+        };
+        if meter.is_lost() {
+            budget.together(limit, limit, limit, word);
+            return;
+        }
+        let Some(load) = self.house.load(now) else {
+            budget.together(limit, limit, limit, word);
+            return;
+        };
+        let cut = limit - load.sum;
+        let peak = |span: Span| self.house.peak_sum(span).map_or(NOTHING, |peak| (limit - peak).min(cut));
+        budget.together(cut, peak(self.patience_sum.raise(now)), peak(self.patience_sum.start(now)), word);
     }
 }
+
+/// No room whatever.
+const NOTHING: Milliamp = Milliamp(-UNLIMITED.0);
 
 /// The currents where the connection's phases are all there; phases that it does not have carry nothing.
 fn per_phase(frame: &Frame, phases: PhaseSet) -> Option<Phases<Milliamp>> {

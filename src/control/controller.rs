@@ -3,12 +3,13 @@
 use crate::command::{ChargerCommand, RelayOrder};
 use crate::event::{Event, EventType};
 use crate::feature::Purpose;
-use crate::quantity::{Milliamp, Mono, Phase, Span};
+use crate::quantity::{Milliamp, Mono, Phase, Span, Watt};
 use crate::reading::{ChargerObservation, InputReading, MeterReading, Observation};
 
 use super::allocate::{Allocator, Ask, Chains};
 use super::charger::{Charger, News};
 use super::circuit::{Budget, Circuit};
+use super::flow::Flow;
 use super::input::{self, Input};
 use super::interface::{
     ChargerStatus, InputMeaning, InputStatus, MeterStatus, Reason, RelayStatus, Setup, SiteSettings, SiteStatus, Timing,
@@ -17,6 +18,7 @@ use super::link::Change;
 use super::meter::{Guard, Meter, Surroundings, Turn};
 use super::obey::Foreign;
 use super::phases::PhaseSet;
+use super::quarter::Quarter;
 use super::session::{self, DRAWS, largest};
 
 /// The controller comes back at least so often.
@@ -62,10 +64,14 @@ pub(super) struct Scratch {
     pub(super) asks: Vec<Ask>,
     pub(super) wants: Vec<super::want::Want>,
     pub(super) sequence: Vec<usize>,
-    pub(super) room: Vec<crate::quantity::Phases<Milliamp>>,
+    /// An order of chargers for one purpose only.
+    pub(super) order: Vec<usize>,
+    pub(super) room: Vec<Flow>,
+    /// What is left beside the present orders.
+    pub(super) spare: Vec<Flow>,
     /// What the shares left over.
-    pub(super) left: Vec<crate::quantity::Phases<Milliamp>>,
-    pub(super) start_room: Vec<crate::quantity::Phases<Milliamp>>,
+    pub(super) left: Vec<Flow>,
+    pub(super) start_room: Vec<Flow>,
     pub(super) target: Vec<Milliamp>,
     pub(super) allocator: Allocator,
 }
@@ -77,6 +83,11 @@ pub struct Controller {
     pub(super) purpose: Purpose,
     pub(super) min_on: Span,
     pub(super) min_off: Span,
+    pub(super) phase_switch_min: Span,
+    pub(super) max_imbalance: Option<Milliamp>,
+    /// All charging together while dimmed.
+    pub(super) dim: Option<Watt>,
+    pub(super) quarter: Quarter,
     pub(super) grid_phases: PhaseSet,
     /// Site settings of the file.
     pub(super) site_file: SiteSettings,
@@ -116,6 +127,10 @@ impl Controller {
             purpose: setup.purpose,
             min_on: setup.min_on,
             min_off: setup.min_off,
+            phase_switch_min: setup.phase_switch_min,
+            max_imbalance: setup.max_imbalance.filter(|_| setup.grid_phases == 3),
+            dim: setup.dim,
+            quarter: Quarter::default(),
             grid_phases: PhaseSet::of_grid(setup.grid_phases),
             site_file: setup.site,
             site: setup.site,
@@ -135,10 +150,10 @@ impl Controller {
 
     /// Takes in what was heard since the last step, in order, and decides anew for every charger.
     ///
-    /// `now` must not run backwards. `wall` is the wall clock in unix seconds where it is known to be set; nothing that
-    /// this version decides depends on it.
+    /// `now` must not run backwards. `wall` is the wall clock in unix seconds where it is known to be set: quarters of an
+    /// hour are taken from it where the meter does not tell them.
     pub fn step(&mut self, now: Mono, wall: Option<i64>, observations: &[Observation]) -> &Decision {
-        let _ = wall;
+        self.quarter.clock(now, wall);
         self.decision.events.clear();
         for observation in observations {
             match observation {
@@ -175,6 +190,12 @@ impl Controller {
             self.meter_turned(index, turn);
         }
         let (frame, turn) = self.meters[index].take(reading, around);
+        if let Some(frame) = frame.filter(|frame| !frame.doubtful && self.circuits[0].setup.meter == Some(index)) {
+            let total = frame.total.or_else(|| frame.together().map(|current| current.at(frame.voltage())));
+            if let Some(total) = total {
+                self.quarter.frame(frame.sampled_at, total, reading.stamp, reading.demand);
+            }
+        }
         if let Some(frame) = frame {
             for circuit in self.circuits.iter_mut().filter(|circuit| circuit.setup.meter == Some(index)) {
                 circuit.frame(&frame, &self.chargers, &self.timing, self.grid_phases);
@@ -323,15 +344,17 @@ impl Controller {
         let signals = self.signals();
         if signals.dim != self.signals.dim {
             let (event, detail) = if signals.dim {
-                (EventType::DimStarted, "an order to dim is in force; this version stops charging for its time")
+                let limit = self.dim.map_or_else(|| "0 W".to_owned(), |limit| limit.to_string());
+                (EventType::DimStarted, format!("an order to dim is in force: {limit} for all charging together"))
             } else {
-                (EventType::DimEnded, "no order to dim is in force")
+                (EventType::DimEnded, "no order to dim is in force".to_owned())
             };
-            self.tell(event, Subject::Site, detail.to_owned());
+            self.tell(event, Subject::Site, detail);
         }
         self.signals = signals;
         for index in 0..self.chargers.len() {
-            if let Some(change) = self.chargers[index].settle(now, &self.timing) {
+            let shown = self.shown_by_meters(index);
+            if let Some(change) = self.chargers[index].settle(now, shown, &self.timing) {
                 self.charger_news(now, index, News::Link(change));
             }
             let charger = &mut self.chargers[index];
@@ -341,6 +364,7 @@ impl Controller {
                 charger.own_meter_lost(now);
             }
         }
+        self.tick_chargers(now);
         for circuit in &mut self.circuits {
             circuit.estimate(&self.chargers, &self.timing);
         }
@@ -365,6 +389,13 @@ impl Controller {
                 charger.taper.watch(now, drawn, order, step, effective);
             }
         }
+    }
+
+    /// The newest sample that every meter above a charger has given; `None` where there is none to give one.
+    fn shown_by_meters(&self, index: usize) -> Option<Mono> {
+        let above = self.chains[self.chargers[index].setup.circuit].iter().map(|circuit| &self.circuits[*circuit]);
+        let metered = above.filter(|it| it.setup.meter.is_some_and(|meter| !self.meters[meter].is_lost()));
+        metered.map(|it| it.house.sampled_at().unwrap_or(Mono(i64::MIN))).min()
     }
 
     fn watch_overload(&mut self, now: Mono) {

@@ -1,10 +1,10 @@
 //! One decision for all chargers: ceilings, shares, cuts, then the raises that are already safe.
 
-use crate::quantity::{Milliamp, Mono, Phase, Phases, Span};
+use crate::quantity::{Milliamp, Mono, Phase, Span};
 use crate::reading::PilotState;
 
 use super::allocate::{self, Ask};
-use super::charger::{Charger, LEAST};
+use super::charger::Charger;
 use super::controller::Controller;
 use super::interface::{Detail, LimitReason, Reason, Sharing};
 use super::want::starts_drawing;
@@ -13,10 +13,11 @@ use super::want::starts_drawing;
 const RAISE_STEP: Milliamp = Milliamp::from_amps(4);
 /// And not more often than this.
 const RAISE_EVERY: Span = Span(900);
+/// So little is raised only when the order has stood for a while.
+const LITTLE: Milliamp = Milliamp::from_amps(1);
+const LITTLE_EVERY: Span = Span::from_secs(20);
 /// Cars are started one after another.
 const START_EVERY: Span = Span(900);
-/// Given out at a time while a meter is lost.
-const LOST_STEP: Milliamp = LEAST;
 /// A car that draws nothing for so long after its offer goes behind the others.
 const IDLE_AFTER: Span = Span::from_secs(90);
 /// Good frames of every meter above it before a charger that appeared may be raised.
@@ -27,15 +28,12 @@ const TURN: i64 = 3;
 impl Controller {
     pub(super) fn decide(&mut self, now: Mono) {
         let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.budgets.clear();
-        for circuit in &self.circuits {
-            let meter = circuit.setup.meter.map(|index| &self.meters[index]);
-            scratch.budgets.push(circuit.budget(meter, self.site.max_import, now));
-        }
+        self.budgets(now, &mut scratch);
         scratch.wants.clear();
         scratch.asks.clear();
         for index in 0..self.chargers.len() {
-            let want = self.want(now, index);
+            let mut want = self.want(now, index);
+            self.hold_at_zero(index, &mut want);
             let charger = &self.chargers[index];
             scratch.wants.push(want);
             scratch.asks.push(Ask {
@@ -44,6 +42,7 @@ impl Controller {
                 step: charger.step(),
                 phases: charger.phases(),
                 circuit: charger.setup.circuit,
+                uneven: self.limits_imbalance() && charger.phases().is_uneven(),
                 tier: want.rank.0,
                 keeps: false,
             });
@@ -63,6 +62,7 @@ impl Controller {
         self.target(now, &mut scratch);
         self.apply_cuts(now, &mut scratch);
         self.apply_raises(now, &mut scratch);
+        self.choose_phases(now, &scratch);
         for (charger, want) in self.chargers.iter_mut().zip(&scratch.wants) {
             let replaced = charger.off_since.is_some_and(|stopped| self.started_at.is_some_and(|at| at >= stopped));
             charger.program(now, want.forbidden, replaced);
@@ -98,7 +98,7 @@ impl Controller {
     }
 
     /// Nothing may be raised for this charger now, and why.
-    fn raise_blocked(&self, now: Mono, index: usize, budgets: &[super::circuit::Budget]) -> Option<LimitReason> {
+    pub(super) fn raise_blocked(&self, now: Mono, index: usize, budgets: &[super::circuit::Budget]) -> Option<LimitReason> {
         let charger = &self.chargers[index];
         if !charger.link.is_up() {
             return Some(LimitReason::Offline);
@@ -182,12 +182,14 @@ impl Controller {
     }
 
     /// Takes out of the room what no order changes now.
-    fn reserve(&self, room: &mut [Phases<Milliamp>], asks: &[Ask]) {
+    pub(super) fn reserve(&self, room: &mut allocate::Room, asks: &[Ask]) {
         for (charger, ask) in self.chargers.iter().zip(asks) {
             // Of a charger that was not heard yet the meter shows what it draws; nobody is stopped for what it might.
             // Nobody is raised either: there it counts in full.
             if let Some(figure) = charger.fixed(&self.timing).filter(|_| !charger.link.is_unknown()) {
                 allocate::take(ask, figure, &self.chains, room);
+            } else if charger.above() > Milliamp::ZERO {
+                allocate::take(ask, charger.above(), &self.chains, room);
             }
         }
     }
@@ -201,116 +203,6 @@ impl Controller {
         })
     }
 
-    /// Behind a lost meter the owner's figure is given out in steps of 6 A, by priority.
-    fn lost_meters(&self, scratch: &mut super::controller::Scratch) {
-        for circuit in 0..self.circuits.len() {
-            if !scratch.budgets[circuit].lost {
-                continue;
-            }
-            let mut left = scratch.room[circuit];
-            let mut granted = true;
-            let mut rounds = 0;
-            while granted {
-                granted = false;
-                rounds += 1;
-                let mut after = 0;
-                while let Some(index) = self.next_by_priority(circuit, after) {
-                    after = index.1 + 1;
-                    let index = index.0;
-                    let ask = &scratch.asks[index];
-                    let wanted = LOST_STEP.0.saturating_mul(rounds);
-                    let fits = ask.phases.iter().all(|phase| left[phase] >= LOST_STEP);
-                    if ask.cap.0 >= wanted && fits {
-                        for phase in ask.phases.iter() {
-                            left[phase] -= LOST_STEP;
-                        }
-                        granted = true;
-                    } else {
-                        let given = Milliamp(wanted - LOST_STEP.0);
-                        let want = &mut scratch.wants[index];
-                        if ask.cap > given {
-                            want.lower_with(given, LimitReason::MeterLost, Detail::None, None);
-                            scratch.asks[index].cap = given;
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// The `nth` charger behind `circuit` in order of priority, as (index, n).
-    fn next_by_priority(&self, circuit: usize, nth: usize) -> Option<(usize, usize)> {
-        let behind = &self.circuits[circuit].chargers;
-        let place = |index: usize| (self.chargers[index].settings.priority, index);
-        behind
-            .iter()
-            .copied()
-            .find(|index| behind.iter().filter(|other| place(**other) < place(*index)).count() == nth)
-            .map(|index| (index, nth))
-    }
-
-    /// Reductions: at once and in full.
-    ///
-    /// A charger whose figure no order changes now is told to come down as far as it is too much; the last one served
-    /// first, and what one is told to give back is no excess of the next. Those that do not answer come last: what they
-    /// are told may never arrive, so it is no room for anybody who answers.
-    fn apply_cuts(&mut self, now: Mono, scratch: &mut super::controller::Scratch) {
-        for answers in [true, false] {
-            for place in (0..scratch.sequence.len()).rev() {
-                let index = scratch.sequence[place];
-                if self.chargers[index].link.is_up() == answers {
-                    self.cut(now, index, scratch);
-                }
-            }
-        }
-    }
-
-    fn cut(&mut self, now: Mono, index: usize, scratch: &mut super::controller::Scratch) {
-        let charger = &mut self.chargers[index];
-        if let Some(figure) = charger.fixed(&self.timing) {
-            let ask = &scratch.asks[index];
-            let room = allocate::room_for(ask, &self.chains, &scratch.room).min(Milliamp::ZERO);
-            let cap = scratch.wants[index].cap;
-            let offer = charger.order().min(cap).min(figure + room).max(Milliamp::ZERO).floor_to(charger.step());
-            let offer = if offer < charger.least() { Milliamp::ZERO } else { offer };
-            charger.set_order(now, offer);
-            if !charger.link.is_unknown() {
-                allocate::take(ask, offer - figure, &self.chains, &mut scratch.room);
-            }
-        } else if scratch.target[index] < charger.order() {
-            charger.set_order(now, scratch.target[index]);
-        }
-    }
-
-    /// Phases on which the offers have become too much learn that their load comes back.
-    fn learn_cuts(&mut self, now: Mono, scratch: &mut super::controller::Scratch) {
-        scratch.room.clear();
-        scratch.room.extend(scratch.budgets.iter().map(|budget| budget.cut));
-        self.reserve(&mut scratch.room, &scratch.asks);
-        for (charger, ask) in self.chargers.iter().zip(&scratch.asks) {
-            if charger.fixed(&self.timing).is_none() {
-                allocate::take(ask, charger.order(), &self.chains, &mut scratch.room);
-            }
-        }
-        for index in 0..self.circuits.len() {
-            let response = self.response(index);
-            for (phase, left) in scratch.room[index].iter() {
-                if *left < Milliamp::ZERO {
-                    self.circuits[index].patience[phase].cut(now, response);
-                }
-            }
-        }
-    }
-
-    /// How long an overload of this circuit lasts: until its meter shows it and the slowest car has followed.
-    fn response(&self, circuit: usize) -> Span {
-        let circuit = &self.circuits[circuit];
-        let period = circuit.setup.meter.and_then(|meter| self.meters[meter].period()).unwrap_or(Span::ZERO);
-        let running = circuit.chargers.iter().map(|index| &self.chargers[*index]).filter(|it| it.draws_current());
-        let slowest = running.map(Charger::response).max().unwrap_or(Span::ZERO);
-        period + slowest
-    }
-
     /// Raises: as far as the sum of everything that may still be offered leaves room in all recent frames.
     fn apply_raises(&mut self, now: Mono, scratch: &mut super::controller::Scratch) {
         std::mem::swap(&mut scratch.left, &mut scratch.room);
@@ -321,7 +213,9 @@ impl Controller {
         for room in [&mut scratch.room, &mut scratch.start_room] {
             self.reserve(room, &scratch.asks);
             for (charger, ask) in self.chargers.iter().zip(&scratch.asks) {
-                if charger.fixed(&self.timing).is_none() || charger.link.is_unknown() {
+                if charger.fixed(&self.timing).is_none() {
+                    allocate::take(ask, charger.holding(), &self.chains, room);
+                } else if charger.link.is_unknown() {
                     allocate::take(ask, charger.counted(&self.timing), &self.chains, room);
                 }
             }
@@ -336,14 +230,15 @@ impl Controller {
             let starts = order < ask.least;
             let recently = charger.raised_at.is_some_and(|at| now.since(at) < RAISE_EVERY);
             if target > order && blocked.is_none() && !recently && !(starts && starting) {
-                let counted = charger.counted(&self.timing);
-                // A single step is not worth a write that the next flicker takes back.
-                let single = target - order <= ask.step;
+                let counted = charger.holding();
+                // A little more is not worth a write that the next flicker takes back.
+                let single = !starts && target - order <= ask.step.max(LITTLE);
+                let flickers = single && now.since(charger.ordered_at()) < LITTLE_EVERY;
                 let room = if starts || single { &scratch.start_room } else { &scratch.room };
                 let room = allocate::room_for(ask, &self.chains, room);
                 let most = if starts { ask.least } else { order + RAISE_STEP.max(ask.step) };
                 let offer = target.min(most).min(counted + room).floor_to(ask.step);
-                if room >= Milliamp::ZERO && offer > order && offer >= ask.least {
+                if room >= Milliamp::ZERO && offer > order && offer >= ask.least && !flickers {
                     let more = (offer - counted).max(Milliamp::ZERO);
                     allocate::take(ask, more, &self.chains, &mut scratch.room);
                     allocate::take(ask, more, &self.chains, &mut scratch.start_room);
@@ -356,6 +251,7 @@ impl Controller {
                         for phase in ask.phases.iter() {
                             self.circuits[*circuit].patience[phase].raised(now);
                         }
+                        self.circuits[*circuit].patience_sum.raised(now);
                     }
                 }
             }
@@ -387,41 +283,51 @@ impl Controller {
         self.tightest(index, scratch, rows, with)
     }
 
-    /// The circuit and phase that leave the least.
+    /// What leaves the least.
     fn tightest(
         &self,
         index: usize,
         scratch: &super::controller::Scratch,
-        room: &[Phases<Milliamp>],
+        room: &allocate::Room,
         with: impl Fn(LimitReason, Detail, Option<Milliamp>) -> Reason,
     ) -> Reason {
         let ask = &scratch.asks[index];
-        let mut tightest: Option<(usize, Phase, Milliamp)> = None;
-        for circuit in &self.chains[ask.circuit] {
-            for phase in ask.phases.iter() {
-                let left = room[*circuit][phase];
+        let together = i32::try_from(ask.phases.len()).unwrap_or(3).max(1);
+        // Row, phase (none: all together), and what is left there.
+        let mut tightest: Option<(usize, Option<Phase>, Milliamp)> = None;
+        for row in ask.rows(&self.chains, room.len()) {
+            let by_sum = (None, Milliamp(room[row].sum.0 / together));
+            let by_phase = ask.phases.iter().map(|phase| (Some(phase), room[row].phases[phase]));
+            for (phase, left) in by_phase.chain([by_sum]) {
                 if tightest.is_none_or(|(_, _, least)| left < least) {
-                    tightest = Some((*circuit, phase, left));
+                    tightest = Some((row, phase, left));
                 }
             }
         }
-        let Some((circuit, phase, left)) = tightest else {
+        let Some((row, phase, left)) = tightest else {
             return with(LimitReason::None, Detail::None, None);
         };
-        let others = self.circuits[circuit].chargers.iter().any(|other| {
+        let Some(circuit) = self.circuits.get(row) else {
+            let word = phase.map_or(LimitReason::Sharing, LimitReason::of_phase);
+            return with(word, Detail::Imbalance, None);
+        };
+        let others = circuit.chargers.iter().any(|other| {
             *other != index
-                && self.chargers[*other].phases().has(phase)
+                && phase.is_none_or(|phase| self.chargers[*other].phases().has(phase))
                 && self.chargers[*other].order() > Milliamp::ZERO
         });
         if others {
             let offer = self.chargers[index].order();
             let word = if offer == Milliamp::ZERO { LimitReason::Turn } else { LimitReason::Sharing };
-            return with(word, Detail::Phase(phase), None);
+            return with(word, phase.map_or(Detail::None, Detail::Phase), None);
         }
-        if let Some(word) = scratch.budgets[circuit].word {
+        let Some(phase) = phase else {
+            return with(scratch.budgets[row].sum_word, Detail::None, None);
+        };
+        if let Some(word) = scratch.budgets[row].word {
             return with(word, Detail::None, None);
         }
-        let word = if circuit > 0 { LimitReason::Circuit } else { LimitReason::of_phase(phase) };
+        let word = if row > 0 { LimitReason::Circuit } else { LimitReason::of_phase(phase) };
         with(word, Detail::None, Some(left.max(Milliamp::ZERO)))
     }
 }

@@ -249,6 +249,8 @@ pub struct ChargerSetup {
     pub step: Milliamp,
     /// It can go from three phases to one.
     pub can_switch_phases: bool,
+    /// On one phase, any of its own can be chosen; else it is its first.
+    pub chooses_phase: bool,
     /// It reports the car's current.
     pub measures: bool,
     /// Index of a meter of its own.
@@ -385,6 +387,10 @@ pub struct Setup {
     pub min_on: Span,
     /// Binds the controller's own stops.
     pub min_off: Span,
+    /// Shortest time between two switchings of phases; going to one phase does not wait for it.
+    pub phase_switch_min: Span,
+    /// Largest difference of the chargers' one-phase current between phases.
+    pub max_imbalance: Option<Milliamp>,
     /// Constants of the fail-safe table.
     pub timing: Timing,
     /// Site settings of the file.
@@ -434,6 +440,10 @@ pub enum Detail {
     NotDrawing,
     /// The car takes less than it could have.
     TakesLess,
+    /// The car sleeps; its pilot is taken away for a moment.
+    WakingUp,
+    /// Too much one-phase current on this phase compared with the others.
+    Imbalance,
     /// The charger was never heard.
     NotHeard,
     /// Shared with others on this phase.
@@ -539,6 +549,8 @@ pub enum Accepted {
     },
     /// Every run-time setting was dropped.
     Reset,
+    /// The controller does it by itself, once; there is nothing to store.
+    Done,
     /// To be done once by the device task of this charger.
     Action(usize, crate::command::ChargerAction),
 }

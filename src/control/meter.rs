@@ -17,6 +17,8 @@ const PROOF: u32 = 3;
 const PERIODS: usize = 20;
 /// Without a voltage of its own a frame is taken at this one.
 pub(super) const NOMINAL: Millivolt = Millivolt(230_000);
+/// Below this a voltage is none.
+const PLAUSIBLE: Millivolt = Millivolt(100_000);
 /// Below this a current is noise: no load, no direction.
 const NOISE: Milliamp = Milliamp(1_000);
 
@@ -32,6 +34,22 @@ pub(super) struct Frame {
     pub(super) voltage: Phases<Option<Millivolt>>,
     /// It may lower only.
     pub(super) doubtful: bool,
+}
+
+impl Frame {
+    /// The mean of the voltages that it shows.
+    pub(super) fn voltage(&self) -> Millivolt {
+        let known = || self.voltage.0.iter().flatten().filter(|it| it.0 > PLAUSIBLE.0);
+        let count = i32::try_from(known().count()).unwrap_or(1);
+        if count == 0 { NOMINAL } else { Millivolt(known().map(|it| it.0 / count).sum()) }
+    }
+
+    /// All phases together as a current at its voltage: by power where it is known, else from the currents.
+    pub(super) fn together(&self) -> Option<Milliamp> {
+        let currents = || self.current.0.iter().flatten().copied();
+        let by_current = || (currents().count() > 0).then(|| currents().sum());
+        self.total.map(|total| total.current_at(self.voltage())).or_else(by_current)
+    }
 }
 
 /// What changed with the passing of time or a frame.
@@ -157,6 +175,11 @@ impl Meter {
     /// Nothing may be raised on what it says now.
     pub(super) fn is_stale(&self) -> bool {
         self.lost || self.late || self.doubted || self.frame.is_none()
+    }
+
+    /// The voltage at which power counts as current.
+    pub(super) fn voltage(&self) -> Millivolt {
+        self.frame.as_ref().map_or(NOMINAL, Frame::voltage)
     }
 
     pub(super) fn frame(&self) -> Option<&Frame> {
@@ -383,7 +406,7 @@ fn all_zero(frame: &Frame) -> bool {
 
 /// Unsigned currents take the sign of the power; coarse ones are `max(|P| / U, I - half a step)`.
 fn signed_current(reading: &MeterReading, phase: Phase) -> Option<Milliamp> {
-    let voltage = reading.voltage[phase].filter(|it| it.0 > 100_000).unwrap_or(NOMINAL);
+    let voltage = reading.voltage[phase].filter(|it| it.0 > PLAUSIBLE.0).unwrap_or(NOMINAL);
     let by_power = reading.power[phase].map(|power| power.current_at(voltage));
     let Some(current) = reading.current[phase] else { return by_power };
     let half_step = Milliamp(if reading.current_step.0 >= 500 { reading.current_step.0 / 2 } else { 0 });

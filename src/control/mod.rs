@@ -6,25 +6,33 @@
 //! decided and `reason` why.
 
 mod allocate;
+mod budget;
 mod charger;
 mod circuit;
 mod controller;
+mod cut;
 mod decide;
 mod draw;
+mod flow;
 mod house;
 mod input;
 pub mod interface;
 mod link;
+mod lost;
 mod meter;
 mod obey;
+mod phase_choice;
+mod phase_switch;
 mod phases;
 mod publish;
+mod quarter;
 mod raise;
 mod reason;
 mod sampling;
 mod session;
 mod settings;
 mod taper;
+mod wake;
 mod want;
 
 pub use controller::{Controller, Decision};

@@ -5,7 +5,7 @@ use crate::quantity::{Milliamp, Mono, Span};
 use super::interface::Timing;
 
 /// Tolerated above the offer before a car counts as not obeying: 1 A and 10 %, both.
-fn exceeds(drawn: Milliamp, offer: Milliamp) -> bool {
+pub(super) fn exceeds(drawn: Milliamp, offer: Milliamp) -> bool {
     drawn.0 > offer.0.saturating_add(1000) && i64::from(drawn.0) * 10 > i64::from(offer.0) * 11
 }
 

@@ -40,6 +40,11 @@ impl PhaseSet {
         expected.0 & !self.0 != 0
     }
 
+    /// Some but not all phases.
+    pub(super) const fn is_uneven(self) -> bool {
+        self.len() > 0 && self.len() < 3
+    }
+
     pub(super) const fn len(self) -> u32 {
         self.0.count_ones()
     }

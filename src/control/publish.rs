@@ -87,7 +87,7 @@ impl Controller {
         let mut available = Phases([None; 3]);
         let mut limits = Phases([None; 3]);
         if has_limit && let Some(budget) = self.scratch.budgets.first() {
-            let mut room = budget.cut;
+            let mut room = budget.cut.phases;
             for charger in &self.chargers {
                 let counted = charger.counted(&self.timing);
                 for phase in charger.phases().iter() {
@@ -100,7 +100,7 @@ impl Controller {
             }
         }
         let charging = self.charging();
-        let import = root.setup.meter.and_then(|meter| self.meters[meter].frame()).and_then(|frame| frame.total);
+        let import = self.import();
         let lost = self.circuits.iter().filter_map(|it| it.setup.meter).any(|meter| self.meters[meter].is_lost());
         let silent = self.chargers.iter().any(|it| it.link.is_silent());
         let trouble = self.chargers.iter().any(|it| {

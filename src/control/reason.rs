@@ -13,6 +13,10 @@ pub(super) fn sentence(reason: &Reason, f: &mut fmt::Formatter<'_>) -> fmt::Resu
         Detail::NoCar => return f.write_str("no car is plugged in"),
         Detail::NotDrawing => return f.write_str("the car has not begun to draw; it gets more when it does"),
         Detail::TakesLess => return f.write_str("the car takes less than it could have"),
+        Detail::WakingUp => return f.write_str("the car sleeps; its pilot is taken away for 20 s to wake it"),
+        Detail::Imbalance => {
+            return f.write_str("one phase would carry too much more of the chargers' current than the others");
+        }
         Detail::NotHeard => return f.write_str("the charger has not been heard yet"),
         Detail::Phase(phase) if reason.word == LimitReason::Turn => {
             return write!(f, "other cars have their turn, {phase} has no room for one more");
@@ -27,11 +31,9 @@ pub(super) fn sentence(reason: &Reason, f: &mut fmt::Formatter<'_>) -> fmt::Resu
         LimitReason::LimitL3 => "L3 has no more room",
         LimitReason::Circuit => "the fuse of its circuit has no more room",
         LimitReason::MaxImportKw => "the import limit in kW is reached",
-        LimitReason::Peak15min => {
-            "a limit for the quarter of an hour is set, which this version only keeps by not charging"
-        }
+        LimitReason::Peak15min => "the mean of this quarter of an hour would pass its limit",
         LimitReason::MaxChargingKw => "the limit for all charging together is reached",
-        LimitReason::Dim => "the grid operator dims, which this version only obeys by not charging",
+        LimitReason::Dim => "the grid operator dims all charging",
         LimitReason::MeterLate => "no good news from the meter, so nothing is raised",
         LimitReason::MeterLost => "the meter is lost",
         LimitReason::Static => "the fixed share of all chargers is used up",

@@ -26,6 +26,7 @@ pub(super) struct Session {
     clear_since: Option<(Mono, PhaseSet)>,
     /// It has drawn current in this session.
     pub(super) has_drawn: bool,
+    single: bool,
 }
 
 /// What changed with a report.
@@ -71,6 +72,7 @@ impl Session {
         }
         if let Some(uses) = self.uses {
             self.uses = Some(uses.union(carries(IDLE)));
+            self.single &= carries(IDLE).len() <= 1;
             return;
         }
         let busy = carries(IDLE);
@@ -82,6 +84,9 @@ impl Session {
             Some((since, phases)) if phases == busy => {
                 if at.since(since) >= CLEAR_FOR {
                     self.uses = Some(busy);
+                    if wired.len() > 1 {
+                        self.single = busy.len() == 1;
+                    }
                 }
             }
             _ => self.clear_since = Some((at, busy)),
@@ -91,6 +96,17 @@ impl Session {
     /// Phases on which the car counts.
     pub(super) fn phases(&self, wired: PhaseSet) -> PhaseSet {
         self.uses.unwrap_or(wired)
+    }
+
+    /// The phases that it is given have changed. That it used one of three is remembered: it would use no more again.
+    pub(super) fn relearn_phases(&mut self) {
+        self.uses = None;
+        self.clear_since = None;
+    }
+
+    /// It was seen to charge on one phase where it could have used three.
+    pub(super) fn is_one_phase_car(&self) -> bool {
+        self.single
     }
 
     /// Phases that are known to be used.

@@ -1,8 +1,9 @@
 //! Wishes: path and text in, a checked setting or a refusal that says what is allowed out.
 
-use crate::command::{ChargerAction, Lock};
+use crate::command::{ChargerAction, LEAST_OFFER, Lock};
 use crate::feature::{self, COMES, Purpose, Worded};
 use crate::quantity::{Milliamp, Mono, Watt, WattHour};
+use crate::reading::PilotState;
 
 use super::controller::Controller;
 use super::interface::{Accepted, ChargerSettings, ChargerSetup, Mode, Refused, Sharing, SiteSettings};
@@ -40,8 +41,8 @@ const ACTIONS: [&str; 4] = ["authorize", "lock", "wake", "reboot"];
 const LONGEST: usize = 64;
 /// Upper end of kW settings that the file does not limit.
 pub const MOST_KW: f64 = 1000.0;
-/// Least current of a car.
-const LEAST_A: f64 = 6.0;
+/// Least current of a car, in A.
+const LEAST_A: f64 = LEAST_OFFER.0 as f64 / 1000.0;
 /// Range of `session_limit_kwh`'s limit: the largest batteries of cars hold some 200 kWh.
 pub const SESSION_KWH: (f64, f64) = (0.1, 1000.0);
 
@@ -171,7 +172,6 @@ impl Controller {
     /// # Errors
     /// With what is allowed, when path or value are not.
     pub fn set(&mut self, now: Mono, path: &str, value: &str) -> Result<Accepted, Refused> {
-        let _ = now;
         if value.len() > LONGEST {
             return refuse(format!("{} is longer than {LONGEST} characters", shown(value)));
         }
@@ -183,7 +183,7 @@ impl Controller {
             let Some(index) = self.chargers.iter().position(|charger| charger.id() == id) else {
                 return refuse(format!("there is no charger {}", shown(id)));
             };
-            return self.set_charger(index, setting, value);
+            return self.set_charger(now, index, setting, value);
         }
         refuse(format!("{} is not a setting; allowed: site/set/<setting>, charger/<id>/set/<setting>", shown(path)))
     }
@@ -240,8 +240,17 @@ impl Controller {
         Ok(Accepted::Setting { key: format!("site/{setting}"), value: (!back).then_some(stored) })
     }
 
-    fn set_charger(&mut self, index: usize, setting: &str, value: &str) -> Result<Accepted, Refused> {
+    fn set_charger(&mut self, now: Mono, index: usize, setting: &str, value: &str) -> Result<Accepted, Refused> {
         is_there(setting, self.purpose)?;
+        if setting == "wake" {
+            pressed(value)?;
+            let charger = &mut self.chargers[index];
+            if !charger.link.is_up() || !charger.state().is_some_and(PilotState::plugged) {
+                return refuse(format!("charger `{}` has no car that could be woken", charger.id()));
+            }
+            charger.wake.press(now);
+            return Ok(Accepted::Done);
+        }
         if ACTIONS.contains(&setting) {
             let charger = &self.chargers[index];
             let action = action(&charger.setup, setting, value)?;

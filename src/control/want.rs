@@ -59,11 +59,8 @@ impl Controller {
         if self.signals.block {
             want.forbid(LimitReason::Block);
         }
-        if self.signals.dim {
+        if self.signals.dim && self.dim.is_none() {
             want.forbid(LimitReason::Dim);
-        }
-        if self.site.peak_15min.is_some() {
-            want.forbid(LimitReason::Peak15min);
         }
         match settings.mode {
             Mode::Off => want.forbid(LimitReason::Off),
@@ -100,7 +97,7 @@ impl Controller {
             want.lower_with(limit, word, Detail::None, Some(limit));
         }
         if !starts_drawing(charger) {
-            want.lower_with(charger.least(), LimitReason::Car, Detail::NotDrawing, None);
+            want.lower_with(charger.start_cap(now), LimitReason::Car, Detail::NotDrawing, None);
         } else if let Some(cap) = charger.taper.cap(charger.step()) {
             want.lower_with(cap.max(charger.least()), LimitReason::Car, Detail::TakesLess, None);
         }

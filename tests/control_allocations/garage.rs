@@ -34,6 +34,7 @@ pub(crate) fn setup(count: usize) -> Setup {
         max_current: Milliamp::from_amps(32),
         step: Milliamp::from_amps(1),
         can_switch_phases: false,
+        chooses_phase: false,
         measures: true,
         meter: None,
         watchdog: Some(WATCHDOG),
@@ -71,6 +72,8 @@ pub(crate) fn setup(count: usize) -> Setup {
         relays: Vec::new(),
         min_on: Span::from_secs(300),
         min_off: Span::from_secs(300),
+        phase_switch_min: Span::from_secs(300),
+        max_imbalance: None,
         timing: Timing::default(),
         site: SiteSettings {
             charging_enabled: true,

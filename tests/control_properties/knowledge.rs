@@ -14,6 +14,11 @@
 //!    under the limit less the house load of the newest good frame; or all that answer are at 0. Without any frame the
 //!    fuse alone counts, behind a lost meter the owner's figure. One that was not heard yet, nor told to be lost, stops
 //!    nobody: the meter shows what it draws.
+//! 6. The same for power: the offers on all phases together stay under what `max_charging_kw` and, with the house import
+//!    that the newest good frame proves, `max_import_kw` allow; or all that answer are at 0.
+//!
+//! Rules 4 and 5 hold for every circuit: one with a meter by what that shows, one without by its fuse less what is
+//! reserved in it. A charger counts on the phases that its contactor has closed.
 //!
 //! The house load is what the frame shows less the most that the cars can have drawn at its time, as far as reported.
 
@@ -21,8 +26,8 @@ use std::collections::VecDeque;
 
 use gridkeeper::control::{Decision, Mode, Setup};
 use gridkeeper::event::EventType;
-use gridkeeper::quantity::{Milliamp, Mono, Phase, Phases, Span};
-use gridkeeper::reading::{ChargerObservation, MeterReading, PilotState};
+use gridkeeper::quantity::{Milliamp, Millivolt, Mono, Phase, Phases, Span};
+use gridkeeper::reading::{ChargerObservation, PilotState};
 
 use crate::site::{Sim, amps};
 
@@ -31,10 +36,11 @@ const LOST: Span = Span::from_secs(10);
 const MARGIN: Milliamp = Milliamp(500);
 
 /// A good frame with the least house load that it proves.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Good {
     at: Mono,
-    current: Phases<Milliamp>,
+    /// Of each circuit.
+    current: Vec<Phases<Milliamp>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -53,6 +59,8 @@ struct Charger {
     ceiling: Option<Milliamp>,
     appeared: bool,
     told_lost: bool,
+    /// Phases that are closed.
+    lines: usize,
 }
 
 /// The bookkeeper.
@@ -113,7 +121,8 @@ impl Knowledge {
         }
     }
 
-    pub(crate) fn frame(&mut self, now: Mono, reading: &MeterReading, good: bool) {
+    /// `current`: of each circuit.
+    pub(crate) fn frame(&mut self, now: Mono, current: Vec<Phases<Milliamp>>, good: bool) {
         self.pass(now);
         self.newest_is_good = good;
         if !good {
@@ -126,7 +135,7 @@ impl Knowledge {
             self.proven = true;
             self.lost = false;
         }
-        self.good.push_back(Good { at: now, current: reading.current.map(|it| it.expect("complete")) });
+        self.good.push_back(Good { at: now, current });
         if self.good.len() > 2 {
             self.good.pop_front();
         }
@@ -140,6 +149,11 @@ impl Knowledge {
             let charger = &mut self.chargers[*index];
             match observation {
                 ChargerObservation::Report(report) => {
+                    if !self.setup.chargers[*index].measures && report.state == PilotState::C {
+                        // What the box is found offering its car may draw, whoever wrote it.
+                        let found = report.set_point.unwrap_or(Milliamp::ZERO);
+                        charger.orders.push_back((now, charger.offer, found.max(charger.offer)));
+                    }
                     charger.appeared |= !charger.heard;
                     (charger.heard, charger.answers, charger.restarted) = (true, true, false);
                     charger.charging = report.state == PilotState::C;
@@ -171,21 +185,38 @@ impl Knowledge {
         if steady { most } else { most.max(most_ordered.min(most + amps(5.0))) }
     }
 
-    /// The least house load that a good frame proves on `phase`.
-    fn house(&self, good: &Good, phase: Phase) -> Milliamp {
-        let behind = self.setup.chargers.iter().enumerate().filter(|(_, it)| it.phases.contains(&phase));
+    /// The least house load that a good frame proves on `phase` of a circuit.
+    fn house(&self, good: &Good, circuit: usize, phase: Phase) -> Milliamp {
+        let behind = self.setup.chargers.iter().enumerate();
+        let behind = behind.filter(|(_, it)| (circuit == 0 || it.circuit == circuit) && it.phases.contains(&phase));
         let cars: Milliamp = behind.map(|(index, _)| self.most_drawn(index, good.at)).sum();
-        good.current[phase] - cars
+        good.current[circuit][phase] - cars
     }
 
-    fn limit(&self) -> Milliamp {
-        let fuse = self.setup.circuits[0].fuse.expect("a fuse");
-        self.max_import.map_or(fuse, |it| it.min(fuse)) - MARGIN
+    fn limit(&self, circuit: usize) -> Milliamp {
+        let fuse = self.setup.circuits[circuit].fuse.expect("a fuse");
+        let fuse = if circuit == 0 { self.max_import.map_or(fuse, |it| it.min(fuse)) } else { fuse };
+        fuse - MARGIN - self.setup.circuits[circuit].reserve
+    }
+
+    /// What the offers behind a circuit may be together on a phase, as this frame proves it.
+    fn allowed(&self, good: Option<&Good>, circuit: usize, phase: Phase) -> Milliamp {
+        if self.setup.circuits[circuit].meter.is_none() {
+            return self.limit(circuit);
+        }
+        match good {
+            _ if self.lost => self.setup.circuits[circuit].meter_lost_current.min(self.limit(circuit)),
+            Some(good) => self.limit(circuit) - self.house(good, circuit, phase),
+            None => self.limit(circuit),
+        }
     }
 
     /// Judges a decision against all rules.
     pub(crate) fn judge(&mut self, now: Mono, decision: &Decision, sims: &[Sim]) -> Result<(), String> {
         self.pass(now);
+        for (charger, sim) in self.chargers.iter_mut().zip(sims) {
+            charger.lines = sim.lines;
+        }
         for event in &decision.events {
             let index = self.setup.chargers.iter().position(|it| it.id == event.subject);
             match (event.event_type, index) {
@@ -215,6 +246,7 @@ impl Knowledge {
             }
         }
         self.rule_5(&offers, &counted).map_err(|it| format!("rule 5, {now:?}: {it}"))?;
+        self.rule_6(&offers, &counted).map_err(|it| format!("rule 6, {now:?}: {it}"))?;
         for (index, charger) in self.chargers.iter_mut().enumerate() {
             charger.offer = offers[index];
             charger.orders.push_back((now, offers[index], counted[index].max(offers[index])));
@@ -259,38 +291,81 @@ impl Knowledge {
         if self.lost {
             return Ok(());
         }
-        for phase in &self.setup.chargers[index].phases {
-            let sum: Milliamp = self.on(*phase).map(|it| counted[it]).sum();
-            for good in &self.good {
-                let allowed = self.limit() - self.house(good, *phase);
-                if sum > allowed {
-                    return Err(format!("raised to a sum of {sum} on {phase}, {good:?} allows {allowed}: {counted:?}"));
+        for circuit in [0, self.setup.chargers[index].circuit] {
+            for phase in self.setup.chargers[index].phases.iter().take(self.chargers[index].lines) {
+                let sum: Milliamp = self.on(circuit, *phase).map(|it| counted[it]).sum();
+                for good in &self.good {
+                    let allowed = self.allowed(Some(good), circuit, *phase);
+                    if sum > allowed {
+                        return Err(format!(
+                            "raised to a sum of {sum} on {phase} of {circuit}, {good:?} allows {allowed}: {counted:?}"
+                        ));
+                    }
                 }
             }
         }
         Ok(())
     }
 
+    /// Sums of what is ordered of those that answer, and of what stands for those that do not, each weighed by `times`.
+    fn sums(
+        &self,
+        among: impl Iterator<Item = usize>,
+        offers: &[Milliamp],
+        counted: &[Milliamp],
+        times: impl Fn(usize) -> usize,
+    ) -> (Milliamp, Milliamp) {
+        let (mut orders, mut silent) = (Milliamp::ZERO, Milliamp::ZERO);
+        for it in among {
+            let weigh = |figure: Milliamp| Milliamp(figure.0 * i32::try_from(times(it)).expect("at most 3"));
+            let charger = &self.chargers[it];
+            if charger.heard && charger.answers {
+                orders += weigh(offers[it]);
+            } else if charger.heard || charger.told_lost {
+                silent += weigh(counted[it]);
+            }
+        }
+        (orders, silent)
+    }
+
     fn rule_5(&self, offers: &[Milliamp], counted: &[Milliamp]) -> Result<(), String> {
-        for phase in Phase::ALL {
-            let answering = |it: &usize| self.chargers[*it].heard && self.chargers[*it].answers;
-            let orders: Milliamp = self.on(phase).filter(answering).map(|it| offers[it]).sum();
-            let known = |it: &usize| self.chargers[*it].heard || self.chargers[*it].told_lost;
-            let silent: Milliamp = self.on(phase).filter(|it| !answering(it) && known(it)).map(|it| counted[it]).sum();
-            let allowed = match self.good.back() {
-                _ if self.lost => self.setup.circuits[0].meter_lost_current.min(self.limit()),
-                Some(good) => self.limit() - self.house(good, phase),
-                None => self.limit(),
-            };
-            if orders > Milliamp::ZERO && orders + silent > allowed {
-                return Err(format!("{orders} ordered and {silent} silent on {phase}, {allowed} allowed: {counted:?}"));
+        for circuit in 0..self.setup.circuits.len() {
+            for phase in Phase::ALL {
+                let (orders, silent) = self.sums(self.on(circuit, phase), offers, counted, |_| 1);
+                let allowed = self.allowed(self.good.back(), circuit, phase);
+                if orders > Milliamp::ZERO && orders + silent > allowed {
+                    return Err(format!(
+                        "{orders} ordered and {silent} silent on {phase} of {circuit}, {allowed} allowed: {counted:?}"
+                    ));
+                }
             }
         }
         Ok(())
     }
 
-    fn on(&self, phase: Phase) -> impl Iterator<Item = usize> + '_ {
-        let chargers = self.setup.chargers.iter().enumerate();
-        chargers.filter(move |(_, it)| it.phases.contains(&phase)).map(|(index, _)| index)
+    fn rule_6(&self, offers: &[Milliamp], counted: &[Milliamp]) -> Result<(), String> {
+        let all = 0..self.chargers.len();
+        let (orders, silent) = self.sums(all, offers, counted, |it| self.chargers[it].lines);
+        let voltage = Millivolt(230_000);
+        let charging = self.setup.site.max_charging.map(|limit| limit.current_at(voltage));
+        let import = self.setup.site.max_import_power.map(|limit| {
+            let house = self.good.back().filter(|_| !self.lost).map(|good| {
+                Phase::ALL.into_iter().map(|phase| self.house(good, 0, phase)).sum::<Milliamp>()
+            });
+            limit.current_at(voltage) - house.unwrap_or_default()
+        });
+        for (what, allowed) in [("charging", charging), ("import", import)] {
+            if let Some(allowed) = allowed.filter(|it| orders > Milliamp::ZERO && orders + silent > *it) {
+                return Err(format!("{orders} ordered and {silent} silent together, {allowed} allowed by {what}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Chargers behind a circuit with this phase closed.
+    fn on(&self, circuit: usize, phase: Phase) -> impl Iterator<Item = usize> + '_ {
+        let chargers = self.setup.chargers.iter().zip(&self.chargers).enumerate();
+        let behind = chargers.filter(move |(_, (setup, _))| circuit == 0 || setup.circuit == circuit);
+        behind.filter(move |(_, (setup, it))| setup.phases.iter().take(it.lines).any(|own| *own == phase)).map(|it| it.0)
     }
 }

@@ -1,8 +1,8 @@
 //! A random installation and what happens to it.
 
 use gridkeeper::command::ChargerCommand;
-use gridkeeper::control::{Controller, Setup};
-use gridkeeper::quantity::{Milliamp, Millivolt, Mono, Phase, Phases, Span};
+use gridkeeper::control::{Controller, MeterSetup, Setup};
+use gridkeeper::quantity::{Milliamp, Millivolt, Mono, Phase, Phases, Span, Watt};
 use gridkeeper::reading::{MeterReading, Observation, PilotState};
 use proptest::prelude::*;
 
@@ -15,6 +15,10 @@ pub(crate) struct Installation {
     fuse: i32,
     lost: i32,
     chargers: Vec<Box>,
+    /// A circuit below the root: its fuse, and what is reserved in it where it has no meter.
+    below: Option<(i32, Option<i32>)>,
+    max_import_kw: Option<i32>,
+    max_charging_kw: Option<i32>,
 }
 
 /// One charger and its car.
@@ -29,6 +33,10 @@ struct Box {
     charging: bool,
     car_max: i32,
     ramp: Option<i32>,
+    /// In the circuit below the root, where there is one.
+    below: bool,
+    /// Three phases or one.
+    switches: bool,
 }
 
 /// How a frame comes.
@@ -61,15 +69,28 @@ pub(crate) fn installation() -> impl Strategy<Value = Installation> {
         (prop::sample::select(vec![0, 6]), prop::sample::select(vec![0, 6, 10, 16]), any::<bool>()),
         (prop::sample::select(vec![6, 10, 16, 32]), prop::option::of(1..6i32)),
     );
-    let charger = charger.prop_map(|((phases, rotation, measures, watchdog), (fail_safe, present, charging), car)| {
-        Box { phases, rotation, measures, watchdog, fail_safe, present, charging, car_max: car.0, ramp: car.1 }
+    let charger = (charger, any::<bool>(), any::<bool>());
+    let charger = charger.prop_map(|(charger, below, switches)| {
+        let ((phases, rotation, measures, watchdog), (fail_safe, present, charging), (car_max, ramp)) = charger;
+        let switches = switches && phases == 3;
+        Box { phases, rotation, measures, watchdog, fail_safe, present, charging, car_max, ramp, below, switches }
     });
     let fuse = prop::sample::select(vec![16, 20, 25, 35, 63]);
     let lost = prop::sample::select(vec![0, 0, 6, 10, 16, 100]);
-    (fuse, lost, prop::collection::vec(charger, 1..=5)).prop_map(|(fuse, lost, chargers)| Installation {
+    let below = (prop::sample::select(vec![10, 16, 25, 40]), prop::option::of(0..8i32));
+    let limits = (
+        prop::option::weighted(0.5, below),
+        prop::option::weighted(0.3, prop::sample::select(vec![4, 8, 14, 25])),
+        prop::option::weighted(0.3, prop::sample::select(vec![3, 5, 11, 20])),
+    );
+    let all = (fuse, lost, prop::collection::vec(charger, 1..=5), limits);
+    all.prop_map(|(fuse, lost, chargers, (below, max_import_kw, max_charging_kw))| Installation {
         fuse,
         lost,
         chargers,
+        below,
+        max_import_kw,
+        max_charging_kw,
     })
 }
 
@@ -116,14 +137,32 @@ impl World {
         setup.circuits[0].meter_lost_current = amps(f64::from(installation.lost));
         setup.meters[0].late = Some(Span::from_secs(5));
         setup.meters[0].lost = Some(Span::from_secs(10));
+        setup.site.max_import_power = installation.max_import_kw.map(|it| Watt(it * 1_000));
+        setup.site.max_charging = installation.max_charging_kw.map(|it| Watt(it * 1_000));
+        if let Some((fuse, reserve)) = installation.below {
+            let mut below = setup.circuits[0].clone();
+            below.id = "below".to_owned();
+            below.parent = Some(0);
+            below.fuse = Some(amps(f64::from(fuse)));
+            below.reserve = amps(f64::from(reserve.unwrap_or(0)));
+            below.meter = reserve.is_none().then_some(1);
+            if below.meter.is_some() {
+                setup.meters.push(MeterSetup { id: "below".to_owned(), ..setup.meters[0].clone() });
+            }
+            setup.circuits.push(below);
+        }
         let mut sims = Vec::new();
         for (it, charger) in setup.chargers.iter_mut().zip(&installation.chargers) {
+            it.circuit = usize::from(charger.below && installation.below.is_some());
+            it.can_switch_phases = charger.switches;
             it.phases = (0..charger.phases).map(|own| Phase::ALL[(own + charger.rotation) % 3]).collect();
             it.max_current = amps(32.0);
             it.settings.max_current = amps(32.0);
             it.measures = charger.measures;
             it.fail_safe = amps(f64::from(charger.fail_safe));
             let mut sim = Sim::new(charger.measures);
+            sim.lines = charger.phases;
+            sim.uses = charger.phases;
             sim.set_point = amps(f64::from(charger.present));
             sim.car_max = amps(f64::from(charger.car_max));
             sim.ramp = charger.ramp.map(|ramp| amps(f64::from(ramp)));
@@ -159,6 +198,9 @@ impl World {
         self.happen(op);
         for sim in &mut self.sims {
             sim.live(self.now);
+            if sim.switched_under_load {
+                return Err(format!("{:?}: phases were switched under load", self.now));
+            }
         }
         let mut observations = Vec::new();
         let mut heard = Vec::new();
@@ -172,7 +214,15 @@ impl World {
         }
         if let Some((reading, good)) = self.frame(op.frame) {
             observations.push(Observation::Meter(0, reading));
-            self.knowledge.frame(self.now, &reading, good);
+            let mut shown = vec![reading.current.map(Option::unwrap_or_default)];
+            if self.setup.circuits.len() > 1 {
+                let below = self.below(&reading);
+                shown.push(below.current.map(Option::unwrap_or_default));
+                if self.setup.circuits[1].meter.is_some() {
+                    observations.push(Observation::Meter(1, below));
+                }
+            }
+            self.knowledge.frame(self.now, shown, good);
         }
         self.knowledge.chargers(self.now, &heard);
         let decision = self.controller.step(self.now, None, &observations);
@@ -252,13 +302,36 @@ impl World {
         Some((reading, kind == FrameKind::Good))
     }
 
-    fn truth(&self) -> MeterReading {
-        let mut current = self.house;
+    /// What the meter of the circuit below shows when the main meter shows this: damaged in the same way.
+    fn below(&self, main: &MeterReading) -> MeterReading {
+        let mut current = self.house.map(|house| Milliamp(house.0 / 4));
+        self.add_cars(&mut current, 1);
+        let truth = self.truth();
+        let mut reading = *main;
+        for phase in Phase::ALL {
+            reading.current[phase] = match (main.current[phase], truth.current[phase]) {
+                (None, _) => None,
+                (Some(shown), Some(true_one)) if shown == true_one => Some(current[phase]),
+                (Some(shown), Some(true_one)) if shown == -true_one => Some(-current[phase]),
+                (Some(shown), _) => Some(shown),
+            };
+        }
+        reading
+    }
+
+    fn add_cars(&self, current: &mut Phases<Milliamp>, circuit: usize) {
         for (sim, setup) in self.sims.iter().zip(&self.setup.chargers) {
-            for phase in &setup.phases {
-                current[*phase] += sim.drawn;
+            if circuit == 0 || setup.circuit == circuit {
+                for phase in setup.phases.iter().take(sim.lines) {
+                    current[*phase] += sim.drawn;
+                }
             }
         }
+    }
+
+    fn truth(&self) -> MeterReading {
+        let mut current = self.house;
+        self.add_cars(&mut current, 0);
         MeterReading {
             received_at: self.now,
             sampled_at: Some(self.now),

@@ -176,7 +176,6 @@ async fn a_silent_charger_without_a_timer_keeps_its_figure_and_is_written_to_now
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "known: the draw of a silent unmeasured car is taken for load"]
 async fn a_silent_charger_that_measures_nothing_costs_the_others_its_figure_and_no_more() {
     let setting =
         Setting { charger: vec!["fail_safe_current_a = 6\n".to_owned(), watchdog(1, 6)], ..Setting::default() };
@@ -215,7 +214,6 @@ async fn a_charger_that_hears_but_cannot_answer_is_not_kept_from_falling_to_its_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "known: the same excess is taken from its offer with every frame"]
 async fn a_silent_charger_is_lowered_by_what_is_too_much_and_no_further() {
     let plan = Plan::quiet(vec![teltocharge()]).with_load([10.0; 3]);
     let setting = Setting { charger: vec![watchdog(20, 14)], ..Setting::default() };

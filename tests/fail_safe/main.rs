@@ -12,6 +12,7 @@ mod meters;
 #[allow(dead_code, reason = "the MQTT tests use the rest")]
 #[path = "../mqtt/peer.rs"]
 mod peer;
+mod phases;
 mod process;
 mod scene;
 mod signals;

@@ -82,7 +82,6 @@ async fn of_two_charging_cars_those_keep_6_a_that_fit_in_order_of_priority() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "known: the first frame takes a part of the draw for load"]
 async fn a_charging_car_that_fits_is_not_stopped_at_start() {
     let plan = Plan::quiet(vec![charging_at(16)]).with_load([1.0; 3]);
     let setting = Setting {

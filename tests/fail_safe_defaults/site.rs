@@ -47,6 +47,8 @@ pub(crate) fn setup(count: usize) -> Setup {
         relays: Vec::new(),
         min_on: Span::from_secs(300),
         min_off: Span::from_secs(300),
+        phase_switch_min: Span::from_secs(300),
+        max_imbalance: None,
         timing: Timing::default(),
         site: SiteSettings {
             charging_enabled: true,
@@ -70,6 +72,7 @@ fn charger(index: usize) -> ChargerSetup {
         max_current: amps(16.0),
         step: amps(1.0),
         can_switch_phases: false,
+        chooses_phase: false,
         measures: true,
         meter: None,
         watchdog: Some(Span::from_secs(30)),
@@ -123,11 +126,18 @@ pub(crate) struct Sim {
     /// The car begins from here only.
     pub(crate) starts_at: Milliamp,
     pub(crate) drawn: Milliamp,
+    /// How many of its phases are switched through; the first ones.
+    pub(crate) lines: usize,
+    /// How many of its phases the car uses at most.
+    pub(crate) uses: usize,
+    /// Its contactor was switched while current flowed.
+    pub(crate) switched_under_load: bool,
     /// The car moves by so much a second towards what it may draw; nothing: at once.
     pub(crate) ramp: Option<Milliamp>,
     pub(crate) watchdog: Watchdog,
     fed_at: Mono,
     confirmed: Option<Milliamp>,
+    told: Option<u8>,
     rewrite: u32,
     attempt: Option<u32>,
     /// Telegrams sent to it since the start.
@@ -151,10 +161,14 @@ impl Sim {
             above: Milliamp::ZERO,
             starts_at: amps(6.0),
             drawn: Milliamp::ZERO,
+            lines: 3,
+            uses: 3,
+            switched_under_load: false,
             ramp: None,
             watchdog: Watchdog { timeout: Span::from_secs(30), fail_safe: Milliamp::ZERO },
             fed_at: Mono(0),
             confirmed: None,
+            told: None,
             rewrite: 0,
             attempt: None,
             sent: 0,
@@ -175,6 +189,9 @@ impl Sim {
         }
         if self.hears {
             self.set_point = offer;
+            let lines = command.phases.map_or(self.lines, usize::from);
+            self.switched_under_load |= lines != self.lines && self.drawn >= amps(1.0);
+            self.lines = lines;
             self.watchdog.fail_safe = command.fail_safe;
             self.fed_at = now;
         }
@@ -197,13 +214,17 @@ impl Sim {
             tell.push(failed(now, None));
             return;
         }
-        let current = if self.measures { Phases::all(Some(self.drawn)) } else { Phases([None; 3]) };
+        let mut current = Phases([None; 3]);
+        for own in current.0.iter_mut().take(if self.measures { 3 } else { 0 }).enumerate() {
+            *own.1 = Some(if own.0 < self.lines.min(self.uses) { self.drawn } else { Milliamp::ZERO });
+        }
         tell.push(ChargerObservation::Report(ChargerReport {
             read_begun: now,
             received_at: now,
             state: self.state,
             set_point: Some(self.set_point),
             current,
+            phases_connected: u8::try_from(self.lines).ok(),
             watchdog: Some(self.watchdog),
             ..ChargerReport::default()
         }));
@@ -224,7 +245,8 @@ impl Sim {
             }
             Contact::Open => self.read(now, tell),
             Contact::Normal => {
-                let differs = command.offer != self.confirmed || command.rewrite != self.rewrite;
+                let phases = std::mem::replace(&mut self.told, command.phases) != command.phases;
+                let differs = phases || command.offer != self.confirmed || command.rewrite != self.rewrite;
                 if !differs || self.write(now, command, tell) {
                     self.read(now, tell);
                 }

@@ -272,6 +272,7 @@ fn controller() -> Controller {
         max_current: Milliamp::from_amps(16),
         step: Milliamp(step),
         can_switch_phases: step == 1000,
+        chooses_phase: false,
         measures: true,
         meter: None,
         watchdog: Some(Span::from_secs(30)),
@@ -301,6 +302,8 @@ fn controller() -> Controller {
         relays: Vec::new(),
         min_on: Span::ZERO,
         min_off: Span::ZERO,
+        phase_switch_min: Span::from_secs(300),
+        max_imbalance: None,
         timing: Timing::default(),
         site: SiteSettings {
             charging_enabled: true,

@@ -72,18 +72,24 @@ impl Charger {
         if self.draws.latest_at().is_none_or(|last| at >= last) {
             self.draws.push(at, current);
         }
-        self.session.observe(at, &current, self.wired);
+        self.session.observe(at, &current, self.active());
     }
 
-    /// Without a measurement a car in state C draws its offer on all its phases.
+    /// Without a measurement a car in state C draws its offer on all its phases. A raise may be followed at once; a cut
+    /// is only when the box shows it. What is written to a box that does not answer may never arrive.
     pub(super) fn assume(&mut self, at: Mono) {
-        if self.measured {
+        if self.measured || !self.link.is_up() {
             return;
         }
         let charging = self.state() == Some(PilotState::C);
-        let offer = if charging { self.order } else { Milliamp::ZERO };
+        let followed = self.effective_at().is_some_and(|effective| effective <= at);
+        let offer = match (charging, followed) {
+            (false, _) => Milliamp::ZERO,
+            (true, true) => self.order,
+            (true, false) => self.holding(),
+        };
         let mut current = Phases::default();
-        for phase in self.wired.iter() {
+        for phase in self.active().iter() {
             current[phase] = offer;
         }
         if self.draws.latest() != Some(current) {

@@ -7,8 +7,10 @@ use super::{Charger, News, ORDER_MEMORY, Written};
 use crate::control::interface::Timing;
 use crate::control::link::Change;
 use crate::control::obey::Foreign;
+use crate::control::phases::PhaseSet;
 use crate::control::session::largest;
 use crate::control::taper::Taper;
+use crate::control::wake::WakeUp;
 
 /// The fail-safe registers may differ from what was ordered for so long before it is told.
 const WATCHDOG_PATIENCE: Span = Span::from_secs(15);
@@ -49,9 +51,14 @@ impl Charger {
         if let Some(turn) = self.session.report(at, report.state, energy) {
             self.obedience.release();
             self.taper = Taper::default();
+            self.wake = WakeUp::default();
             tell(News::Session(turn));
         }
         self.report = Some(*report);
+        if self.setup.can_switch_phases {
+            let first = (!self.setup.chooses_phase).then(|| PhaseSet::of(self.setup.phases.first().copied()));
+            self.switch.adopt(report.phases_connected, first);
+        }
         self.measure(report);
         if let Some(change) = change {
             match (change, read_back) {
@@ -75,6 +82,7 @@ impl Charger {
         self.order = Milliamp::ZERO;
         self.order_since = at;
         self.hold(at, present.max(largest(&self.draws.latest().unwrap_or_default())));
+        self.assume(at);
         self.appeared = true;
     }
 
@@ -145,6 +153,7 @@ impl Charger {
         }
         if report.offered.or(report.set_point).is_some_and(|shown| shown <= self.order) {
             self.shown_at = Some(report.received_at);
+            self.assume(report.received_at);
         }
     }
 }

@@ -3,20 +3,20 @@
 mod current;
 mod hear;
 
-use crate::command::{ChargerCommand, Contact};
+use crate::command::{ChargerCommand, Contact, LEAST_OFFER};
 use crate::quantity::{Milliamp, Mono, Span};
 use crate::reading::{ChargerReport, PilotState};
 
 use crate::control::draw::Draws;
 use crate::control::interface::{ChargerSettings, ChargerSetup, Timing};
 use crate::control::link::{Change, Facts, Link};
-use crate::control::obey::{Foreign, Obedience, ReadBack, Sight};
+use crate::control::obey::{self, Foreign, Obedience, ReadBack, Sight};
+use crate::control::phase_switch::{self, PhaseSwitch, Switched};
 use crate::control::phases::PhaseSet;
 use crate::control::session::{self, Session, largest};
 use crate::control::taper::Taper;
+use crate::control::wake::WakeUp;
 
-/// The least current that a car can be offered (IEC 61851-1).
-pub(in crate::control) const LEAST: Milliamp = Milliamp::from_amps(6);
 /// A draw counts as following its offer up to this much above.
 const FOLLOWS: Milliamp = Milliamp(500);
 /// Orders of the past that a slow box may still show.
@@ -66,6 +66,8 @@ pub(in crate::control) struct Charger {
     pub(in crate::control) obedience: Obedience,
     pub(in crate::control) read_back: ReadBack,
     pub(in crate::control) taper: Taper,
+    pub(in crate::control) switch: PhaseSwitch,
+    pub(in crate::control) wake: WakeUp,
     draws: Draws,
     /// The currents in `draws` are measured, not assumed from the offer.
     measured: bool,
@@ -99,8 +101,10 @@ pub(in crate::control) struct Charger {
     pub(in crate::control) raised_at: Option<Mono>,
     /// From an order to the current that follows it, as this car was seen to take.
     response: Span,
-    /// Its draw is above what it holds although the response time is over.
+    /// Its draw is above what it holds by more than is tolerated although the response time is over.
     overdue: bool,
+    /// Its draw was so much above what it held when the response time was last over.
+    above: Milliamp,
 }
 
 impl Charger {
@@ -119,6 +123,8 @@ impl Charger {
             obedience: Obedience::default(),
             read_back: ReadBack::default(),
             taper: Taper::default(),
+            switch: PhaseSwitch::new(wired),
+            wake: WakeUp::default(),
             draws: Draws::default(),
             measured: false,
             order: Milliamp::ZERO,
@@ -145,6 +151,7 @@ impl Charger {
             raised_at: None,
             response: RESPONSE,
             overdue: false,
+            above: Milliamp::ZERO,
         }
     }
 
@@ -156,10 +163,15 @@ impl Charger {
         self.order
     }
 
+    /// Since when the order has stood.
+    pub(in crate::control) fn ordered_at(&self) -> Mono {
+        self.order_since
+    }
+
     /// The least that is worth offering: 6 A in whole steps.
     pub(in crate::control) fn least(&self) -> Milliamp {
         let step = self.step();
-        Milliamp(LEAST.0.saturating_add(step.0 - 1)).floor_to(step)
+        Milliamp(LEAST_OFFER.0.saturating_add(step.0 - 1)).floor_to(step)
     }
 
     pub(in crate::control) fn step(&self) -> Milliamp {
@@ -199,10 +211,16 @@ impl Charger {
 
     /// What stands in the sum of offers for it.
     pub(in crate::control) fn counted(&self, timing: &Timing) -> Milliamp {
-        self.fixed(timing).unwrap_or_else(|| self.held_or_ordered())
+        self.fixed(timing).unwrap_or_else(|| self.holding() + self.above)
     }
 
-    fn held_or_ordered(&self) -> Milliamp {
+    /// A car that draws a little more than it is offered counts with what it draws, and is shared with like any other.
+    pub(in crate::control) fn above(&self) -> Milliamp {
+        if self.overdue { Milliamp::ZERO } else { self.above }
+    }
+
+    /// The most that it is offered now: the order, or an older one that may still hold.
+    pub(in crate::control) fn holding(&self) -> Milliamp {
         self.order.max(self.held.map_or(Milliamp::ZERO, |held| held.figure))
     }
 
@@ -214,9 +232,9 @@ impl Charger {
         }
         let foreign = self.read_back.second_master() && self.held.is_some();
         if self.overdue {
-            return Some(self.held_or_ordered().max(largest(&self.current())));
+            return Some(self.holding().max(largest(&self.current())));
         }
-        foreign.then(|| self.held_or_ordered())
+        foreign.then(|| self.holding())
     }
 
     /// Somebody else writes its set-point: ours goes up at most once a minute, and not against his.
@@ -234,7 +252,45 @@ impl Charger {
 
     /// Phases on which it counts.
     pub(in crate::control) fn phases(&self) -> PhaseSet {
-        self.session.phases(self.wired)
+        self.session.phases(self.active())
+    }
+
+    /// Phases that it may have switched through.
+    pub(in crate::control) fn active(&self) -> PhaseSet {
+        self.switch.active()
+    }
+
+    /// It can be told to use one phase or three.
+    pub(in crate::control) fn can_switch(&self) -> bool {
+        let says = self.report.and_then(|report| report.can_switch_phases);
+        self.setup.can_switch_phases && self.wired.len() == 3 && says != Some(false)
+    }
+
+    /// Moves the switching of phases on; how it ended, if it did.
+    pub(in crate::control) fn tick_switch(&mut self, now: Mono) -> Option<Switched> {
+        let drained = if self.measured { !self.draws_current() } else { self.state() != Some(PilotState::C) };
+        let empty = self.order == Milliamp::ZERO && self.link.is_up() && drained;
+        let shown = self.report.and_then(|report| report.phases_connected);
+        let ended = self.switch.tick(now, phase_switch::Sight { empty, shown });
+        if ended.is_some() {
+            self.session.relearn_phases();
+            self.taper = Taper::default();
+        }
+        ended
+    }
+
+    /// How long its car has had an offer without a draw; `None` where there is none, it draws, or it ended by itself.
+    pub(in crate::control) fn idle_for(&self, now: Mono) -> Option<Span> {
+        let waits = matches!(self.state(), Some(PilotState::B | PilotState::C)) && self.link.is_up();
+        let draws = if self.measured { self.draws_current() } else { self.state() == Some(PilotState::C) };
+        let since = self.on_since.filter(|_| waits && !draws && !self.session.has_drawn)?;
+        Some(now.since(since))
+    }
+
+    /// What a car is offered that has not begun to draw: the least, or it would jump to what it was raised to.
+    pub(in crate::control) fn start_cap(&self, now: Mono) -> Milliamp {
+        let waited = self.on_since.map_or(Span::ZERO, |since| now.since(since));
+        WakeUp::start_cap(self.least(), waited)
     }
 
     /// Changes the order; what it held before counts until it is known to be gone.
@@ -314,9 +370,14 @@ impl Charger {
     /// Finds out whether the car draws more than it holds although it should have followed by now. `hard`: the limit
     /// is passed by so much that less time is given.
     pub(in crate::control) fn check_response(&mut self, now: Mono, hard: bool, timing: &Timing) {
-        let excess = largest(&self.current()) - self.held_or_ordered();
-        self.overdue =
-            self.measured && self.link.is_up() && excess > FOLLOWS && self.response_is_over(now, hard, timing);
+        let drawn = largest(&self.current());
+        let excess = drawn - self.holding();
+        let judged = self.measured && self.link.is_up() && self.response_is_over(now, hard, timing);
+        self.overdue = judged && excess > FOLLOWS && obey::exceeds(drawn, self.holding());
+        // A car that takes a little more than it is offered does so at the next offer as well.
+        if judged || self.order == Milliamp::ZERO {
+            self.above = if judged && excess > FOLLOWS { excess } else { Milliamp::ZERO };
+        }
     }
 
     fn response_is_over(&self, now: Mono, hard: bool, timing: &Timing) -> bool {
@@ -327,19 +388,22 @@ impl Charger {
 
     /// Releases what it held once the reduction was read back and the draw has followed, or 6 s have gone since.
     ///
+    /// `shown` is the newest sample that every meter above it has given; `None` where there is no such meter.
+    ///
     /// `Some` when the time alone has changed its link.
-    pub(in crate::control) fn settle(&mut self, now: Mono, timing: &Timing) -> Option<Change> {
+    pub(in crate::control) fn settle(&mut self, now: Mono, shown: Option<Mono>, timing: &Timing) -> Option<Change> {
         self.read_back.tick(now, timing);
         let facts = self.facts(timing);
         let change = self.link.tick(now, &facts);
         if change.is_some() {
             self.written = None;
         }
-        self.release(now, timing);
+        self.release(now, shown, timing);
+        self.assume(now);
         change
     }
 
-    fn release(&mut self, now: Mono, timing: &Timing) {
+    fn release(&mut self, now: Mono, shown: Option<Mono>, timing: &Timing) {
         if self.box_limit.is_some_and(|(_, since)| now.since(since) >= BOX_LIMIT) {
             self.box_limit = None;
         }
@@ -349,7 +413,10 @@ impl Charger {
         // A second master may come again with his next telegram.
         let alone = !self.read_back.second_master();
         let followed = self.measured && alone && largest(&self.current()) <= self.order + FOLLOWS;
-        if followed || now.since(since) >= timing.raise_after_cut {
+        // What nobody measures at the charger must have gone from the meter.
+        let until = since + timing.raise_after_cut;
+        let visible = self.measured || shown.is_none_or(|sampled_at| sampled_at >= until);
+        if followed || (now >= until && visible) {
             if followed {
                 let took = now.since(held.since).0;
                 self.response = Span((self.response.0 * 3 + took) / 4);
@@ -371,7 +438,7 @@ impl Charger {
         // Against what the box holds: a foreign set-point is not the car's fault.
         let sight = Sight {
             drawn: largest(&self.current()),
-            offer: self.held_or_ordered(),
+            offer: self.holding(),
             effective_at: self.effective_at(),
             overload,
         };
@@ -398,7 +465,8 @@ impl Charger {
         let contact = self.link.contact();
         ChargerCommand {
             offer: (self.ordered && contact != Contact::Open).then_some(self.order),
-            phases: None,
+            phases: self.ordered_phases(),
+            line: self.ordered_line(),
             fail_safe: self.fail_safe,
             contact,
             rewrite: self.rewrite,
@@ -407,12 +475,23 @@ impl Charger {
         }
     }
 
+    fn ordered_phases(&self) -> Option<u8> {
+        let ordered = self.switch.ordered().filter(|_| self.can_switch() && self.link.is_up())?;
+        u8::try_from(ordered.len()).ok()
+    }
+
+    fn ordered_line(&self) -> Option<u8> {
+        let ordered = self.switch.ordered().filter(|ordered| self.setup.chooses_phase && ordered.len() == 1)?;
+        let own = self.setup.phases.iter().position(|phase| ordered.has(*phase))?;
+        u8::try_from(own).ok()
+    }
+
     /// The offer to be left behind at an orderly stop.
     pub(in crate::control) fn last_offer(&self) -> Milliamp {
         let charging = self.state() == Some(PilotState::C) && self.link.is_up();
         let safe = charging && self.watchdog_fits == Some(true);
-        let offer = self.order.min(if safe { LEAST } else { self.fail_safe });
-        if offer < LEAST { Milliamp::ZERO } else { offer }
+        let offer = self.order.min(if safe { LEAST_OFFER } else { self.fail_safe });
+        if offer < LEAST_OFFER { Milliamp::ZERO } else { offer }
     }
 
     /// When time alone will change something here.

@@ -60,6 +60,8 @@ pub(super) struct Wishes {
     pub(super) watchdog: Option<Watchdog>,
     /// Number of phases to use.
     pub(super) phases: Option<u8>,
+    /// Which of its own when it is one, 0 for its first.
+    pub(super) line: Option<u8>,
     /// Authorise a session that waits for it.
     pub(super) authorize: bool,
     /// Take the car off the supply.

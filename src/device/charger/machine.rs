@@ -227,6 +227,7 @@ impl Machine {
         Wishes {
             watchdog: self.settings.watchdog.map(|timeout| Watchdog { timeout, fail_safe: order.fail_safe }),
             phases: order.phases.filter(|_| self.settings.phase_switching),
+            line: order.line.filter(|_| self.settings.phase_switching),
             authorize: self.settings.auto_authorize,
             open: order.open,
         }

@@ -45,6 +45,12 @@ pub fn write_latency(kind: &Kind) -> Span {
     }
 }
 
+/// Whether this kind of charger can be told which of its phases to use when it is one.
+#[must_use]
+pub fn chooses_phase(kind: &Kind) -> bool {
+    matches!(kind, Kind::TeltoCharge { .. })
+}
+
 /// What a person may ask of this kind of charger.
 #[must_use]
 pub fn actions(kind: &Kind) -> Actions {

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use crate::command::LEAST_OFFER;
 use crate::quantity::Milliamp;
 
 /// What many devices answer for a register that has no value.
 pub(super) const MISSING: u16 = 0xFFFF;
 
 /// Lowest current that IEC 61851-1 lets a charger offer, in A; below it there is only 0.
-pub(super) const MIN_AMPS: u16 = 6;
+pub(super) const MIN_AMPS: u16 = (LEAST_OFFER.0 / 1000) as u16;
 
 /// Highest current that the pilot of IEC 61851-1 can offer, in A.
 pub(super) const MAX_AMPS: u16 = 80;

@@ -145,7 +145,7 @@ impl<L: Line> TeltoCharge<L> {
                 (true, true) => (charging && due(state.stop_at)).then_some(1),
                 (false, stopped) => (stopped && due(state.stop_at)).then_some(2),
             };
-            let wanted = wishes.phases.and_then(PhaseSet::of_count);
+            let wanted = wishes.phases.and_then(|count| PhaseSet::of(count, wishes.line));
             let possible = readout.phase_change_possible != Some(false);
             let phases =
                 wanted.filter(|wanted| possible && readout.phase_to_use != Some(*wanted) && due(state.phases_at));

@@ -239,7 +239,8 @@ impl Readout {
             power: self.power,
             energy: self.energy,
             session_energy: self.session_energy,
-            phases_connected: self.phase_connected.map(PhaseSet::count).filter(|count| *count > 0),
+            phases_connected: self.phases_in_use(),
+            can_switch_phases: self.phase_change_possible.filter(|_| self.three_phase_possible != Some(false)),
             watchdog: self.watchdog,
             fault: self.error,
             warning: self.warning,
@@ -257,6 +258,12 @@ impl Readout {
                 && self.requires_authorization == Some(true)
                 && (self.charge_point_state == Some(ChargePointState::AwaitingPermission)
                     || self.iec_state == Some(IecState::B1))
+    }
+
+    /// What is switched through; before anything is, what is to be used.
+    fn phases_in_use(&self) -> Option<u8> {
+        let some = |set: Option<PhaseSet>| set.map(PhaseSet::count).filter(|count| *count > 0);
+        some(self.phase_connected).or_else(|| some(self.phase_to_use))
     }
 
     /// Who it says it is, as far as it was read.

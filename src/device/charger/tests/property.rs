@@ -46,6 +46,7 @@ fn orders() -> impl Strategy<Value = ChargerCommand> {
             fail_safe: amps(fail_safe),
             open,
             phases: None,
+            line: None,
         })
 }
 

@@ -35,6 +35,7 @@ fn connection(text: &str) -> Connection {
 
 fn configured(driver: ChargerDriver, step: Milliamp) -> Charger {
     Charger {
+        circuit: None,
         common: Common { id: "left".to_owned(), name: "Left".to_owned(), area: None },
         driver,
         phases: Phase::ALL.to_vec(),

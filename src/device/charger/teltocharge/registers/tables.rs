@@ -57,13 +57,15 @@ impl PhaseSet {
     pub(super) const TABLE: [Self; 8] =
         [Self::L1, Self::L2, Self::L3, Self::L1L2, Self::L1L3, Self::L2L3, Self::All, Self::None];
 
-    /// The first so many phases; `None` for anything but 1 to 3.
+    /// So many phases: the one with place `line` (0 for L1) when it is one, else the first; `None` for anything but 1 to 3.
     #[must_use]
-    pub fn of_count(phases: u8) -> Option<Self> {
-        match phases {
-            1 => Some(Self::L1),
-            2 => Some(Self::L1L2),
-            3 => Some(Self::All),
+    pub fn of(phases: u8, line: Option<u8>) -> Option<Self> {
+        match (phases, line) {
+            (1, None | Some(0)) => Some(Self::L1),
+            (1, Some(1)) => Some(Self::L2),
+            (1, Some(2)) => Some(Self::L3),
+            (2, _) => Some(Self::L1L2),
+            (3, _) => Some(Self::All),
             _ => None,
         }
     }

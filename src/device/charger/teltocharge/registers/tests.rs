@@ -287,10 +287,10 @@ fn windows_complete_each_other() {
 
 #[test]
 fn phase_sets_by_count() {
-    assert_eq!(PhaseSet::of_count(1).map(PhaseSet::code), Some(0));
-    assert_eq!(PhaseSet::of_count(2).map(PhaseSet::code), Some(3));
-    assert_eq!(PhaseSet::of_count(3).map(PhaseSet::code), Some(6));
-    assert_eq!(PhaseSet::of_count(0), None);
+    let code = |count, line| PhaseSet::of(count, line).map(PhaseSet::code);
+    assert_eq!([code(1, None), code(2, None), code(3, None), code(0, None)], [Some(0), Some(3), Some(6), None]);
+    assert_eq!([code(1, Some(0)), code(1, Some(1)), code(1, Some(2)), code(1, Some(3))], [Some(0), Some(1), Some(2), None]);
+    assert_eq!(code(3, Some(1)), Some(6));
     for (code, set) in PhaseSet::TABLE.into_iter().enumerate() {
         assert_eq!(usize::from(set.code()), code);
     }

@@ -1,0 +1,154 @@
+//! One phase or three: where a phase has less than 6 A left one phase may still have enough, and the other way round.
+
+use crate::event::EventType;
+use crate::quantity::{Milliamp, Mono, Span};
+
+use super::controller::{Controller, Scratch, Subject};
+use super::flow::UNLIMITED;
+use super::interface::{Detail, LimitReason};
+use super::phase_switch::Switched;
+use super::phases::PhaseSet;
+
+/// What one phase must have beyond the least, and three phases each.
+const MARGIN: Milliamp = Milliamp(500);
+/// Less than the least on three phases for so long before one is used: the car stands meanwhile.
+const TO_ONE: Span = Span::from_secs(10);
+/// Enough on three phases for so long before they are used: the car is interrupted for it.
+const TO_THREE: Span = Span::from_secs(60);
+
+impl Controller {
+    /// What has to stand at 0 A now for its own sake: phases are being switched, a car is being woken.
+    pub(super) fn hold_at_zero(&self, index: usize, want: &mut super::want::Want) {
+        let charger = &self.chargers[index];
+        if charger.switch.is_busy() {
+            want.lower(Milliamp::ZERO, LimitReason::PhaseSwitch);
+        }
+        if charger.wake.is_away() {
+            want.lower_with(Milliamp::ZERO, LimitReason::Car, Detail::WakingUp, None);
+        }
+    }
+
+    /// Moves switching and waking on with the time.
+    pub(super) fn tick_chargers(&mut self, now: Mono) {
+        for index in 0..self.chargers.len() {
+            let charger = &mut self.chargers[index];
+            let ended = charger.tick_switch(now);
+            let idle = charger.idle_for(now).filter(|_| !charger.switch.is_busy());
+            let sleeps = charger.wake.watch(now, idle);
+            let phases = charger.active().len();
+            match ended {
+                Some(Switched::Done) => {
+                    let detail = format!("charges on {phases} {}", if phases == 1 { "phase" } else { "phases" });
+                    self.tell(EventType::PhaseSwitched, Subject::Charger(index), detail);
+                }
+                Some(Switched::Failed(why)) => {
+                    self.tell(EventType::PhaseSwitchFailed, Subject::Charger(index), why.to_owned());
+                }
+                None => {}
+            }
+            if sleeps {
+                let detail = "the car has an offer and draws nothing, although it was woken".to_owned();
+                self.tell(EventType::CarNotStarting, Subject::Charger(index), detail);
+            }
+        }
+    }
+
+    /// Begins to switch whoever is better off, one at a time.
+    pub(super) fn choose_phases(&mut self, now: Mono, scratch: &Scratch) {
+        for index in 0..self.chargers.len() {
+            let charger = &self.chargers[index];
+            if charger.switch.is_busy() || !charger.can_switch() || !charger.link.is_up() {
+                continue;
+            }
+            let choice = match charger.settings.phases {
+                Some(1) => Some(self.best_phase(index, scratch).0),
+                Some(_) => Some(charger.wired),
+                None => self.better_phases(now, index, scratch),
+            };
+            let charger = &mut self.chargers[index];
+            let forced = charger.settings.phases.is_some();
+            match choice {
+                Some(phases) if !forced || phases.len() != charger.active().len() || charger.switch.is_unsure() => {
+                    let rested = charger.switch.rested(now).is_none_or(|rested| rested >= TO_THREE);
+                    if !forced || rested {
+                        charger.switch.begin(now, phases);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn better_phases(&mut self, now: Mono, index: usize, scratch: &Scratch) -> Option<PhaseSet> {
+        let charger = &self.chargers[index];
+        let want = &scratch.wants[index];
+        let report = charger.report?;
+        let (active, wired, least) = (charger.active(), charger.wired, charger.least());
+        let plugged = report.state.plugged() && !want.forbidden && want.cap >= least;
+        if !plugged || self.raise_blocked(now, index, &scratch.budgets).is_some_and(|it| it != LimitReason::Car) {
+            return None;
+        }
+        if charger.switch.is_unsure() && charger.order() == Milliamp::ZERO {
+            return Some(wired);
+        }
+        let on_three = self.available(index, wired, scratch);
+        let (best, on_one) = self.best_phase(index, scratch);
+        let rested = charger.switch.rested(now);
+        let may_again = rested.is_none_or(|rested| rested >= self.phase_switch_min);
+        let on_for = charger.on_since.map_or(self.min_on, |since| now.since(since));
+        let one_phase_car = charger.session.is_one_phase_car();
+        let charger = &mut self.chargers[index];
+        if active.len() > 1 {
+            if charger.order() >= least || one_phase_car {
+                charger.switch.content();
+                return None;
+            }
+            // A switching that has just failed would fail again.
+            let failed = rested.is_some_and(|rested| rested < TO_THREE);
+            if on_three >= least || on_one < least + MARGIN || failed {
+                return None;
+            }
+            let lasts = charger.switch.prefer(now, best) >= TO_ONE;
+            return lasts.then_some(best);
+        }
+        let (three, one) = (on_three.min(want.cap), on_one.min(want.cap).max(charger.order()));
+        let worth = i64::from(three.0) * 3 * 4 >= i64::from(one.0) * 5;
+        if on_three < least + MARGIN || !worth || one_phase_car {
+            charger.switch.content();
+            return None;
+        }
+        let lasts = charger.switch.prefer(now, wired) >= TO_THREE;
+        let stands = charger.order() == Milliamp::ZERO;
+        (lasts && may_again && (stands || on_for >= self.min_on)).then_some(wired)
+    }
+
+    /// What it could have on these phases: what the shares leave, and what it has itself.
+    fn available(&self, index: usize, phases: PhaseSet, scratch: &Scratch) -> Milliamp {
+        let ask = &scratch.asks[index];
+        let mut least = UNLIMITED;
+        for row in &self.chains[ask.circuit] {
+            let mut room = scratch.left[*row];
+            room.take(ask.phases, -scratch.target[index]);
+            least = least.min(room.least_for(phases));
+        }
+        if self.limits_imbalance() && phases.is_uneven() {
+            let mut room = scratch.left[self.circuits.len()];
+            if ask.uneven {
+                room.take(ask.phases, -scratch.target[index]);
+            }
+            least = least.min(room.least_for(phases));
+        }
+        least
+    }
+
+    /// The phase with most room that it can use alone, and that room.
+    fn best_phase(&self, index: usize, scratch: &Scratch) -> (PhaseSet, Milliamp) {
+        let charger = &self.chargers[index];
+        let own = if charger.setup.chooses_phase { charger.setup.phases.len() } else { 1 };
+        let candidates = charger.setup.phases.iter().take(own).map(|phase| PhaseSet::of([*phase]));
+        let rated = candidates.map(|phases| (phases, self.available(index, phases, scratch)));
+        // Of equals the first.
+        let best = rated.reduce(|best, other| if other.1 > best.1 { other } else { best });
+        best.unwrap_or((charger.wired, Milliamp::ZERO))
+    }
+}

@@ -1,0 +1,236 @@
+//! The mean import of the running quarter of an hour, on which a capacity tariff is charged.
+//!
+//! Where the quarters begin is the meter's word (its telegram time), else the wall clock's, else nobody's: then every
+//! fifteen minutes count. A clock that jumps moves the end of the quarter; the one that was running is kept to its own
+//! end beside it, so that both countings hold. The energy is integrated here from the meter's power, and never less
+//! than what the meter's own running mean (1-0:1.4.0) says.
+
+use crate::quantity::{Mono, Span, Watt};
+
+/// Length of a quarter.
+const QUARTER: Span = Span::from_secs(900);
+/// Resolution of what is remembered.
+const BUCKET: i64 = 5_000;
+/// Two quarters.
+const BUCKETS: usize = 360;
+/// Stamps come in whole seconds and telegrams are late; more than this is a clock that was set.
+const JITTER: i64 = 3_000;
+/// What is left of the energy is spread over at least this time: cars take seconds to follow.
+const SPREAD: Span = Span::from_secs(60);
+/// Part of the limit that is kept for what the house switches on when no charging is left to be cut.
+const KEPT_PERMILLE: i64 = 15;
+
+/// The running quarter.
+#[derive(Clone, Debug)]
+pub(super) struct Quarter {
+    /// Imported energy of each bucket in W·ms, by bucket number modulo the length.
+    energy: [i64; BUCKETS],
+    /// Number of the newest bucket.
+    newest: i64,
+    born: Option<Mono>,
+    /// Import at the last frame, and how far it was counted.
+    power: Watt,
+    counted: Option<Mono>,
+    /// End of the running quarter, and of one that a clock had begun before it was set.
+    end: Option<Mono>,
+    other: Option<Mono>,
+    by_meter: bool,
+    /// The meter's own mean, and when it said so.
+    demand: Option<(Mono, Watt)>,
+}
+
+impl Default for Quarter {
+    fn default() -> Self {
+        Self {
+            energy: [0; BUCKETS],
+            newest: 0,
+            born: None,
+            power: Watt::ZERO,
+            counted: None,
+            end: None,
+            other: None,
+            by_meter: false,
+            demand: None,
+        }
+    }
+}
+
+impl Quarter {
+    /// A believed frame of the grid meter. `stamp` is the meter's own time in seconds, a multiple of 900 at the begin of
+    /// a quarter.
+    pub(super) fn frame(&mut self, sampled_at: Mono, import: Watt, stamp: Option<i64>, demand: Option<Watt>) {
+        self.pass(sampled_at);
+        self.power = import.max(Watt::ZERO);
+        self.demand = demand.map(|demand| (sampled_at, demand));
+        if let Some(stamp) = stamp {
+            self.by_meter = true;
+            self.follow(sampled_at, stamp);
+        }
+    }
+
+    /// The wall clock in seconds where it is set.
+    pub(super) fn clock(&mut self, now: Mono, wall: Option<i64>) {
+        if let Some(wall) = wall.filter(|_| !self.by_meter) {
+            self.follow(now, wall);
+        }
+        self.pass(now);
+    }
+
+    fn follow(&mut self, at: Mono, seconds: i64) {
+        let left = QUARTER.0 - seconds.rem_euclid(900) * 1_000;
+        let end = at + Span(left);
+        let differs = |other: Mono| (end.0 - other.0).abs() > JITTER;
+        match self.end {
+            // The telegram of the last second of a quarter comes in the next one.
+            Some(old) if old > at && differs(old) => {
+                self.other = Some(self.other.map_or(old, |other| other.max(old)));
+                self.end = Some(end);
+            }
+            Some(old) if old > at => {}
+            _ => self.end = Some(end),
+        }
+        self.other = self.other.filter(|other| *other > at);
+    }
+
+    /// Counts the import up to `until`.
+    fn pass(&mut self, until: Mono) {
+        self.born.get_or_insert(until);
+        let mut from = *self.counted.get_or_insert(until);
+        while from < until {
+            let bucket = from.0.div_euclid(BUCKET);
+            while self.newest < bucket {
+                self.newest = (self.newest + 1).max(bucket - BUCKETS as i64);
+                self.energy[place(self.newest)] = 0;
+            }
+            let next = until.min(Mono((bucket + 1) * BUCKET));
+            self.energy[place(bucket)] += i64::from(self.power.0) * next.since(from).0;
+            from = next;
+        }
+        self.counted = Some(from);
+    }
+
+    /// Imported since `from`, in W·ms; what was before the first frame counts with `unknown`.
+    fn since(&self, from: Mono, unknown: Watt) -> i64 {
+        let now = self.counted.unwrap_or(from);
+        let first = from.0.div_euclid(BUCKET);
+        let mut sum = 0;
+        for bucket in first.max(self.newest - BUCKETS as i64 + 1)..=self.newest {
+            sum += self.energy[place(bucket)];
+        }
+        let before = self.born.unwrap_or(now).min(now).since(from);
+        sum + i64::from(unknown.0) * before.0
+    }
+
+    /// What may be imported from now on so that the mean of the quarter stays under `limit`.
+    pub(super) fn allowed(&self, now: Mono, limit: Watt) -> Watt {
+        let limit = Watt(clamp(i64::from(limit.0) * (1_000 - KEPT_PERMILLE) / 1_000));
+        let until = |end: Mono| {
+            let left = end.since(now).min(QUARTER);
+            let begun = end - QUARTER;
+            let mut used = self.since(begun, limit);
+            if let Some((at, demand)) = self.demand.filter(|(at, _)| *at >= begun) {
+                used = used.max(i64::from(demand.0) * at.since(begun).0);
+            }
+            let rest = i64::from(limit.0) * QUARTER.0 - used;
+            Watt(clamp(rest / left.max(SPREAD).0))
+        };
+        let Some(end) = self.end.filter(|end| *end > now) else {
+            // Every fifteen minutes count: what half of one has left is no credit.
+            return until(now + Span(QUARTER.0 / 2)).min(limit);
+        };
+        self.other.filter(|other| *other > now).map_or(until(end), |other| until(end).min(until(other)))
+    }
+}
+
+fn place(bucket: i64) -> usize {
+    usize::try_from(bucket.rem_euclid(BUCKETS as i64)).unwrap_or(0)
+}
+
+fn clamp(watts: i64) -> i32 {
+    i32::try_from(watts.clamp(-1_000_000_000, 1_000_000_000)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Watt = Watt(5_000);
+    const KEPT: i32 = 4_925;
+
+    fn at(second: i64) -> Mono {
+        Mono(second * 1_000)
+    }
+
+    /// One frame a second of the same power.
+    fn run(quarter: &mut Quarter, seconds: std::ops::Range<i64>, watts: i32) {
+        for second in seconds {
+            quarter.frame(at(second), Watt(watts), None, None);
+            quarter.clock(at(second), Some(second));
+        }
+    }
+
+    fn near(found: Watt, expected: i32) {
+        assert!((found.0 - expected).abs() <= 40, "{found:?}, expected about {expected}");
+    }
+
+    #[test]
+    fn what_was_not_used_may_be_used_in_the_rest() {
+        let mut quarter = Quarter::default();
+        run(&mut quarter, 0..450, 2_000);
+        near(quarter.allowed(at(450), LIMIT), 2 * KEPT - 2_000);
+        run(&mut quarter, 450..891, 2_000);
+        near(quarter.allowed(at(891), LIMIT), (KEPT - 2_000) * 15 + 2_000 * 9 / 60);
+        run(&mut quarter, 891..902, 2_000);
+        near(quarter.allowed(at(902), LIMIT), KEPT + 6);
+    }
+
+    #[test]
+    fn what_was_used_too_much_is_saved_in_the_rest() {
+        let mut quarter = Quarter::default();
+        run(&mut quarter, 0..300, 10_000);
+        near(quarter.allowed(at(300), LIMIT), (KEPT * 900 - 10_000 * 300) / 600);
+        run(&mut quarter, 300..500, 10_000);
+        assert!(quarter.allowed(at(500), LIMIT) < Watt::ZERO);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_keeps_both_countings() {
+        let mut quarter = Quarter::default();
+        run(&mut quarter, 0..600, 4_000);
+        let before = quarter.allowed(at(600), LIMIT);
+        // Ten minutes forward: by the new clock the quarter has just begun, by the old one it has 300 s to go.
+        quarter.frame(at(601), Watt(8_000), None, None);
+        quarter.clock(at(601), Some(601 + 600));
+        assert!(quarter.allowed(at(601), LIMIT) <= before, "nothing is won by it");
+        for second in 602..902 {
+            quarter.frame(at(second), Watt(8_000), None, None);
+            quarter.clock(at(second), Some(second + 600));
+        }
+        // The old quarter is over, the new one has had 300 s of 4 kW and 300 s of 8 kW.
+        near(quarter.allowed(at(902), LIMIT), (KEPT * 900 - 4_000 * 300 - 8_000 * 300) / 300);
+    }
+
+    #[test]
+    fn the_meters_own_quarters_and_mean_come_first() {
+        let mut quarter = Quarter::default();
+        for second in 0..100 {
+            // The meter's quarter has 600 s behind it, and it knows what was imported before we came.
+            quarter.frame(at(second), Watt(1_000), Some(600 + second), Some(Watt(6_000)));
+            quarter.clock(at(second), Some(second));
+        }
+        near(quarter.allowed(at(99), LIMIT), (KEPT * 900 - 6_000 * 699) / 201);
+    }
+
+    #[test]
+    fn without_any_clock_there_is_no_credit() {
+        let mut quarter = Quarter::default();
+        for second in 0..2_000 {
+            quarter.frame(at(second), Watt(0), None, None);
+        }
+        near(quarter.allowed(at(2_000), LIMIT), KEPT);
+        for second in 2_000..2_300 {
+            quarter.frame(at(second), Watt(9_000), None, None);
+        }
+        assert!(quarter.allowed(at(2_300), LIMIT) <= Watt(KEPT));
+    }
+}

@@ -1,0 +1,12 @@
+//! The limits of an installation in simulated time: circuits, power, the quarter of an hour, dimming, balance of the
+//! phases, how what is left is shared, and one phase or three.
+
+mod circuits;
+mod phases;
+mod power;
+mod sharing;
+#[path = "../fail_safe_defaults/site.rs"]
+#[allow(dead_code)]
+mod site;
+#[allow(dead_code)]
+mod world;

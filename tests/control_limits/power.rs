@@ -1,0 +1,177 @@
+//! Limits in kW: import, all charging, the quarter of an hour, the grid operator's order, and the balance of the phases.
+
+use gridkeeper::control::InputMeaning;
+use gridkeeper::event::EventType;
+use gridkeeper::quantity::{Millivolt, Phase, Phases, Watt};
+
+use crate::site::{amps, input, setup};
+use crate::world::World;
+
+fn house(count: usize) -> World {
+    let mut setup = setup(count);
+    setup.circuits[0].fuse = Some(amps(63.0));
+    World::new(setup)
+}
+
+fn dimmed(volts: i32, count: usize) -> World {
+    let mut setup = setup(count);
+    setup.circuits[0].fuse = Some(amps(63.0));
+    setup.inputs = vec![input(InputMeaning::GridDim)];
+    setup.dim = Some(Watt(4_200));
+    let mut world = World::new(setup);
+    world.voltage = Millivolt(volts * 1_000);
+    world.input(false);
+    world.run(60);
+    assert!(world.offers().iter().all(|it| *it == 16), "{:?}", world.offers());
+    world
+}
+
+#[test]
+fn import_is_net_over_the_phases() {
+    let mut world = house(1);
+    world.loads[0] = Phases([amps(20.0), amps(10.0), amps(-10.0)]);
+    world.set("site/set/max_import_kw", "10");
+    world.run(60);
+    // (10 000 W - 20 A x 230 V) / 690 V = 7.8 A
+    assert_eq!((world.offers(), world.reason(0)), (vec![7], "max_import_kw"));
+    world.loads[0] = Phases([amps(26.0), amps(10.0), amps(-10.0)]);
+    world.run(2);
+    assert_eq!(world.offers(), [0], "5.8 A would be left");
+    world.set("site/set/max_import_kw", "none");
+    world.run(120);
+    assert_eq!(world.offers(), [16]);
+}
+
+#[test]
+fn all_charging_together() {
+    let mut world = house(3);
+    world.set("site/set/max_charging_kw", "20");
+    world.run(60);
+    assert!(world.charging() <= Watt(20_000) && world.charging() > Watt(19_000), "{:?}", world.charging());
+    world.set("site/set/max_charging_kw", "9");
+    world.run(2);
+    assert_eq!(world.offers().iter().sum::<i32>(), 13, "{:?}", world.offers());
+    world.sims[0].uses = 1;
+    world.run(60);
+    assert!(world.charging() <= Watt(9_000), "{:?}", world.charging());
+}
+
+#[test]
+fn a_meter_of_total_power_keeps_limits_in_kw() {
+    let mut world = house(1);
+    world.total_only = true;
+    world.loads[0] = Phases::all(amps(5.0));
+    world.set("site/set/max_import_kw", "12");
+    world.run(90);
+    // (12 000 - 3 450) / 690 = 12.4 A
+    assert_eq!(world.offers(), [12]);
+}
+
+#[test]
+fn a_dim_order_is_kept_within_seconds_and_six_ampere_on_three_phases_fit_it() {
+    let mut world = dimmed(230, 1);
+    world.input(true);
+    world.run(3);
+    assert_eq!((world.offers(), world.reason(0)), (vec![6], "dim"));
+    assert!(world.charging() <= Watt(4_200));
+    world.run(600);
+    assert_eq!(world.offers(), [6]);
+    world.input(false);
+    world.run(60);
+    assert_eq!(world.offers(), [16]);
+    assert_eq!((world.count(EventType::DimStarted), world.count(EventType::DimEnded)), (1, 1));
+}
+
+#[test]
+fn at_a_high_voltage_measured_power_decides_whether_six_ampere_stay() {
+    // 3 x 6 A x 240 V = 4.32 kW: offered too much, but a car takes less than it is offered.
+    let mut world = dimmed(240, 1);
+    world.sims[0].above = amps(-0.5);
+    world.input(true);
+    world.run(300);
+    assert_eq!(world.offers(), [6]);
+    assert!(world.charging() <= Watt(4_200), "{:?}", world.charging());
+    // One that takes all of it has to stop.
+    let mut world = dimmed(240, 1);
+    world.input(true);
+    world.run(20);
+    assert_eq!((world.offers(), world.reason(0)), (vec![0], "dim"));
+    world.run(300);
+    assert_eq!(world.offers(), [0], "and is not tried again and again");
+}
+
+#[test]
+fn of_two_cars_one_charges_while_dimmed() {
+    let mut world = dimmed(230, 2);
+    world.input(true);
+    world.run(10);
+    assert_eq!(world.offers().iter().sum::<i32>(), 6);
+    world.run(300);
+    assert!(world.charging() <= Watt(4_200));
+}
+
+#[test]
+fn without_a_figure_a_dim_order_stops_charging() {
+    let mut setup = setup(1);
+    setup.inputs = vec![input(InputMeaning::GridDim)];
+    let mut world = World::new(setup);
+    world.input(false);
+    world.run(60);
+    world.input(true);
+    world.run(2);
+    assert_eq!((world.offers(), world.reason(0)), (vec![0], "dim"));
+}
+
+#[test]
+fn the_mean_of_each_quarter_of_an_hour_is_kept_and_used() {
+    let mut world = house(1);
+    world.set("site/set/peak_15min_kw", "5");
+    for second in 0..7_200 {
+        // An oven for ten minutes in every forty, a kettle for two in every eleven.
+        let oven = if (second / 600) % 4 == 1 { 11.0 } else { 0.0 };
+        let kettle = if (second / 60) % 11 < 2 { 9.0 } else { 0.0 };
+        world.loads[0] = Phases([amps(1.0 + oven), amps(1.0 + kettle), amps(2.0)]);
+        world.tick();
+    }
+    world.quarters.pop();
+    assert_eq!(world.quarters.len(), 8);
+    for wh in &world.quarters {
+        assert!(*wh <= 1_250.0, "5 kW are 1250 Wh: {:?}", world.quarters);
+        assert!(*wh >= 1_000.0, "what may be used is: {:?}", world.quarters);
+    }
+}
+
+#[test]
+fn one_phase_current_stays_in_balance() {
+    let mut setup = setup(3);
+    setup.circuits[0].fuse = Some(amps(63.0));
+    setup.max_imbalance = Some(amps(20.0));
+    for (charger, phase) in setup.chargers.iter_mut().zip([Phase::L1, Phase::L1, Phase::L2]) {
+        charger.phases = vec![phase];
+    }
+    let mut world = World::new(setup);
+    world.run(90);
+    // Nobody is on L3: 20 A on each of the others.
+    assert_eq!(world.offers(), [10, 10, 16]);
+    let text = world.status(0).reason.to_string();
+    assert!(world.offers()[0] + world.offers()[1] <= 20, "{text}");
+}
+
+#[test]
+fn the_least_loaded_phase_lifts_the_others() {
+    let mut setup = setup(3);
+    setup.circuits[0].fuse = Some(amps(63.0));
+    setup.max_imbalance = Some(amps(10.0));
+    for (charger, phase) in setup.chargers.iter_mut().zip(Phase::ALL) {
+        charger.phases = vec![phase];
+    }
+    let mut world = World::new(setup);
+    world.run(120);
+    assert_eq!(world.offers(), [16, 16, 16]);
+    world.sims[2].state = gridkeeper::reading::PilotState::A;
+    world.sims[2].drawn = amps(0.0);
+    world.run(5);
+    assert_eq!(world.offers(), [10, 10, 0]);
+    assert_eq!(world.reason(0), "limit_l1");
+    assert!(world.status(0).reason.to_string().contains("than the others"), "{}", world.status(0).reason);
+}
