@@ -152,7 +152,9 @@ fn the_optional_lines_of_the_example_hold_allowed_values() {
             "meter" => {
                 &["there is no meter `left-meter`", "there is no meter `garage-meter`", "does nothing with driver"]
             }
-            "meter_late_s" | "meter_lost_s" | "meter_lost_current_a" => &["does nothing where the circuit has no meter"],
+            "meter_late_s" | "meter_lost_s" | "meter_lost_current_a" => {
+                &["does nothing where the circuit has no meter"]
+            }
             _ => panic!("line {}: {refused}", number + 1),
         };
         for it in &refused.list {

@@ -173,7 +173,6 @@ fn a_value_from_a_variable_is_read_strictly_and_named() {
         ("GRIDKEEPER__GRID__METER", "mian", "there is no meter `mian` | did you mean \"main\"?"),
         ("GRIDKEEPER__CHARGER__LEFT__MODE", "solar", "= \"solar\" is known, but not available in this version"),
         ("GRIDKEEPER__CONTROL__SURPLUS", "net", "`surplus` is known, but not available in this version"),
-        ("GRIDKEEPER__INPUT__X__LINE", "4", "`input` is known, but not available in this version"),
         ("GRIDKEEPER__RELAY__X__LINE", "4", "`relay` is known, but not available in this version"),
         ("GRIDKEEPER__GRID__FUSE", "25", "[grid] has no key `fuse` | did you mean …FUSE_A?"),
         ("GRIDKEEPER__GIRD__FUSE_A", "25", "there is no table `gird` | did you mean GRIDKEEPER__GRID…?"),

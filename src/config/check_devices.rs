@@ -118,7 +118,12 @@ pub(super) struct Built {
 }
 
 /// Makes them.
-pub(super) fn build(checker: &mut Checker<'_>, raw_grid: &raw::Grid, circuits: &[Circuit], around: Around<'_>) -> Built {
+pub(super) fn build(
+    checker: &mut Checker<'_>,
+    raw_grid: &raw::Grid,
+    circuits: &[Circuit],
+    around: Around<'_>,
+) -> Built {
     let Around { grid, devices, .. } = around;
     let mut wired = Vec::new();
     let mut users: HashMap<usize, String> = HashMap::new();
@@ -157,7 +162,8 @@ pub(super) fn build(checker: &mut Checker<'_>, raw_grid: &raw::Grid, circuits: &
         .zip(own_meters)
         .map(|(it, own)| {
             let path = format!("{}.circuit", it.head.path);
-            let circuit = it.raw.circuit.set().and_then(|(id, at)| check_circuits::index_of(checker, id, at, &path, devices));
+            let circuit =
+                it.raw.circuit.set().and_then(|(id, at)| check_circuits::index_of(checker, id, at, &path, devices));
             Charger { circuit, ..charger(checker, it, own, grid_phases, &mut wired) }
         })
         .collect();

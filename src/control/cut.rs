@@ -98,7 +98,9 @@ impl Controller {
                 break;
             }
         }
-        debug_assert!(!short || scratch.order.iter().all(|index| self.chargers[*index].order() <= scratch.target[*index]));
+        debug_assert!(
+            !short || scratch.order.iter().all(|index| self.chargers[*index].order() <= scratch.target[*index])
+        );
     }
 
     /// A charger whose figure no order changes now is told to come down as far as it is too much; what one is told to

@@ -98,7 +98,12 @@ impl Controller {
     }
 
     /// Nothing may be raised for this charger now, and why.
-    pub(super) fn raise_blocked(&self, now: Mono, index: usize, budgets: &[super::circuit::Budget]) -> Option<LimitReason> {
+    pub(super) fn raise_blocked(
+        &self,
+        now: Mono,
+        index: usize,
+        budgets: &[super::circuit::Budget],
+    ) -> Option<LimitReason> {
         let charger = &self.chargers[index];
         if !charger.link.is_up() {
             return Some(LimitReason::Offline);

@@ -298,7 +298,11 @@ mod tests {
         let mut house = House::default();
         house.frame(Mono(0), flow(17), false);
         estimate(&mut house, range(6, 16));
-        assert_eq!(load(&house, 0), Some(amps(1)), "told to come down from 16 A to 6 A, and nobody knows how far it is");
+        assert_eq!(
+            load(&house, 0),
+            Some(amps(1)),
+            "told to come down from 16 A to 6 A, and nobody knows how far it is"
+        );
         house.frame(Mono(1_000), flow(17), false);
         estimate(&mut house, range(6, 8));
         assert_eq!(load(&house, 1_000), Some(amps(9)), "what the car cannot be is load");

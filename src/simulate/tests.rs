@@ -174,7 +174,10 @@ fn everything_that_the_plant_sends_is_understood() {
     assert!(talk.offers[0] > 0.0);
     let answer = talk.second(&json!({"inputs": {"dim": true}}));
     assert_eq!(talk.offers.iter().sum::<f64>(), 6.0, "4.2 kW are 6 A on three phases, for one of the two");
-    assert!(answer["chargers"].as_object().is_some_and(|all| all.values().any(|it| it["limit_reason"] == "dim")), "{answer}");
+    assert!(
+        answer["chargers"].as_object().is_some_and(|all| all.values().any(|it| it["limit_reason"] == "dim")),
+        "{answer}"
+    );
     talk.second(&json!({"inputs": {"dim": false}}));
     talk.run(40);
     let answer = talk.second(&json!({"set": [["site/set/peak_15min_kw", "0.1"]]}));

@@ -349,9 +349,11 @@ impl Knowledge {
         let voltage = Millivolt(230_000);
         let charging = self.setup.site.max_charging.map(|limit| limit.current_at(voltage));
         let import = self.setup.site.max_import_power.map(|limit| {
-            let house = self.good.back().filter(|_| !self.lost).map(|good| {
-                Phase::ALL.into_iter().map(|phase| self.house(good, 0, phase)).sum::<Milliamp>()
-            });
+            let house = self
+                .good
+                .back()
+                .filter(|_| !self.lost)
+                .map(|good| Phase::ALL.into_iter().map(|phase| self.house(good, 0, phase)).sum::<Milliamp>());
             limit.current_at(voltage) - house.unwrap_or_default()
         });
         for (what, allowed) in [("charging", charging), ("import", import)] {
@@ -366,6 +368,8 @@ impl Knowledge {
     fn on(&self, circuit: usize, phase: Phase) -> impl Iterator<Item = usize> + '_ {
         let chargers = self.setup.chargers.iter().zip(&self.chargers).enumerate();
         let behind = chargers.filter(move |(_, (setup, _))| circuit == 0 || setup.circuit == circuit);
-        behind.filter(move |(_, (setup, it))| setup.phases.iter().take(it.lines).any(|own| *own == phase)).map(|it| it.0)
+        behind
+            .filter(move |(_, (setup, it))| setup.phases.iter().take(it.lines).any(|own| *own == phase))
+            .map(|it| it.0)
     }
 }

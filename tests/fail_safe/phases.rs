@@ -31,5 +31,8 @@ async fn a_full_phase_sends_the_car_to_the_phase_with_most_room_after_its_curren
     let first = told.first().expect("it was told").instant;
     let history = scene.house.history_since(full);
     let then = history.iter().rfind(|it| it.instant <= first).expect("a moment before it");
-    assert!(then.grid[Phase::L3] < amps(3) && then.offered[0] == Milliamp::ZERO, "no current at the switching: {then:?}");
+    assert!(
+        then.grid[Phase::L3] < amps(3) && then.offered[0] == Milliamp::ZERO,
+        "no current at the switching: {then:?}"
+    );
 }

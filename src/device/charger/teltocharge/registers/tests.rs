@@ -289,7 +289,10 @@ fn windows_complete_each_other() {
 fn phase_sets_by_count() {
     let code = |count, line| PhaseSet::of(count, line).map(PhaseSet::code);
     assert_eq!([code(1, None), code(2, None), code(3, None), code(0, None)], [Some(0), Some(3), Some(6), None]);
-    assert_eq!([code(1, Some(0)), code(1, Some(1)), code(1, Some(2)), code(1, Some(3))], [Some(0), Some(1), Some(2), None]);
+    assert_eq!(
+        [code(1, Some(0)), code(1, Some(1)), code(1, Some(2)), code(1, Some(3))],
+        [Some(0), Some(1), Some(2), None]
+    );
     assert_eq!(code(3, Some(1)), Some(6));
     for (code, set) in PhaseSet::TABLE.into_iter().enumerate() {
         assert_eq!(usize::from(set.code()), code);
