@@ -7,15 +7,20 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::appliance::{Appliance, Options};
+use crate::codec::model::{Kind, WordOrder};
 use crate::codec::p1::Keys;
-use crate::config::model::HttpAddress;
+use crate::config::model::{Connection, HttpAddress};
 use crate::config::{self, Purpose, Severity};
 use crate::decode::{self, Form, Outcome, parse_key};
 use crate::logging::Logging;
 use crate::mqtt::Restart;
 use crate::quantity::Mono;
 use crate::simulate::scenario::Scenario;
+use crate::tool::registers::{self, Reading, Target, ToolError};
+use crate::tool::scan::{self, ScanError};
 
 /// Done.
 pub const DONE: u8 = 0;
@@ -226,6 +231,144 @@ pub fn pair_homewizard(host: &str, id: &str, files: &[PathBuf]) -> u8 {
             FAILED
         }
     }
+}
+
+/// A register or its value on the command line: decimal, or hexadecimal with `0x`.
+///
+/// # Errors
+/// The sentence for the user.
+pub fn register(text: &str) -> Result<u16, String> {
+    let number = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u16::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    number.map_err(|_| "allowed: 0 to 65535, or 0x0 to 0xFFFF".to_owned())
+}
+
+/// `gridkeeper modbus read`
+#[must_use]
+pub fn modbus_read(
+    connection: &str,
+    unit: u8,
+    register: u16,
+    count: u16,
+    input: bool,
+    kind: &str,
+    low_first: bool,
+) -> u8 {
+    let order = if low_first { WordOrder::LowFirst } else { WordOrder::HighFirst };
+    let target = config::connection(connection).map(|connection| Target { connection, unit, register });
+    let (target, kind) = match (target, Kind::from_word(kind)) {
+        (Ok(target), Ok(kind)) => (target, kind),
+        (Err(error), _) | (_, Err(error)) => {
+            complain(&error);
+            return WRONG_USAGE;
+        }
+    };
+    let reading = Reading { count, input, kind, order };
+    tool(async { registers::read(&target, reading, &mut std::io::stdout().lock()).await })
+}
+
+/// `gridkeeper modbus write`
+#[must_use]
+pub fn modbus_write(connection: &str, unit: u8, register: u16, values: &[u16], yes: bool) -> u8 {
+    let target = match config::connection(connection) {
+        Ok(connection) => Target { connection, unit, register },
+        Err(error) => {
+            complain(&error);
+            return WRONG_USAGE;
+        }
+    };
+    let mut input = std::io::stdin().lock();
+    tool(async { registers::write(&target, values, yes, &mut input, &mut std::io::stdout().lock()).await })
+}
+
+/// `gridkeeper scan serial`
+#[must_use]
+pub fn scan_serial(port: &str, from: usize, all: bool) -> u8 {
+    let text = if port.starts_with('/') { format!("serial://{port}") } else { port.to_owned() };
+    let line = match config::connection(&text) {
+        Ok(Connection::Serial(line)) => line,
+        Ok(_) => {
+            complain("a serial port is needed: /dev/ttyUSB0, or serial:///dev/ttyUSB0?baud=9600");
+            return WRONG_USAGE;
+        }
+        Err(error) => {
+            complain(&error);
+            return WRONG_USAGE;
+        }
+    };
+    let step = from.saturating_sub(1);
+    scan(
+        async |stop, out, progress| scan::serial(&line, step, all, stop, out, progress).await,
+        |stopped| format!("gridkeeper scan serial {port} --from {}", stopped + 1),
+    )
+}
+
+/// `gridkeeper scan tcp`
+#[must_use]
+pub fn scan_tcp(host: &str, all: bool) -> u8 {
+    let has_port = host.contains("]:") || host.matches(':').count() == 1;
+    let address = if has_port { format!("tcp://{host}") } else { format!("tcp://{host}:502") };
+    let (name, port) = match config::connection(&address) {
+        Ok(Connection::Tcp { host, port }) => (host, port),
+        Ok(_) => return WRONG_USAGE,
+        Err(error) => {
+            complain(&error);
+            return WRONG_USAGE;
+        }
+    };
+    scan(
+        async |stop, out, progress| scan::tcp(&name, port, all, stop, out, progress).await,
+        |_| format!("gridkeeper scan tcp {host}"),
+    )
+}
+
+/// Runs a scan until its end or the first signal; says how to go on.
+fn scan(
+    work: impl AsyncFnOnce(&CancellationToken, &mut dyn Write, &mut dyn Write) -> Result<scan::Outcome, ScanError>,
+    again: impl FnOnce(usize) -> String,
+) -> u8 {
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    if let Err(error) = on_signal(move || told.cancel()) {
+        complain(&format!("signals cannot be listened for: {error}"));
+        return FAILED;
+    }
+    tool(async {
+        let mut progress: Box<dyn Write> =
+            if std::io::stderr().is_terminal() { Box::new(std::io::stderr()) } else { Box::new(std::io::sink()) };
+        let outcome = work(&stop, &mut std::io::stdout(), &mut progress).await;
+        let outcome = outcome.map_err(|error| match error {
+            ScanError::Output(error) => ToolError::Output(error),
+            ScanError::NoLink(why) => ToolError::NotTaken(why),
+        })?;
+        match outcome.stopped_at {
+            Some(step) => writeln!(std::io::stdout(), "# interrupted; go on with: {}", again(step))?,
+            None if outcome.found == 0 => writeln!(std::io::stdout(), "# nobody answered")?,
+            None => {}
+        }
+        Ok(())
+    })
+}
+
+/// Runs one of the installer's tools to its end.
+fn tool(work: impl Future<Output = Result<(), ToolError>>) -> u8 {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return written(Err(error)),
+    };
+    let code = match runtime.block_on(work) {
+        Ok(()) => DONE,
+        Err(ToolError::Output(error)) => written(Err(error)),
+        Err(error) => {
+            complain(&error.to_string());
+            if matches!(error, ToolError::Usage(_)) { WRONG_USAGE } else { FAILED }
+        }
+    };
+    // A serial port that hangs in the kernel must not hold the process.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    code
 }
 
 /// `gridkeeper simulate --stdio`

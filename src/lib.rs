@@ -37,4 +37,5 @@ pub mod reading;
 pub mod simulate;
 pub mod simulator;
 pub mod status;
+pub mod tool;
 pub mod web;

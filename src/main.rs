@@ -78,6 +78,16 @@ enum Command {
         #[arg(short, long = "config", value_name = "FILE")]
         config: Vec<PathBuf>,
     },
+    /// Find meters and chargers and print configuration ready to paste. Only reads; nothing else may use the wire.
+    Scan {
+        #[command(subcommand)]
+        place: ScanPlace,
+    },
+    /// Read or write registers of a device on a Modbus bus that nothing else uses at the same time.
+    Modbus {
+        #[command(subcommand)]
+        action: ModbusAction,
+    },
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Run the controller alone in simulated time: a scenario, or driven from outside.
@@ -91,6 +101,73 @@ enum Command {
         /// Configuration file with simulated devices.
         #[arg(short, long = "config", value_name = "FILE", requires = "stdio")]
         config: Vec<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+enum ScanPlace {
+    /// A serial port, through the settings and addresses that devices ship with, then all others.
+    Serial {
+        /// /dev/ttyUSB0, or serial:///dev/ttyUSB0?baud=9600&parity=none&stop=1 to hold what is known.
+        port: String,
+        /// Go on with this step, as an interrupted scan has named it.
+        #[arg(long, value_name = "STEP", default_value_t = 1)]
+        from: usize,
+        /// Every address at every setting, even after somebody has answered at one.
+        #[arg(long)]
+        all: bool,
+    },
+    /// A device or gateway on the network that speaks Modbus TCP.
+    Tcp {
+        /// HOST or HOST:PORT; the port is 502 unless given.
+        host: String,
+        /// Every unit from 1 to 247.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum ModbusAction {
+    /// Show registers.
+    Read {
+        /// serial:///dev/ttyUSB0?baud=9600, tcp://host:port or rtu+tcp://host:port
+        connection: String,
+        /// Address of the device, 1 to 247.
+        #[arg(value_parser = clap::value_parser!(u8).range(1..=247))]
+        unit: u8,
+        /// First register, counted from 0 as on the wire; decimal, or hexadecimal with 0x.
+        #[arg(value_parser = commands::register)]
+        register: u16,
+        /// How many values.
+        #[arg(long, default_value_t = 1)]
+        count: u16,
+        /// Input registers (function 4) instead of holding registers.
+        #[arg(long)]
+        input: bool,
+        /// u16, i16, u32, i32, u64, i64, f32 or f64.
+        #[arg(long = "type", default_value = "u16", value_name = "TYPE")]
+        kind: String,
+        /// Of long values the low word comes first.
+        #[arg(long)]
+        low_first: bool,
+    },
+    /// Write holding registers: shows what is there, asks, writes, reads back.
+    Write {
+        /// serial:///dev/ttyUSB0?baud=9600, tcp://host:port or rtu+tcp://host:port
+        connection: String,
+        /// Address of the device, 1 to 247.
+        #[arg(value_parser = clap::value_parser!(u8).range(1..=247))]
+        unit: u8,
+        /// First register, counted from 0 as on the wire; decimal, or hexadecimal with 0x.
+        #[arg(value_parser = commands::register)]
+        register: u16,
+        /// New values, one per register.
+        #[arg(required = true, num_args = 1..=123, value_parser = commands::register)]
+        values: Vec<u16>,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -126,6 +203,14 @@ fn main() -> ExitCode {
         }
         Command::Pair { kind: PairKind::Homewizard, host, id, config } => {
             commands::pair_homewizard(&host, &id, &config)
+        }
+        Command::Scan { place: ScanPlace::Serial { port, from, all } } => commands::scan_serial(&port, from, all),
+        Command::Scan { place: ScanPlace::Tcp { host, all } } => commands::scan_tcp(&host, all),
+        Command::Modbus {
+            action: ModbusAction::Read { connection, unit, register, count, input, kind, low_first },
+        } => commands::modbus_read(&connection, unit, register, count, input, &kind, low_first),
+        Command::Modbus { action: ModbusAction::Write { connection, unit, register, values, yes } } => {
+            commands::modbus_write(&connection, unit, register, &values, yes)
         }
         Command::Schema => commands::schema(),
         Command::Simulate { scenario: Some(scenario), .. } => commands::play(&scenario),

@@ -146,9 +146,8 @@ fn the_optional_lines_of_the_example_hold_allowed_values() {
             }
             "password" => &["without `username`"],
             "period_s" | "current_step_a" => &["does nothing with driver"],
-            "connection" | "username" | "unit" | "channel" | "register" | "topic" | "times" | "pulse_s" => {
-                &["does nothing with driver"]
-            }
+            "connection" | "username" | "model" | "token_file" | "unit" | "channel" | "register" | "topic"
+            | "times" | "pulse_s" => &["does nothing with driver"],
             "meter" => {
                 &["there is no meter `left-meter`", "there is no meter `garage-meter`", "does nothing with driver"]
             }

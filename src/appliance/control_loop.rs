@@ -107,9 +107,9 @@ impl ControlLoop {
                 next = None;
                 match message {
                     ToControl::Shutdown => return self.stop(),
-                    ToControl::Meter { meter, reading, values, sub_meters } => {
+                    ToControl::Meter { meter, mut reading, values, sub_meters } => {
                         self.tariffs.frame(meter, &values, reading.received_at, &mut observations);
-                        if let Some(event) = self.picture.meter(meter, values, sub_meters) {
+                        for event in self.picture.meter(meter, &mut reading, values, sub_meters) {
                             self.publish(event);
                         }
                         observations.push(Observation::Meter(meter, reading));

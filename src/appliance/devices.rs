@@ -57,20 +57,20 @@ pub(super) fn start(parts: Parts) -> std::io::Result<JoinHandle<()>> {
 
 async fn run(parts: Parts) {
     let Parts { config, timing, clock, control, chargers, inputs, relays, leave, mqtt, cancel } = parts;
+    let buses = Arc::new(Buses::new(cancel.clone()));
     let meters = TaskTracker::new();
     for (index, meter) in config.meters.iter().enumerate() {
         if let MeterDriver::Simulated { .. } = meter.driver {
             continue;
         }
         let (meter, control_end, cancel_end) = (meter.clone(), control.clone(), cancel.clone());
-        let id = meter.common.id.clone();
+        let (id, buses) = (meter.common.id.clone(), Arc::clone(&buses));
         let task = move || {
             let (meter, control, cancel) = (meter.clone(), control_end.clone(), cancel_end.clone());
-            crate::device::meter::run(index, meter, control, clock, cancel)
+            crate::device::meter::run(index, meter, Arc::clone(&buses), control, clock, cancel)
         };
         meters.spawn(supervise(id, control.clone(), cancel.clone(), task));
     }
-    let buses = Buses::new(cancel.clone());
     let tasks = TaskTracker::new();
     for (index, (charger, ends)) in config.chargers.iter().zip(chargers).enumerate() {
         let connection = match &charger.driver {

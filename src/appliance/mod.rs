@@ -4,6 +4,7 @@
 //! chargers and enforces the leases, `services` serves MQTT and the page. A fourth writes settings to disk.
 
 mod control_loop;
+mod counters;
 mod devices;
 mod instance;
 mod picture;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::counters::Counters;
 use super::services::Faces;
 use crate::config::Config;
 use crate::config::model::{Common, RelayDriver};
@@ -10,6 +11,7 @@ use crate::control::{Decision, Problem, Quality};
 use crate::device::{DeviceRef, relay};
 use crate::event::{Event, EventType};
 use crate::quantity::Mono;
+use crate::reading::MeterReading;
 use crate::status::{ChargerView, Health, Identity, InputView, MeterValues, MeterView, RelayView, Snapshot};
 
 /// Everything that a snapshot needs and the controller does not know.
@@ -30,6 +32,7 @@ struct MeterPart {
     sub_meters: Arc<Vec<(Arc<str>, Arc<MeterValues>)>>,
     sub_ids: Vec<Arc<str>>,
     health: Health,
+    counters: Counters,
 }
 
 struct ChargerPart {
@@ -65,6 +68,7 @@ impl Picture {
                     sub_meters: Arc::default(),
                     sub_ids: Vec::new(),
                     health: Health::default(),
+                    counters: Counters::default(),
                 })
                 .collect(),
             chargers: config
@@ -84,30 +88,34 @@ impl Picture {
         }
     }
 
-    /// What a frame carries beside what the controller is told. Another serial number than before is an event.
+    /// What a frame carries beside what the controller is told, whose counters are put right first. Another serial
+    /// number than before and a counter that fell for good are events.
     pub(super) fn meter(
         &mut self,
         meter: usize,
-        values: Arc<MeterValues>,
-        sub_meters: Arc<Vec<(Arc<str>, Arc<MeterValues>)>>,
-    ) -> Option<Event> {
-        let part = self.meters.get_mut(meter)?;
+        reading: &mut MeterReading,
+        mut values: Arc<MeterValues>,
+        mut sub_meters: Arc<Vec<(Arc<str>, Arc<MeterValues>)>>,
+    ) -> Vec<Event> {
+        let Some(part) = self.meters.get_mut(meter) else { return Vec::new() };
+        let mut events = part.counters.pass(&part.id, reading, &mut values, &mut sub_meters);
         let same = part.sub_ids.len() == sub_meters.len()
             && part.sub_meters.iter().zip(sub_meters.iter()).all(|(old, new)| old.0 == new.0);
         if !same {
             part.sub_ids = sub_meters.iter().map(|(suffix, _)| format!("{}-{suffix}", part.id).into()).collect();
         }
-        let replaced = match (&part.values.identity.serial, &values.identity.serial) {
-            (Some(old), Some(new)) if old != new => Some(Event {
+        if let (Some(old), Some(new)) = (&part.values.identity.serial, &values.identity.serial)
+            && old != new
+        {
+            events.push(Event {
                 event_type: EventType::MeterReplaced,
                 subject: part.id.to_string(),
                 detail: format!("the meter says that it is {new}; it was {old} before"),
-            }),
-            _ => None,
-        };
+            });
+        }
         part.values = values;
         part.sub_meters = sub_meters;
-        replaced
+        events
     }
 
     pub(super) fn charger_identity(&mut self, charger: usize, identity: Arc<Identity>) {

@@ -5,6 +5,7 @@ pub mod homewizard;
 pub mod http_auth;
 pub mod iec62056;
 pub mod json;
+pub mod model;
 pub mod obis;
 pub mod p1;
 pub mod register;

@@ -45,7 +45,8 @@ pub(super) fn build(
     let (grid, limits) = checker.grid(&raw_grid, merged, &devices);
     let control = checker.control(&raw_control, limits);
     let circuits = check_circuits::build(&mut checker, &grid, &devices);
-    let around = Around { site: &site, grid: &grid, mqtt: mqtt.as_ref(), devices: &devices };
+    let around =
+        Around { site: &site, grid: &grid, mqtt: mqtt.as_ref(), devices: &devices, data_dir: &storage.data_dir };
     let built = check_devices::build(&mut checker, &raw_grid, &circuits, around);
 
     let usable = Usable {

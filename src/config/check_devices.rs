@@ -1,6 +1,8 @@
 //! Meters, chargers, inputs: what each needs, what they refer to, and who shares a bus with whom.
 
 use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
 
 use super::check::{Checker, amps, mode, seconds};
 use super::check_circuits;
@@ -9,15 +11,19 @@ use super::check_relays;
 use super::check_signals::{self, Around};
 use super::connection;
 use super::diagnostic::Severity;
+use super::key::closest;
 use super::layer::Merged;
+use super::meter_models;
 use super::model::{
-    Charger, ChargerDriver, Circuit, Common, Connection, Input, InputDriver, Meter, MeterDriver, MeterRole, Relay,
-    RelayDriver, SerialLine,
+    Charger, ChargerDriver, Circuit, Common, Connection, Input, InputDriver, Meter, MeterDriver, MeterRole, Parity,
+    Relay, RelayDriver, SerialLine,
 };
 use super::raw::{self, Slot};
 use super::secret;
 use super::source::{At, Part};
+use crate::codec::model::Model;
 use crate::control::{ChargerSettings, Mode};
+use crate::link::modbus::SerialDefaults;
 use crate::quantity::{Milliamp, Phase};
 
 /// What any device has in the file.
@@ -107,6 +113,29 @@ pub(super) struct Wired {
     pub(super) unit: Option<(u8, At)>,
     /// Its unit may have other inputs and relays as well.
     pub(super) shares: bool,
+    /// What its line has where the file does not say; `None` for the bus's own defaults.
+    pub(super) factory: Option<Factory>,
+}
+
+/// Parameters of a line as a device ships.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Factory {
+    baud: Option<u32>,
+    parity: Option<Parity>,
+    stop: Option<u8>,
+}
+
+impl Factory {
+    /// Nobody knows.
+    pub(super) const UNKNOWN: Self = Self { baud: None, parity: None, stop: None };
+}
+
+impl Default for Factory {
+    /// What the bus takes by itself.
+    fn default() -> Self {
+        let SerialDefaults { baud, parity, stop } = SerialDefaults::default();
+        Self { baud: Some(baud), parity: Some(parity), stop: Some(stop) }
+    }
 }
 
 /// The models of all devices.
@@ -124,7 +153,7 @@ pub(super) fn build(
     circuits: &[Circuit],
     around: Around<'_>,
 ) -> Built {
-    let Around { grid, devices, .. } = around;
+    let Around { grid, devices, data_dir, .. } = around;
     let mut wired = Vec::new();
     let mut users: HashMap<usize, String> = HashMap::new();
     if let Some(meter) = grid.meter {
@@ -151,7 +180,7 @@ pub(super) fn build(
             } else {
                 MeterRole::Other
             };
-            meter(checker, it, role, &mut wired)
+            meter(checker, it, role, data_dir, &mut wired)
         })
         .collect();
     sub_meter_ids(checker, devices);
@@ -175,7 +204,7 @@ pub(super) fn build(
     let mut chargers = chargers;
     let (mut inputs, mut relays) = (inputs, relays);
     for it in &mut meters {
-        if let MeterDriver::P1 { connection, .. } = &mut it.driver {
+        if let MeterDriver::P1 { connection, .. } | MeterDriver::Modbus { connection, .. } = &mut it.driver {
             agree(connection, &lines);
         }
     }
@@ -251,7 +280,13 @@ fn own_meter(
     Some(index)
 }
 
-fn meter(checker: &mut Checker<'_>, device: &RawDevice<raw::Meter>, role: MeterRole, wired: &mut Vec<Wired>) -> Meter {
+fn meter(
+    checker: &mut Checker<'_>,
+    device: &RawDevice<raw::Meter>,
+    role: MeterRole,
+    data_dir: &Path,
+    wired: &mut Vec<Wired>,
+) -> Meter {
     let RawDevice { head, raw } = device;
     if let Some((word, at)) = raw.role.set() {
         let found = role.word();
@@ -305,6 +340,7 @@ fn meter(checker: &mut Checker<'_>, device: &RawDevice<raw::Meter>, role: MeterR
                         connection: connection.clone(),
                         unit: None,
                         shares: false,
+                        factory: None,
                     });
                     Some(MeterDriver::P1 { connection, key, auth_key })
                 }
@@ -313,10 +349,11 @@ fn meter(checker: &mut Checker<'_>, device: &RawDevice<raw::Meter>, role: MeterR
         }
         Some("shelly") => check_http::shelly(checker, head, raw),
         Some("homewizard") => check_http::homewizard(checker, head, raw),
+        Some("modbus") => modbus(checker, device, data_dir, wired),
         Some(_) => None,
         None => {
             if raw.driver.is_absent() {
-                let help = "allowed: \"p1\", \"shelly\", \"homewizard\", \"simulated\"";
+                let help = "allowed: \"p1\", \"modbus\", \"shelly\", \"homewizard\", \"simulated\"";
                 missing(checker, head, "driver", help);
             }
             None
@@ -337,6 +374,73 @@ fn meter(checker: &mut Checker<'_>, device: &RawDevice<raw::Meter>, role: MeterR
         invert: raw.invert.get().copied().unwrap_or(false),
         role,
     }
+}
+
+/// A meter on a Modbus bus: its model, where it is, and what its line has when nobody says otherwise.
+fn modbus(
+    checker: &mut Checker<'_>,
+    device: &RawDevice<raw::Meter>,
+    data_dir: &Path,
+    wired: &mut Vec<Wired>,
+) -> Option<MeterDriver> {
+    let RawDevice { head, raw } = device;
+    let help =
+        "write where the meter is, for example connection = \"serial:///dev/ttyUSB1\" or \"tcp://192.168.1.20:502\"";
+    let connection = link(checker, head, &raw.connection, help);
+    if raw.model.is_absent() {
+        let help = "write its model, for example model = \"eastron-sdm630\"; docs/meters.md lists them";
+        missing(checker, head, "model", help);
+    }
+    let (name, name_at) = raw.model.set()?;
+    let path = format!("{}.model", head.path);
+    let model = match meter_models::find(name, data_dir) {
+        Ok(model) => model,
+        Err(error) => {
+            let help = match closest(name, meter_models::names()) {
+                Some(close) => format!("did you mean {close:?}? docs/meters.md lists all models"),
+                None => format!(
+                    "docs/meters.md lists all models; files of your own go to {}",
+                    data_dir.join("models").display()
+                ),
+            };
+            checker.report.error(name_at, &path, format!("`model`: {error}"), help);
+            return None;
+        }
+    };
+    let (connection, at) = connection?;
+    let unit = match (raw.unit.set(), model.transport.unit) {
+        (Some((unit, at)), _) => (u8::try_from(*unit).unwrap_or(1), at),
+        (None, Some(unit)) => (unit, at),
+        (None, None) => {
+            missing(checker, head, "unit", "write its Modbus unit, 1 to 247");
+            return None;
+        }
+    };
+    let serves = if matches!(connection, Connection::Tcp { .. }) { "Modbus TCP" } else { "RTU" };
+    if !model.transport.rtu && serves == "RTU" {
+        let message = format!("a {} {} has no serial line", model.vendor, model.name);
+        checker.report.error(at, &format!("{}.connection", head.path), message, "allowed: tcp://host:port");
+        return None;
+    }
+    wired.push(Wired {
+        path: head.path.clone(),
+        at,
+        connection: connection.clone(),
+        unit: Some(unit),
+        shares: false,
+        factory: Some(factory(&model)),
+    });
+    Some(MeterDriver::Modbus { connection, unit: unit.0, model: Arc::new(model) })
+}
+
+/// How a meter's line is set when it leaves the factory, as far as that is known.
+fn factory(model: &Model) -> Factory {
+    let parity = model.transport.parity.map(|it| match it {
+        'E' => Parity::Even,
+        'O' => Parity::Odd,
+        _ => Parity::None,
+    });
+    Factory { baud: model.transport.baud, parity, stop: model.transport.stop }
 }
 
 fn key_file(checker: &mut Checker<'_>, slot: &Slot<String>, path: &str) -> Option<[u8; 16]> {
@@ -403,6 +507,7 @@ fn charger(
                 connection: connection.clone(),
                 unit: Some((unit, unit_at)),
                 shares: false,
+                factory: None,
             });
             driver = if kind == "teltocharge" {
                 ChargerDriver::TeltoCharge { connection, unit }
@@ -561,7 +666,38 @@ fn buses(checker: &mut Checker<'_>, wired: &[Wired]) -> HashMap<std::path::PathB
             checker.report.error(unit_at, &format!("{}.unit", it.path), message, help);
         }
     }
+    for it in wired.iter().filter(|it| it.unit.is_some()) {
+        if let Connection::Serial(line) = &it.connection
+            && let Some(agreed) = lines.get_mut(&line.path)
+        {
+            as_shipped(checker, wired, it, agreed);
+        }
+    }
     lines
+}
+
+/// Fills in what nobody wrote for a line with what this device ships with; an error when another one ships otherwise.
+fn as_shipped(checker: &mut Checker<'_>, wired: &[Wired], it: &Wired, agreed: &mut SerialLine) {
+    let factory = it.factory.unwrap_or_default();
+    let shipped = SerialLine {
+        path: agreed.path.clone(),
+        baud: factory.baud.filter(|_| unwritten(wired, agreed, |line| line.baud.is_none())),
+        parity: factory.parity.filter(|_| unwritten(wired, agreed, |line| line.parity.is_none())),
+        stop: factory.stop.filter(|_| unwritten(wired, agreed, |line| line.stop.is_none())),
+    };
+    for (own, other) in merge_line(agreed, &shipped) {
+        let name = own.split('=').next().unwrap_or_default();
+        let message = format!("it ships with {own}, another device of this port with {other}");
+        let help = format!("set all of them to the same and write {name}= in the connection");
+        checker.report.error(it.at, &format!("{}.connection", it.path), message, help);
+    }
+}
+
+/// Whether no device of the line has this parameter in the file.
+fn unwritten(wired: &[Wired], agreed: &SerialLine, absent: impl Fn(&SerialLine) -> bool) -> bool {
+    let lines =
+        wired.iter().filter_map(|it| if let Connection::Serial(line) = &it.connection { Some(line) } else { None });
+    lines.filter(|line| line.path == agreed.path).all(absent)
 }
 
 /// Two names of one port, as far as they exist now.

@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 
 use super::check::{Checker, seconds};
-use super::check_devices::{Head, Raw, RawDevice, Wired, common, link, missing};
+use super::check_devices::{Factory, Head, Raw, RawDevice, Wired, common, link, missing};
 use super::key::short;
 use super::model::{Connection, Grid, HttpAddress, Input, InputDriver, Mqtt, ShellyPoint, Site};
 use super::raw::{self, Slot};
@@ -30,6 +30,7 @@ pub(super) struct Around<'a> {
     pub(super) grid: &'a Grid,
     pub(super) mqtt: Option<&'a Mqtt>,
     pub(super) devices: &'a Raw,
+    pub(super) data_dir: &'a std::path::Path,
 }
 
 /// Every input.
@@ -175,7 +176,14 @@ pub(super) fn board(
     let ((connection, at), (unit, unit_at)) = (connection?, unit.set()?);
     let unit = u8::try_from(*unit).unwrap_or(1);
     let path = head.path.clone();
-    wired.push(Wired { path, at, connection: connection.clone(), unit: Some((unit, unit_at)), shares: true });
+    wired.push(Wired {
+        path,
+        at,
+        connection: connection.clone(),
+        unit: Some((unit, unit_at)),
+        shares: true,
+        factory: Some(Factory::UNKNOWN),
+    });
     Some((connection, unit))
 }
 

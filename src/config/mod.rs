@@ -23,6 +23,7 @@ pub(crate) mod durable;
 mod key;
 mod last_good;
 mod layer;
+pub mod meter_models;
 pub mod model;
 mod raw;
 mod schema;
@@ -120,6 +121,14 @@ pub(crate) fn load_inputs(inputs: Inputs, purpose: Purpose, failed: Vec<Diagnost
         (Some(config), _, buses) => Ok(Loaded { config, warnings: report.finish(), buses, inputs }),
         (None, usable, _) => Err(Diagnostics { list: report.finish(), usable: Box::new(usable) }),
     }
+}
+
+/// The address of a device, as in the key `connection`.
+///
+/// # Errors
+/// What is wrong and what is allowed, as one sentence.
+pub fn connection(text: &str) -> Result<model::Connection, String> {
+    connection::parse(text).map_err(|(message, help)| format!("{message}; {help}"))
 }
 
 /// The environment of this process, for [`load`]. What is not UTF-8 comes with its bad bytes replaced, so that a key

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::control::{ChargerSettings, InputMeaning, RelayRule, SiteSettings, Timing};
 use crate::device::input::PointKind;
@@ -261,6 +262,15 @@ pub enum MeterDriver {
         /// For version 2.
         pairing: Option<Pairing>,
     },
+    /// A unit on a Modbus bus.
+    Modbus {
+        /// Serial, Modbus TCP or RTU over TCP.
+        connection: Connection,
+        /// 1 to 247.
+        unit: u8,
+        /// Its registers.
+        model: Arc<crate::codec::model::Model>,
+    },
     /// Spoken to over the simulation seam.
     Simulated {
         /// As an installer would know it.
@@ -287,6 +297,12 @@ impl std::fmt::Debug for MeterDriver {
             Self::HomeWizard { address, pairing } => {
                 f.debug_struct("HomeWizard").field("address", address).field("pairing", pairing).finish()
             }
+            Self::Modbus { connection, unit, model } => f
+                .debug_struct("Modbus")
+                .field("connection", connection)
+                .field("unit", unit)
+                .field("model", &model.id)
+                .finish(),
             Self::Simulated { period } => f.debug_struct("Simulated").field("period", period).finish(),
         }
     }

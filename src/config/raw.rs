@@ -341,13 +341,18 @@ section! {
         area: String = text(64);
         /// How it is read. Required.
         driver: String = words(
-            &["p1", "shelly", "homewizard", "simulated"],
-            &["iec62056-21", "sml", "modbus", "mqtt"],
+            &["p1", "modbus", "shelly", "homewizard", "simulated"],
+            &["iec62056-21", "sml", "mqtt"],
             &[],
         );
-        /// Where it is: serial:///dev/x?baud=&parity=&stop= or tcp://host:port for p1, http://host for shelly, http://host
-        /// (API version 1) or https://host (version 2) for homewizard.
-        connection: String = text(300).only(&["p1", "shelly", "homewizard"]);
+        /// Where it is: serial:///dev/x?baud=&parity=&stop= or tcp://host:port for p1 and modbus (there Modbus TCP), also
+        /// rtu+tcp://host:port for modbus, http://host for shelly, http://host (API version 1) or https://host (version 2)
+        /// for homewizard.
+        connection: String = text(300).only(&["p1", "modbus", "shelly", "homewizard"]);
+        /// Model of a Modbus meter: a file of config/models, or of models in the data directory. Required for "modbus".
+        model: String = text(64).only(&["modbus"]);
+        /// Modbus unit. Default: the model's factory setting.
+        unit: i64 = whole(1, 247, "").only(&["modbus"]);
         /// File with the key of encrypted telegrams: 32 hexadecimal digits.
         key_file: String = text(4096).only(&["p1"]);
         /// File with the authentication key of encrypted telegrams: 32 hexadecimal digits.
@@ -369,10 +374,6 @@ section! {
         /// Time between two frames of a simulated meter.
         period_s: f64 = number(0.05, 3600.0, "s").only(&["simulated"]);
     } later {
-        /// Model file of a Modbus meter.
-        model;
-        /// Modbus unit.
-        unit;
         /// Topic of a meter that comes by MQTT.
         topic;
     }

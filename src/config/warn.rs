@@ -10,6 +10,7 @@ use super::layer::Merged;
 use super::model::{Charger, ChargerDriver, Config, Connection, InputDriver, MeterDriver, MqttEndpoint, RelayDriver};
 use super::raw::{self, Slot};
 use super::source::{At, Inputs, Part, Place, Report};
+use crate::codec::model::{Model, Poll};
 use crate::control::Timing;
 use crate::device::relay::timer;
 use crate::feature::Purpose;
@@ -57,6 +58,13 @@ pub(super) fn all(
 fn at_charger<T>(devices: &Raw, index: usize, slot: impl Fn(&raw::Charger) -> &Slot<T>) -> Option<(At, Part, String)> {
     let device = devices.chargers.get(index)?;
     let at = slot(&device.raw).set().map_or(device.head.header, |it| it.1);
+    Some((at, Part::Value, device.head.path.clone()))
+}
+
+/// A warning at a meter's connection.
+fn at_meter(devices: &Raw, index: usize) -> Option<(At, Part, String)> {
+    let device = devices.meters.get(index)?;
+    let at = device.raw.connection.set().map_or(device.head.header, |it| it.1);
     Some((at, Part::Value, device.head.path.clone()))
 }
 
@@ -230,41 +238,71 @@ fn costs(charger: &Charger, baud: Option<u32>) -> f64 {
     }
 }
 
-fn buses(config: &Config, devices: &Raw, report: &mut Report) -> Vec<BusBudget> {
-    let address = |charger: &Charger| match &charger.driver {
-        ChargerDriver::TeltoCharge { connection, .. } | ChargerDriver::EvseDin { connection, .. } => match connection {
-            Connection::Tcp { host, port } => Some((host.clone(), *port)),
-            Connection::Serial(_) | Connection::RtuOverTcp { .. } => None,
-        },
+/// Seconds for one round of a meter: its requests of every round and one slow one. Ten bits for each byte, 35 ms for
+/// turnaround and silence, as the bus keeps them; a device of its own on the network has no line.
+fn meter_cost(model: &Model, baud: Option<u32>) -> f64 {
+    let Some(baud) = baud else { return 0.0 };
+    let request = |poll: &Poll| f64::from(8 + 5 + 2 * poll.count) * 10.0 / f64::from(baud) + 0.035;
+    let slow = model.polls.iter().filter(|poll| !poll.fast).map(request).fold(0.0, f64::max);
+    model.fast().map(request).sum::<f64>() + slow
+}
+
+/// Who is on a wire, and what a round of each takes.
+#[derive(Default)]
+struct Members {
+    chargers: Vec<(usize, f64)>,
+    meters: Vec<(usize, f64)>,
+}
+
+fn charger_connection(charger: &Charger) -> Option<&Connection> {
+    match &charger.driver {
+        ChargerDriver::TeltoCharge { connection, .. } | ChargerDriver::EvseDin { connection, .. } => Some(connection),
         ChargerDriver::Simulated => None,
+    }
+}
+
+fn buses(config: &Config, devices: &Raw, report: &mut Report) -> Vec<BusBudget> {
+    let meter_connection = |driver: &'_ MeterDriver| match driver {
+        MeterDriver::Modbus { connection, .. } => Some(connection.clone()),
+        _ => None,
     };
-    let mut buses: BTreeMap<String, Vec<(usize, f64)>> = BTreeMap::new();
+    let all: Vec<Connection> = config
+        .chargers
+        .iter()
+        .filter_map(|it| charger_connection(it).cloned())
+        .chain(config.meters.iter().filter_map(|it| meter_connection(&it.driver)))
+        .collect();
+    let line = |connection: &Connection| match connection {
+        Connection::Serial(line) => (format!("serial://{}", line.path.display()), Some(line.baud.unwrap_or(9600))),
+        Connection::RtuOverTcp { host, port } => (format!("rtu+tcp://{host}:{port}"), Some(9600)),
+        Connection::Tcp { host, port } => {
+            // Several units behind one address stand on a line behind a gateway, whose speed nobody told us.
+            let same = all.iter().filter(|it| *it == connection).count();
+            (format!("tcp://{host}:{port}"), (same > 1).then_some(9600))
+        }
+    };
+    let mut buses: BTreeMap<String, Members> = BTreeMap::new();
     for (index, charger) in config.chargers.iter().enumerate() {
-        let (ChargerDriver::TeltoCharge { connection, .. } | ChargerDriver::EvseDin { connection, .. }) =
-            &charger.driver
-        else {
-            continue;
-        };
-        let (bus, baud) = match connection {
-            Connection::Serial(line) => (format!("serial://{}", line.path.display()), Some(line.baud.unwrap_or(9600))),
-            Connection::RtuOverTcp { host, port } => (format!("rtu+tcp://{host}:{port}"), Some(9600)),
-            Connection::Tcp { host, port } => {
-                // Several units behind one address stand on a line behind a gateway, whose speed nobody told us.
-                let same = config.chargers.iter().filter(|it| address(it) == address(charger)).count();
-                (format!("tcp://{host}:{port}"), (same > 1).then_some(9600))
-            }
-        };
-        buses.entry(bus).or_default().push((index, costs(charger, baud)));
+        let Some(connection) = charger_connection(charger) else { continue };
+        let (bus, baud) = line(connection);
+        buses.entry(bus).or_default().chargers.push((index, costs(charger, baud)));
+    }
+    for (index, meter) in config.meters.iter().enumerate() {
+        let MeterDriver::Modbus { connection, model, .. } = &meter.driver else { continue };
+        let (bus, baud) = line(connection);
+        buses.entry(bus).or_default().meters.push((index, meter_cost(model, baud)));
     }
     let mut budgets = Vec::new();
     for (bus, members) in buses {
-        let wire: f64 = members.iter().map(|it| it.1).sum();
+        let count = members.chargers.len() + members.meters.len();
+        let wire: f64 = members.chargers.iter().chain(&members.meters).map(|it| it.1).sum();
         let round_s = (wire * 100.0).round() / 100.0;
+        let charger = members.chargers.first().and_then(|it| at_charger(devices, it.0, |raw| &raw.connection));
+        let meter = || members.meters.first().and_then(|it| at_meter(devices, it.0));
         if round_s > ROUND_MAX_S
-            && let Some((at, part, path)) =
-                members.first().and_then(|it| at_charger(devices, it.0, |raw| &raw.connection))
+            && let Some((at, part, path)) = charger.or_else(meter)
         {
-            let message = format!("one round of {} devices on {bus} takes about {round_s} s", members.len());
+            let message = format!("one round of {count} devices on {bus} takes about {round_s} s");
             let help = format!(
                 "more than {ROUND_MAX_S} s is slow for a fuse: use a second bus, or more baud where the devices know it"
             );
@@ -272,10 +310,10 @@ fn buses(config: &Config, devices: &Raw, report: &mut Report) -> Vec<BusBudget> 
         }
         // A charger is not asked more often than the poll time, however fast its bus is.
         let round = Span::from_secs_f64(wire).max(config.timing.poll);
-        for (index, _) in &members {
+        for (index, _) in &members.chargers {
             watchdog_rounds(config, devices, *index, round, report);
         }
-        budgets.push(BusBudget { bus, devices: members.len(), round_s });
+        budgets.push(BusBudget { bus, devices: count, round_s });
     }
     budgets
 }

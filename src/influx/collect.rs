@@ -20,7 +20,7 @@ const SET_BACK_MS: i64 = 60_000;
 /// 2024-01-01: this program is younger, so a clock that is behind it was never set.
 const CLOCK_IS_SET: i64 = 1_704_067_200_000;
 
-/// Makes lines of what has changed since it looked last. Counters never fall in them by accident.
+/// Makes lines of what has changed since it looked last. Counters of meters come guarded; those of chargers are here.
 #[derive(Debug)]
 pub(crate) struct Collector {
     zone: TimeZone,
@@ -29,8 +29,6 @@ pub(crate) struct Collector {
     guard: Guard,
     /// Time of the newest line of a device, unix ms.
     newest: HashMap<(&'static str, Arc<str>), i64>,
-    /// Who each meter said it was.
-    serials: HashMap<Arc<str>, String>,
 }
 
 impl Collector {
@@ -42,7 +40,6 @@ impl Collector {
             steady: Steady::default(),
             guard: Guard::default(),
             newest: HashMap::new(),
-            serials: HashMap::new(),
         }
     }
 
@@ -76,19 +73,9 @@ impl Collector {
 
     fn meter(&mut self, view: &MeterView, clocks: Clocks) -> Option<String> {
         let values = &view.values;
-        if let Some(serial) = &values.identity.serial {
-            let known = self.serials.insert(Arc::clone(&view.id), serial.clone());
-            if known.is_some_and(|it| it != *serial) {
-                // Another meter: its counters are its own.
-                self.guard.forget(&view.id);
-            }
-        }
         let mut line = Line::new("meter", &view.id, self.role(&view.id));
         for key in values.values.keys().take(MAX_FIELDS) {
-            let value = meter::value(values, key);
-            let value =
-                if meter::is_counter(key) { self.guard.pass(&view.id, key, value, values.received_at) } else { value };
-            line.put(key, &value);
+            line.put(key, &meter::value(values, key));
         }
         line.put(QUALITY, &Out::Word(meter::quality(view).word()));
         let read = values.wall_ms.or(values.received_at.map(|it| clocks.wall(it)));

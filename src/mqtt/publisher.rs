@@ -254,10 +254,6 @@ impl Publisher {
         it.track.availability(view.health.online && quality != Quality::Lost && heard_lately, outbox);
         let fresh = it.learn(values);
         if it.track.identity != values.identity {
-            if it.track.identity.serial.is_some() {
-                // Another meter: its counters are its own.
-                self.guard.forget(&it.track.state_topic);
-            }
             it.track.identity = values.identity.clone();
             it.track.announced = false;
         }
@@ -275,11 +271,6 @@ impl Publisher {
             let mut object = Object::new();
             for key in it.keys() {
                 let value = if key == QUALITY { Out::Word(quality.word()) } else { meter::value(values, key) };
-                let value = if meter::is_counter(key) {
-                    self.guard.pass(&it.track.state_topic, key, value, values.received_at)
-                } else {
-                    value
-                };
                 object.put(key, &value);
             }
             let wall = values.wall_ms.or(values.received_at.map(|it| at.clocks.wall(it)));

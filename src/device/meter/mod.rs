@@ -1,6 +1,7 @@
 //! Tasks that read meters.
 
 mod homewizard;
+pub mod modbus;
 pub mod p1;
 mod polled;
 #[cfg(test)]
@@ -9,6 +10,8 @@ mod sample;
 mod shelly;
 mod trouble;
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -16,20 +19,28 @@ use crate::config::model::{Meter, MeterDriver};
 use crate::device::shelly::Shelly;
 use crate::device::{ControlLink, DeviceRef, ToControl};
 use crate::link::http::Limits;
+use crate::link::modbus::{BusConfig, Buses};
 use crate::status::Health;
 
 pub(crate) use homewizard::version_2;
 use polled::{Destination, Patience};
 
 /// Reads one meter until `cancel`. A simulated one is fed over the simulation seam and has no task: it returns at once.
-pub async fn run(index: usize, meter: Meter, control: ControlLink, clock: Clock, cancel: CancellationToken) {
+pub async fn run(
+    index: usize,
+    meter: Meter,
+    buses: Arc<Buses>,
+    control: ControlLink,
+    clock: Clock,
+    cancel: CancellationToken,
+) {
+    let mapping = p1::Mapping { phases: meter.phases, invert: meter.invert };
     match meter.driver {
         MeterDriver::P1 { ref connection, key, auth_key } => {
             let port = p1::Port {
                 connection: connection.clone(),
                 keys: key.map(|key| crate::codec::p1::Keys { key, auth_key }),
             };
-            let mapping = p1::Mapping { phases: meter.phases, invert: meter.invert };
             p1::run(index, meter.common, port, mapping, control, clock, cancel).await;
         }
         MeterDriver::Shelly { ref address, ref login, channel } => {
@@ -49,6 +60,12 @@ pub async fn run(index: usize, meter: Meter, control: ControlLink, clock: Clock,
                 }
                 Err(error) => impossible(index, &meter, &control, &error.to_string()),
             }
+        }
+        MeterDriver::Modbus { ref connection, unit, ref model } => {
+            let bus = buses.get(BusConfig::new(connection.clone()));
+            let port = modbus::Port { bus, unit, model: Arc::clone(model) };
+            let who = modbus::Who { index, id: &meter.common.id, role: meter.role };
+            modbus::run(who, port, mapping, control, clock, cancel).await;
         }
         MeterDriver::Simulated { .. } => {}
     }

@@ -33,6 +33,11 @@ impl Trouble {
         }
     }
 
+    /// How messages name the device.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A frame that gave a reading.
     pub(super) fn good(&mut self) {
         self.health.good += 1;

@@ -88,13 +88,6 @@ pub(crate) fn value(values: &MeterValues, key: &str) -> Out {
     }
 }
 
-/// A key whose value only ever rises.
-pub(crate) fn is_counter(key: &str) -> bool {
-    ["_kwh", "_kvarh", "_kvah", "_gj", "_m3"].iter().any(|unit| key.ends_with(unit))
-        && (key.contains("energy") || key.starts_with("volume"))
-        && !key.contains("power")
-}
-
 /// A word that is published as soon as it changes. Other texts may change with every telegram.
 pub(crate) fn is_told_at_once(key: &str) -> bool {
     matches!(key, "tariff" | "valve")
@@ -262,17 +255,5 @@ mod tests {
         assert_eq!(title("obis_1_0_1_8_0_1", "kWh"), "OBIS 1-0:1.8.0*1");
         assert_eq!(title("obis_x", ""), "Obis x");
         assert_eq!(title("w", "W"), "W");
-    }
-
-    #[test]
-    fn counters_are_known_by_their_names() {
-        for key in
-            ["energy_import_kwh", "energy_export_t2_kwh", "volume_m3", "energy_gj", "reactive_energy_import_kvarh"]
-        {
-            assert!(is_counter(key), "{key}");
-        }
-        for key in ["power_w", "peak_month_kw", "tariff", "current_l1_a", "voltage_l1_v"] {
-            assert!(!is_counter(key), "{key}");
-        }
     }
 }

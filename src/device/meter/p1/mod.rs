@@ -2,7 +2,6 @@
 
 mod bus;
 mod reading;
-
 mod values;
 
 #[cfg(test)]

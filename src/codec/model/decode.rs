@@ -1,0 +1,91 @@
+//! From the words of an answer to values.
+
+use std::fmt;
+
+use super::{Poll, Quantity, Value};
+use crate::quantity::Phase;
+
+/// Powers of ten that a register may hold; more is no exponent.
+const EXPONENTS: std::ops::RangeInclusive<i16> = -10..=10;
+
+/// What a value is and where it belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// What is measured.
+    pub quantity: Quantity,
+    /// The meter's own phase; `None` is the total.
+    pub phase: Option<Phase>,
+    /// Register of one tariff; 0 for all together.
+    pub tariff: u8,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.quantity.nature().word)?;
+        if let Some(phase) = self.phase {
+            write!(f, " {phase}")?;
+        }
+        if self.tariff > 0 {
+            write!(f, " tariff {}", self.tariff)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a register gives no value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Refusal {
+    /// The meter says that it has none.
+    Absent,
+    /// Something that cannot be a measurement.
+    Implausible {
+        /// In the controller's unit; may be no number.
+        value: f64,
+    },
+}
+
+/// One value of an answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Decoded {
+    /// What and where.
+    pub key: Key,
+    /// In the controller's unit: V, A, W, var, VA, Hz, Wh, varh, s.
+    pub value: Result<f64, Refusal>,
+    /// Decimals worth showing; below zero for whole tens, hundreds, …
+    pub decimals: i8,
+}
+
+impl Poll {
+    /// The values of an answer; `words` are those of this request. A word that is missing gives no value.
+    pub fn decode(&self, words: &[u16]) -> impl Iterator<Item = Decoded> {
+        self.values.iter().map(|it| Decoded { key: it.key, value: it.decode(words), decimals: it.decimals })
+    }
+}
+
+impl Value {
+    fn decode(&self, words: &[u16]) -> Result<f64, Refusal> {
+        let first = usize::from(self.offset);
+        let own = words.get(first..first + usize::from(self.kind.words())).ok_or(Refusal::Absent)?;
+        let bits = self.kind.pattern(own, self.order).ok_or(Refusal::Absent)?;
+        if self.invalid.contains(&bits) {
+            return Err(Refusal::Absent);
+        }
+        let mut value = self.kind.number(bits);
+        if value.is_nan() {
+            return Err(Refusal::Absent);
+        }
+        if let Some(place) = self.exponent {
+            let exponent = *words.get(usize::from(place)).ok_or(Refusal::Absent)? as i16;
+            if !EXPONENTS.contains(&exponent) {
+                return Err(Refusal::Absent);
+            }
+            value *= 10_f64.powi(i32::from(exponent));
+        }
+        value *= self.scale;
+        if self.magnitude {
+            value = value.abs();
+        }
+        let (low, high) = self.plausible;
+        if value.is_finite() && (low..=high).contains(&value) { Ok(value) } else { Err(Refusal::Implausible { value }) }
+    }
+}

@@ -1,0 +1,145 @@
+//! Model files of Modbus meters: those in the binary, and those in `<data_dir>/models`, which go first.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use crate::codec::model::{Model, ModelError};
+
+/// No model file is longer; the same bound as when it is parsed.
+const LONGEST: u64 = 64 * 1024;
+
+macro_rules! embedded {
+    ($($name:literal),* $(,)?) => {
+        /// Every model of the binary: name and content.
+        const EMBEDDED: &[(&str, &str)] = &[
+            $(($name, include_str!(concat!("../../config/models/", $name, ".toml"))),)*
+        ];
+    };
+}
+
+embedded![
+    "abb-ab",
+    "acrel-acr10r",
+    "acrel-acr10r-d16te4",
+    "acrel-adl3000",
+    "acrel-adl400",
+    "acrel-adw300",
+    "acrel-single-phase",
+    "carlo-gavazzi-em1xx",
+    "carlo-gavazzi-em24",
+    "carlo-gavazzi-em24-e1",
+    "carlo-gavazzi-em3xx",
+    "carlo-gavazzi-em5xx",
+    "chint-ddsu666",
+    "chint-dtsu666",
+    "eastron-sdm120",
+    "eastron-sdm630",
+    "eastron-sdm72",
+    "eastron-sdm72-v2",
+    "entes-emm",
+    "entes-mpr",
+    "esp-p1-modbus",
+    "inepro-pro",
+    "iskra-mc",
+    "iskra-wm3m4",
+    "janitza-umg",
+    "kostal-ksem",
+    "shelly-pro-3em",
+    "siemens-pac",
+    "siemens-pac1600",
+    "smartstuff-p1",
+    "smartstuff-p1-float",
+    "smartstuff-p1-tcp",
+    "sunspec-meter",
+    "sunspec-meter-float",
+];
+
+/// Why a model cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// There is none of this name.
+    #[error("there is no model {0:?}")]
+    Unknown(String),
+    /// The user's file cannot be read.
+    #[error("{file}: {error}")]
+    Unreadable {
+        /// Its path.
+        file: String,
+        /// As the system says it.
+        error: std::io::Error,
+    },
+    /// Something in it is wrong.
+    #[error(transparent)]
+    Wrong(#[from] ModelError),
+}
+
+/// Names of the models in the binary, in alphabetical order.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    EMBEDDED.iter().map(|it| it.0)
+}
+
+/// Every model in the binary.
+#[must_use]
+pub fn embedded() -> Vec<Model> {
+    EMBEDDED.iter().map(|(name, text)| Model::parse(name, text).expect("a test reads every embedded model")).collect()
+}
+
+/// The model of this name: the user's own, or that of the binary.
+pub fn find(name: &str, data_dir: &Path) -> Result<Model, Unusable> {
+    // The name becomes part of a path.
+    let letter = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-' || it == '_';
+    if name.is_empty() || !name.chars().all(letter) {
+        return Err(Unusable::Unknown(name.to_owned()));
+    }
+    let file = data_dir.join("models").join(format!("{name}.toml"));
+    match std::fs::File::open(&file) {
+        Ok(open) => {
+            let mut text = String::new();
+            let unreadable = |error| Unusable::Unreadable { file: file.display().to_string(), error };
+            open.take(LONGEST + 1).read_to_string(&mut text).map_err(unreadable)?;
+            Ok(Model::parse(name, &text)?)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let (_, text) =
+                EMBEDDED.iter().find(|it| it.0 == name).ok_or_else(|| Unusable::Unknown(name.to_owned()))?;
+            Ok(Model::parse(name, text)?)
+        }
+        Err(error) => Err(Unusable::Unreadable { file: file.display().to_string(), error }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_embedded_and_right() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/models");
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|it| it.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+            .collect();
+        files.sort();
+        assert_eq!(names().collect::<Vec<_>>(), files, "list every file of config/models, in alphabetical order");
+        for (name, text) in EMBEDDED {
+            Model::parse(name, text).unwrap_or_else(|error| panic!("{error}"));
+        }
+        assert_eq!(embedded().len(), files.len());
+    }
+
+    #[test]
+    fn the_user_s_file_goes_first_and_a_name_cannot_leave_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(find("eastron-sdm630", folder.path()).unwrap().vendor, "Eastron");
+        std::fs::create_dir(folder.path().join("models")).unwrap();
+        let file = folder.path().join("models/eastron-sdm630.toml");
+        let text = EMBEDDED.iter().find(|it| it.0 == "eastron-sdm630").unwrap().1;
+        std::fs::write(&file, text.replace("vendor = \"Eastron\"", "vendor = \"Mine\"")).unwrap();
+        assert_eq!(find("eastron-sdm630", folder.path()).unwrap().vendor, "Mine");
+        std::fs::write(&file, "format = 2").unwrap();
+        assert!(matches!(find("eastron-sdm630", folder.path()), Err(Unusable::Wrong(_))));
+        for name in ["", "../models/x", "a/b", "Eastron", "none-such"] {
+            assert!(matches!(find(name, folder.path()), Err(Unusable::Unknown(_))), "{name}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The installer's tools: they speak to devices directly, while nothing else uses the same wire.
+
+pub mod registers;
+pub mod scan;

@@ -1,0 +1,217 @@
+//! `gridkeeper modbus read|write`: registers of any device, by their address on the wire.
+
+use std::fmt::Write as _;
+use std::io::{self, BufRead, Write};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::codec::model::{Kind, WordOrder};
+use crate::config::model::Connection;
+use crate::link::modbus::{Bus, BusConfig, BusError, MAX_READ_REGISTERS, Operation, Priority, Reply};
+
+/// For one answer.
+const LIMIT: Duration = Duration::from_secs(3);
+/// For the link to open.
+const OPENING: Duration = Duration::from_secs(3);
+/// Between two looks whether it is open.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Where the bus is.
+    pub connection: Connection,
+    /// 1 to 247.
+    pub unit: u8,
+    /// First register, counted from 0 as on the wire.
+    pub register: u16,
+}
+
+/// How a read is done and shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// Values, not registers.
+    pub count: u16,
+    /// Function 4 instead of 3.
+    pub input: bool,
+    /// How words make a number.
+    pub kind: Kind,
+    /// Which word comes first.
+    pub order: WordOrder,
+}
+
+/// Why a tool did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// The device, or the wire.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// The terminal.
+    #[error("{0}")]
+    Output(#[from] io::Error),
+    /// It was asked for something that cannot be.
+    #[error("{0}")]
+    Usage(String),
+    /// What was written is not what is there now.
+    #[error("{0}")]
+    NotTaken(String),
+}
+
+/// A bus that ends with the value.
+struct Line {
+    bus: Bus,
+    cancel: CancellationToken,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+impl Line {
+    fn open(connection: &Connection) -> Self {
+        let cancel = CancellationToken::new();
+        Self { bus: Bus::spawn(BusConfig::new(connection.clone()), cancel.clone()), cancel }
+    }
+
+    async fn ask(&self, unit: u8, operation: Operation) -> Result<Reply, BusError> {
+        let begun = tokio::time::Instant::now();
+        loop {
+            match self.bus.call(unit, operation.clone(), LIMIT, Priority::SetPoint).await {
+                // The bus opens its link by itself; what stands in the way is known after the first attempts.
+                Err(BusError::NotConnected { .. }) if begun.elapsed() < OPENING => tokio::time::sleep(AGAIN).await,
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn words(&self, unit: u8, input: bool, address: u16, count: u16) -> Result<Vec<u16>, BusError> {
+        let operation =
+            if input { Operation::ReadInput { address, count } } else { Operation::ReadHolding { address, count } };
+        match self.ask(unit, operation).await? {
+            Reply::Registers(words) => Ok(words),
+            Reply::Bits(_) | Reply::Written => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Reads registers and shows them, one value per line: address, number, hexadecimal.
+///
+/// # Errors
+/// When the device does not answer, refuses, or more is asked for than one request carries.
+pub async fn read(target: &Target, reading: Reading, out: &mut dyn Write) -> Result<(), ToolError> {
+    let width = reading.kind.words();
+    let Some(count) = reading.count.checked_mul(width).filter(|it| (1..=MAX_READ_REGISTERS).contains(it)) else {
+        let most = MAX_READ_REGISTERS / width;
+        return Err(ToolError::Usage(format!("{} values in one request; allowed: 1 to {most}", reading.count)));
+    };
+    let line = Line::open(&target.connection);
+    let words = line.words(target.unit, reading.input, target.register, count).await?;
+    for (value, address) in words.chunks(usize::from(width)).zip((target.register..).step_by(usize::from(width))) {
+        let hex: Vec<String> = value.iter().map(|word| format!("{word:04X}")).collect();
+        let number = reading.kind.read(value, reading.order).map_or_else(|| "-".to_owned(), |it| it.to_string());
+        writeln!(out, "{address:>5}  0x{address:04X}  {number:>14}  {}", hex.join(" "))?;
+    }
+    Ok(())
+}
+
+/// Writes registers after showing what is there now and asking; then reads them back.
+///
+/// A device whose address is in the register answers from its new one: where the old is silent afterwards, the value
+/// is tried as an address.
+///
+/// # Errors
+/// When nobody agreed, when the device does not answer or refuses, or when it holds something else afterwards.
+pub async fn write(
+    target: &Target,
+    values: &[u16],
+    agreed: bool,
+    input: &mut dyn BufRead,
+    out: &mut dyn Write,
+) -> Result<(), ToolError> {
+    let Some((first, rest)) = values.split_first() else {
+        return Err(ToolError::Usage("no value to write".to_owned()));
+    };
+    let count = u16::try_from(values.len()).unwrap_or(u16::MAX);
+    let line = Line::open(&target.connection);
+    let before = match line.words(target.unit, false, target.register, count).await {
+        Ok(words) => shown(&words),
+        // Some registers can only be written.
+        Err(BusError::Exception { .. }) => "not readable".to_owned(),
+        Err(error) => return Err(error.into()),
+    };
+    writeln!(
+        out,
+        "unit {}, register {}: {} now, {} will be written.",
+        target.unit,
+        target.register,
+        before,
+        shown(values)
+    )?;
+    if !agreed {
+        write!(out, "A wrong register can make a device dangerous or useless. Write? [y/N] ")?;
+        out.flush()?;
+        let mut answer = String::new();
+        input.read_line(&mut answer)?;
+        if !matches!(answer.trim(), "y" | "Y" | "yes") {
+            return Err(ToolError::Usage("nothing was written".to_owned()));
+        }
+    }
+    let operation = if rest.is_empty() {
+        Operation::WriteSingle { address: target.register, value: *first }
+    } else {
+        Operation::WriteMultiple { address: target.register, values: values.to_vec() }
+    };
+    let written = match line.ask(target.unit, operation).await {
+        // Some devices know only one of the two functions.
+        Err(BusError::Exception { code: 1, .. }) if rest.is_empty() => {
+            let operation = Operation::WriteMultiple { address: target.register, values: values.to_vec() };
+            line.ask(target.unit, operation).await
+        }
+        other => other,
+    };
+    // Neither a silent write nor one that was confirmed from another address is over: what is there now counts.
+    let doubt = match written {
+        Ok(_) => None,
+        Err(error @ (BusError::Timeout { .. } | BusError::WrongUnit { .. })) => Some(error),
+        Err(error) => return Err(error.into()),
+    };
+    match line.words(target.unit, false, target.register, count).await {
+        Ok(words) if words == values => {
+            writeln!(out, "written; it reads {} now.", shown(&words))?;
+            return Ok(());
+        }
+        Ok(words) => {
+            let sentence = format!("it reads {} now; {} was written", shown(&words), shown(values));
+            return Err(ToolError::NotTaken(sentence));
+        }
+        Err(BusError::Exception { .. }) if doubt.is_none() => {
+            writeln!(out, "written and confirmed; the register cannot be read back.")?;
+            return Ok(());
+        }
+        Err(_) => {}
+    }
+    if let (Ok(unit @ 1..=247), []) = (u8::try_from(*first), rest)
+        && line.words(unit, false, target.register, 1).await.is_ok_and(|words| words == values)
+    {
+        writeln!(out, "written; the device answers as unit {unit} now.")?;
+        return Ok(());
+    }
+    match doubt {
+        Some(error) => Err(error.into()),
+        None => {
+            let sentence = format!("unit {} confirmed it and does not answer any more", target.unit);
+            Err(ToolError::NotTaken(sentence))
+        }
+    }
+}
+
+fn shown(words: &[u16]) -> String {
+    let mut text = String::new();
+    for (index, word) in words.iter().enumerate() {
+        let _ = write!(text, "{}{word} (0x{word:04X})", if index == 0 { "" } else { ", " });
+    }
+    text
+}

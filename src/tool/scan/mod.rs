@@ -1,0 +1,222 @@
+//! `gridkeeper scan`: what is on a wire, how sure that is, and the lines to paste. Only reads.
+
+mod plan;
+mod probe;
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::meter_models;
+use crate::config::model::{Connection, SerialLine};
+use crate::link::modbus::{Bus, BusConfig, BusError};
+
+pub use plan::{Setting, Step};
+use plan::{serial_steps, tcp_units};
+use probe::{Found, Kind, Presence, Probe};
+
+/// For one answer on the network, where a gateway may wait for its own line.
+const NETWORK_TURN: Duration = Duration::from_millis(1000);
+/// For one answer on a serial line beyond its time on the wire. Meters answer within 100 ms.
+const SERIAL_TURN: Duration = Duration::from_millis(150);
+/// For a port or a host to open.
+const OPENING: Duration = Duration::from_secs(3);
+
+/// How a scan ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Devices that answered.
+    pub found: usize,
+    /// The step at which it was interrupted.
+    pub stopped_at: Option<usize>,
+}
+
+/// Looks through a serial port. `from` is the step at which an earlier scan was interrupted; `all` looks for every
+/// address at every setting, not only at the one at which somebody answered.
+///
+/// # Errors
+/// When the port cannot be opened, and as the terminal says it.
+pub async fn serial(
+    line: &SerialLine,
+    from: usize,
+    all: bool,
+    stop: &CancellationToken,
+    out: &mut dyn Write,
+    progress: &mut dyn Write,
+) -> Result<Outcome, ScanError> {
+    let models = meter_models::embedded();
+    let steps = serial_steps(line);
+    let mut outcome = Outcome { found: 0, stopped_at: None };
+    let mut heard: Vec<(Setting, u8)> = Vec::new();
+    let mut wire: Option<(Setting, Wire)> = None;
+    for (index, step) in steps.iter().enumerate().skip(from) {
+        let settled = heard.first().map(|it| it.0);
+        // A line has one setting: once somebody answered, the others need no second look.
+        if !all && settled.is_some_and(|it| it != step.setting) {
+            continue;
+        }
+        if heard.contains(&(step.setting, step.unit)) {
+            continue;
+        }
+        if stop.is_cancelled() {
+            outcome.stopped_at = Some(index);
+            break;
+        }
+        write!(progress, "\r{:>5}/{} {} unit {:<3} ", index + 1, steps.len(), step.setting, step.unit)?;
+        progress.flush()?;
+        if wire.as_ref().is_none_or(|it| it.0 != step.setting) {
+            // The port is taken exclusively: the old bus must have let go of it.
+            if let Some((_, old)) = wire.take() {
+                old.close().await;
+            }
+            wire = Some((step.setting, Wire::open(&step.setting.connection(&line.path), SERIAL_TURN)));
+        }
+        let Some((_, current)) = &wire else { continue };
+        let probe = Probe { bus: &current.bus, unit: step.unit, models: &models };
+        if let Presence::Answers(found) = look(&probe).await? {
+            heard.push((step.setting, step.unit));
+            outcome.found += 1;
+            writeln!(progress)?;
+            report(&found, &step.setting.connection_text(&line.path), step.unit, out)?;
+        }
+    }
+    writeln!(progress)?;
+    if let Some((_, old)) = wire.take() {
+        old.close().await;
+    }
+    Ok(outcome)
+}
+
+/// Looks through the units behind a host.
+///
+/// # Errors
+/// When the host cannot be reached, and as the terminal says it.
+pub async fn tcp(
+    host: &str,
+    port: u16,
+    all: bool,
+    stop: &CancellationToken,
+    out: &mut dyn Write,
+    progress: &mut dyn Write,
+) -> Result<Outcome, ScanError> {
+    let models = meter_models::embedded();
+    let wire = Wire::open(&Connection::Tcp { host: host.to_owned(), port }, NETWORK_TURN);
+    let mut outcome = Outcome { found: 0, stopped_at: None };
+    let shown = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    for (index, unit) in tcp_units(all).into_iter().enumerate() {
+        if stop.is_cancelled() {
+            outcome.stopped_at = Some(index);
+            break;
+        }
+        write!(progress, "\runit {unit:<3} ")?;
+        progress.flush()?;
+        let probe = Probe { bus: &wire.bus, unit, models: &models };
+        if let Presence::Answers(found) = look(&probe).await? {
+            outcome.found += 1;
+            writeln!(progress)?;
+            report(&found, &format!("tcp://{shown}:{port}"), unit, out)?;
+        }
+    }
+    writeln!(progress)?;
+    wire.close().await;
+    Ok(outcome)
+}
+
+/// Why a scan cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// No port, no host.
+    #[error("{0}")]
+    NoLink(String),
+    /// The terminal.
+    #[error("{0}")]
+    Output(#[from] io::Error),
+}
+
+/// Asks one unit; waits for the link where it is not open yet.
+async fn look(probe: &Probe<'_>) -> Result<Presence, ScanError> {
+    let begun = tokio::time::Instant::now();
+    loop {
+        match probe.run().await {
+            Err(error @ BusError::NotConnected { .. }) if begun.elapsed() >= OPENING => {
+                return Err(ScanError::NoLink(error.to_string()));
+            }
+            Err(BusError::NotConnected { .. }) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(_) => return Ok(Presence::Silent),
+            Ok(presence) => return Ok(presence),
+        }
+    }
+}
+
+/// A bus with a scan's patience.
+struct Wire {
+    bus: Bus,
+    cancel: CancellationToken,
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+impl Wire {
+    fn open(connection: &Connection, turn: Duration) -> Self {
+        let cancel = CancellationToken::new();
+        let config = BusConfig {
+            shortest_turn: turn,
+            longest_turn: turn,
+            backoff_first: Duration::from_millis(1),
+            backoff_max: Duration::from_millis(200),
+            ..BusConfig::new(connection.clone())
+        };
+        Self { bus: Bus::spawn(config, cancel.clone()), cancel }
+    }
+
+    /// Ends the bus and gives the port back.
+    async fn close(self) {
+        self.cancel.cancel();
+        // The bus's task ends at its next turn; its port is closed with it.
+        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What was found, and the lines to paste.
+fn report(found: &[Found], connection: &str, unit: u8, out: &mut dyn Write) -> io::Result<()> {
+    match found {
+        [] => {
+            writeln!(
+                out,
+                "# unit {unit} answers, but nothing of it is known; `gridkeeper modbus read` shows its registers"
+            )
+        }
+        [one] => {
+            writeln!(out, "# unit {unit}: {}, {}", one.name, one.how_sure())?;
+            paste(one, connection, unit, out)
+        }
+        several => {
+            writeln!(out, "# unit {unit} answers as any of these; compare with its label and keep one:")?;
+            for one in several {
+                writeln!(out, "#   {} ({}), {}", one.name, one.id, one.how_sure())?;
+            }
+            paste(&several[0], connection, unit, out)
+        }
+    }
+}
+
+fn paste(found: &Found, connection: &str, unit: u8, out: &mut dyn Write) -> io::Result<()> {
+    match found.kind {
+        Kind::Meter => writeln!(
+            out,
+            "[[meter]]\nid = \"meter-{unit}\"\ndriver = \"modbus\"\nmodel = \"{}\"\nconnection = \"{connection}\"\nunit = {unit}\n",
+            found.id
+        ),
+        Kind::Charger => writeln!(
+            out,
+            "[[charger]]\nid = \"charger-{unit}\"\ndriver = \"{}\"\nconnection = \"{connection}\"\nunit = {unit}\nmax_current_a = 16   # what it is wired for\n",
+            found.id
+        ),
+    }
+}

@@ -1,0 +1,225 @@
+//! Who answers at one address.
+
+use std::time::Duration;
+
+use crate::codec::model::{Chain, ChainStep, Identity, Model, Quantity, Sign, Sure, Table};
+use crate::link::modbus::{Bus, BusError, Operation, Priority, Reply};
+use crate::quantity::Phase;
+
+/// For one answer where the bus does not shorten it.
+const LIMIT: Duration = Duration::from_secs(1);
+/// Most devices answer or refuse this one; Carlo Gavazzi's say what they are.
+const FIRST_ASKED: u16 = 0x000B;
+/// Register 9 of a TeltoCharge, and the registers of an EVSE-DIN that every one of them has (manual: 1000 set-point,
+/// 1002 vehicle state 1 to 5, 1005 firmware).
+const TELTOCHARGE_ID: (u16, u16) = (9, crate::device::charger::teltocharge::registers::EVSE_ID);
+const EVSE_DIN: (u16, u16) = (1000, 7);
+/// Mains, for guesses.
+const VOLTAGE: std::ops::RangeInclusive<f64> = 180.0..=260.0;
+const FREQUENCY: std::ops::RangeInclusive<f64> = 45.0..=65.0;
+
+/// A kind of device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Meter,
+    Charger,
+}
+
+/// Something that a unit may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) kind: Kind,
+    /// Model or driver.
+    pub(super) id: String,
+    pub(super) name: String,
+    /// It says so itself; else its values look like it.
+    recognised: bool,
+    sure: Sure,
+}
+
+impl Found {
+    pub(super) fn how_sure(&self) -> String {
+        let facts = match self.sure {
+            Sure::TwoSources => "",
+            Sure::OneSource => "; its registers have one source",
+            Sure::Doubtful => "; its registers are doubtful",
+        };
+        let how = if self.recognised { "recognised" } else { "a guess: its values look like it" };
+        format!("{how}{facts}")
+    }
+}
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// Nothing.
+    Silent,
+    /// Something, and what it may be.
+    Answers(Vec<Found>),
+}
+
+/// One unit on a bus.
+pub(super) struct Probe<'a> {
+    pub(super) bus: &'a Bus,
+    pub(super) unit: u8,
+    pub(super) models: &'a [Model],
+}
+
+impl Probe<'_> {
+    /// Asks one register; only who answers that, and be it with a refusal, is asked more.
+    ///
+    /// # Errors
+    /// When there is no link, and when the unit does not answer.
+    pub(super) async fn run(&self) -> Result<Presence, BusError> {
+        self.read(Table::Holding, FIRST_ASKED, 1).await?;
+        let mut found = self.chargers().await?;
+        if found.is_empty() {
+            found = self.recognised().await?;
+        }
+        if found.is_empty() {
+            found = self.guesses().await?;
+        }
+        Ok(Presence::Answers(found))
+    }
+
+    /// `None` for a proper refusal.
+    async fn read(&self, table: Table, address: u16, count: u16) -> Result<Option<Vec<u16>>, BusError> {
+        let operation = match table {
+            Table::Holding => Operation::ReadHolding { address, count },
+            Table::Input => Operation::ReadInput { address, count },
+        };
+        match self.bus.call(self.unit, operation, LIMIT, Priority::Poll).await {
+            Ok(Reply::Registers(words)) => Ok(Some(words)),
+            Ok(Reply::Bits(_) | Reply::Written) => Ok(None),
+            // A gateway that says that nobody is behind it.
+            Err(error @ BusError::Exception { code: 10 | 11, .. }) => Err(error),
+            Err(BusError::Exception { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same, where silence is no more than a refusal: some meters do not answer for registers that they lack.
+    async fn ask(&self, table: Table, address: u16, count: u16) -> Result<Option<Vec<u16>>, BusError> {
+        match self.read(table, address, count).await {
+            Err(error @ BusError::NotConnected { .. }) => Err(error),
+            Err(_) => Ok(None),
+            answer => answer,
+        }
+    }
+
+    async fn chargers(&self) -> Result<Vec<Found>, BusError> {
+        let charger = |id: &str, name: &str, recognised| Found {
+            kind: Kind::Charger,
+            id: id.to_owned(),
+            name: name.to_owned(),
+            recognised,
+            sure: Sure::TwoSources,
+        };
+        for table in [Table::Holding, Table::Input] {
+            if self.ask(table, TELTOCHARGE_ID.0, 1).await?.as_deref() == Some(&[TELTOCHARGE_ID.1]) {
+                return Ok(vec![charger("teltocharge", "Teltonika TeltoCharge", true)]);
+            }
+        }
+        let evse = self.ask(Table::Holding, EVSE_DIN.0, EVSE_DIN.1).await?;
+        let looks = |words: &Vec<u16>| matches!(words[..], [_, _, 1..=5, cable, _, firmware, _] if cable <= 80 && (1..=99).contains(&firmware));
+        Ok(evse.filter(looks).map(|_| charger("evse-din", "EVSE-DIN or EVSE-WB", false)).into_iter().collect())
+    }
+
+    /// Models whose identity the unit shows; what several models ask for is read once.
+    async fn recognised(&self) -> Result<Vec<Found>, BusError> {
+        type Place = (Table, u16, u16);
+        let mut answers: Vec<(Place, Option<Vec<u16>>)> = Vec::new();
+        let mut found = Vec::new();
+        for model in self.models {
+            for identity in &model.identity {
+                let place = (identity.table, identity.address, identity.count);
+                if !answers.iter().any(|it| it.0 == place) {
+                    answers.push((place, self.ask(place.0, place.1, place.2).await?));
+                }
+                let words = answers.iter().find(|it| it.0 == place).and_then(|it| it.1.as_deref());
+                if words.is_some_and(|words| shows(identity, words)) {
+                    found.push(self.meter(model, &identity.model, true));
+                    break;
+                }
+            }
+            if !model.sunspec.is_empty() && self.has_block(&model.sunspec).await? {
+                found.push(self.meter(model, "", true));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn has_block(&self, wanted: &[u16]) -> Result<bool, BusError> {
+        let mut chain = Chain::new();
+        loop {
+            let answer = self.ask(Table::Holding, chain.next(), 2).await?;
+            match chain.take(answer.and_then(|words| words.first_chunk().copied()), wanted) {
+                Ok(ChainStep::Read(_)) => {}
+                Ok(ChainStep::Found { .. }) => return Ok(true),
+                Err(_) => return Ok(false),
+            }
+        }
+    }
+
+    /// Models whose values are those of a mains connection; also such as have an identity, because not every unit of a
+    /// family shows the one that is known.
+    async fn guesses(&self) -> Result<Vec<Found>, BusError> {
+        let mut found = Vec::new();
+        for model in self.models.iter().filter(|it| it.sunspec.is_empty()) {
+            if self.looks_like(model).await? {
+                found.push(self.meter(model, "", false));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn looks_like(&self, model: &Model) -> Result<bool, BusError> {
+        let (mut voltage, mut frequency) = (None, None);
+        for poll in &model.polls {
+            let has = |quantity| poll.values.iter().any(|it| it.key.quantity == quantity);
+            if !has(Quantity::Voltage) && !has(Quantity::Frequency) {
+                continue;
+            }
+            let Some(words) = self.ask(poll.table, poll.first, poll.count).await? else {
+                return Ok(poll.optional);
+            };
+            for decoded in poll.decode(&words) {
+                let Ok(value) = decoded.value else { continue };
+                match (decoded.key.quantity, decoded.key.phase) {
+                    (Quantity::Voltage, Some(Phase::L1)) => voltage = Some(value),
+                    (Quantity::Frequency, _) => frequency = Some(value),
+                    _ => {}
+                }
+            }
+            if voltage.is_some_and(|it| !VOLTAGE.contains(&it)) {
+                return Ok(false);
+            }
+        }
+        let mains = frequency.is_some_and(|it| FREQUENCY.contains(&it));
+        let needs_frequency = model.measures(Quantity::Frequency, None);
+        Ok(voltage.is_some_and(|it| VOLTAGE.contains(&it)) && (mains || !needs_frequency))
+    }
+
+    fn meter(&self, model: &Model, type_name: &str, recognised: bool) -> Found {
+        let name = if type_name.is_empty() { &model.name } else { type_name };
+        Found {
+            kind: Kind::Meter,
+            id: model.id.clone(),
+            name: format!("{} {name}", model.vendor),
+            recognised,
+            sure: model.sure,
+        }
+    }
+}
+
+/// Whether the registers hold what the model's file says.
+fn shows(identity: &Identity, words: &[u16]) -> bool {
+    match &identity.sign {
+        Sign::Word(wanted) => words.first().is_some_and(|word| wanted.contains(word)),
+        Sign::Between(low, high) => words.first().is_some_and(|word| (low..=high).contains(&word)),
+        Sign::Text(text) => {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+            bytes.starts_with(text.as_bytes())
+        }
+    }
+}

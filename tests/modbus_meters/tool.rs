@@ -1,0 +1,86 @@
+//! `gridkeeper modbus read|write` against a device that holds its own address in a register.
+
+use std::sync::Mutex;
+
+use gridkeeper::codec::model::{Kind, WordOrder};
+use gridkeeper::tool::registers::{Reading, Target, ToolError, read, write};
+
+use super::*;
+
+/// An EVSE-like box: register 2001 is its address, 1000 its set-point, 9 cannot be written.
+async fn evse(medium: Medium) -> (Peer, Arc<Mutex<BTreeMap<u16, u16>>>) {
+    let registers = Arc::new(Mutex::new(BTreeMap::from([(1000, 16), (2001, 1), (9, 5), (70, 0x4366), (71, 0)])));
+    let held = Arc::clone(&registers);
+    let peer = Peer::start(medium, move |ask| {
+        let mut held = held.lock().unwrap();
+        let refused = |code| Reaction::Answer(vec![ask.function() | 0x80, code]);
+        if u16::from(ask.unit) != held[&2001] {
+            return Reaction::Silence;
+        }
+        match ask.function() {
+            3 => {
+                let words: Option<Vec<u16>> =
+                    (ask.address()..).take(usize::from(ask.second())).map(|it| held.get(&it).copied()).collect();
+                words.map_or_else(|| refused(2), |words| Reaction::Answer(peer::registers(3, words)))
+            }
+            6 if ask.address() == 9 => refused(3),
+            6 => {
+                held.insert(ask.address(), ask.second());
+                Reaction::Answer(ask.pdu.clone())
+            }
+            _ => refused(1),
+        }
+    })
+    .await;
+    (peer, registers)
+}
+
+fn target(peer: &Peer, unit: u8, register: u16) -> Target {
+    Target { connection: peer.connection.clone(), unit, register }
+}
+
+#[tokio::test]
+async fn a_register_is_shown_with_address_number_and_words() {
+    let (peer, _) = evse(Medium::Tcp).await;
+    let mut out = Vec::new();
+    let whole = Reading { count: 1, input: false, kind: Kind::U16, order: WordOrder::HighFirst };
+    read(&target(&peer, 1, 1000), whole, &mut out).await.unwrap();
+    let float = Reading { kind: Kind::F32, ..whole };
+    read(&target(&peer, 1, 70), float, &mut out).await.unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(text, " 1000  0x03E8              16  0010\n   70  0x0046             230  4366 0000\n");
+    let refused = read(&target(&peer, 1, 8), whole, &mut Vec::new()).await.unwrap_err().to_string();
+    assert!(refused.contains("exception 2 (illegal data address)"), "{refused}");
+    let many = Reading { count: 63, kind: Kind::F32, ..whole };
+    let refused = read(&target(&peer, 1, 0), many, &mut Vec::new()).await.unwrap_err().to_string();
+    assert_eq!(refused, "63 values in one request; allowed: 1 to 62");
+}
+
+#[tokio::test]
+async fn the_address_of_a_box_is_changed_and_found_again() {
+    for medium in ALL {
+        let (peer, registers) = evse(medium).await;
+        let mut out = Vec::new();
+        write(&target(&peer, 1, 2001), &[5], false, &mut &b"y\n"[..], &mut out).await.unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("unit 1, register 2001: 1 (0x0001) now, 5 (0x0005) will be written.\n"), "{text}");
+        assert!(text.contains("Write? [y/N]") && text.ends_with("the device answers as unit 5 now.\n"), "{text}");
+        assert_eq!(registers.lock().unwrap()[&2001], 5);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_written_without_a_yes_and_a_refusal_is_told() {
+    let (peer, registers) = evse(Medium::Tcp).await;
+    for answer in ["", "n\n", "yes please\n"] {
+        let refused = write(&target(&peer, 1, 1000), &[6], false, &mut answer.as_bytes(), &mut Vec::new()).await;
+        assert!(matches!(refused, Err(ToolError::Usage(_))), "{answer:?}");
+    }
+    assert_eq!(registers.lock().unwrap()[&1000], 16);
+    let refused = write(&target(&peer, 1, 9), &[6], true, &mut &b""[..], &mut Vec::new()).await.unwrap_err();
+    assert!(refused.to_string().contains("exception 3"), "{refused}");
+    assert!(peer.log().iter().filter(|ask| ask.function() >= 5).count() == 1);
+    let mut out = Vec::new();
+    write(&target(&peer, 1, 1000), &[6], true, &mut &b""[..], &mut out).await.unwrap();
+    assert!(String::from_utf8(out).unwrap().ends_with("written; it reads 6 (0x0006) now.\n"));
+}
