@@ -82,6 +82,7 @@ impl Charger {
             return;
         }
         let charging = self.state() == Some(PilotState::C);
+        self.session.has_drawn |= charging;
         let followed = self.effective_at().is_some_and(|effective| effective <= at);
         let offer = match (charging, followed) {
             (false, _) => Milliamp::ZERO,

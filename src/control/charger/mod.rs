@@ -289,8 +289,9 @@ impl Charger {
 
     /// What a car is offered that has not begun to draw: the least, or it would jump to what it was raised to.
     pub(in crate::control) fn start_cap(&self, now: Mono) -> Milliamp {
-        let waited = self.on_since.map_or(Span::ZERO, |since| now.since(since));
-        WakeUp::start_cap(self.least(), waited)
+        // One that has charged and ended by itself needs no more to begin.
+        let since = self.on_since.filter(|_| !self.session.has_drawn);
+        WakeUp::start_cap(self.least(), since.map_or(Span::ZERO, |since| now.since(since)))
     }
 
     /// Changes the order; what it held before counts until it is known to be gone.
