@@ -7,7 +7,7 @@ use crate::control::LimitReason;
 use crate::mqtt::MqttStatus;
 use crate::quantity::{Milliamp, Millivolt, Mono, Phases, Watt};
 use crate::status::Value as Measured;
-use crate::status::{ChargerView, Health, MeterView, Snapshot};
+use crate::status::{ChargerView, Health, InputView, MeterView, RelayView, Snapshot};
 
 /// Everything that the page shows, as data.
 pub(super) fn status(state: &WebState, snapshot: Option<&Snapshot>, mqtt: &MqttStatus, now: Mono) -> Value {
@@ -29,6 +29,8 @@ pub(super) fn status(state: &WebState, snapshot: Option<&Snapshot>, mqtt: &MqttS
         "chargers": snapshot.map(|it| {
             it.chargers.iter().enumerate().map(|(at, view)| charger(info.charger_name(at, view), view, now)).collect::<Vec<_>>()
         }),
+        "inputs": snapshot.map(|it| it.inputs.iter().map(|view| input(view, now)).collect::<Vec<_>>()),
+        "relays": snapshot.map(|it| it.relays.iter().map(|view| relay(view, now)).collect::<Vec<_>>()),
     })
 }
 
@@ -110,6 +112,27 @@ fn charger(name: &str, view: &ChargerView, now: Mono) -> Value {
         ("health".to_owned(), health(&view.health)),
     ]);
     json.into()
+}
+
+fn input(view: &InputView, now: Mono) -> Value {
+    json!({
+        "id": view.id.as_ref(),
+        "active": view.status.active,
+        "age_s": view.status.heard_at.map(|at| now.since(at).as_secs_f64()),
+        "health": health(&view.health),
+    })
+}
+
+fn relay(view: &RelayView, now: Mono) -> Value {
+    json!({
+        "id": view.id.as_ref(),
+        "state": if view.status.on { "on" } else { "off" },
+        "command": view.status.command,
+        "reason": view.status.reason.to_string(),
+        "available": view.status.available,
+        "age_s": view.status.heard_at.map(|at| now.since(at).as_secs_f64()),
+        "health": health(&view.health),
+    })
 }
 
 fn health(health: &Health) -> Value {

@@ -48,6 +48,10 @@ fn body(html: &mut Html, state: &WebState, snapshot: Option<&Snapshot>, mqtt: &M
     if let Some(snapshot) = snapshot {
         meters(html, state, snapshot, now);
     }
+    html.raw("</section>\n<section id=\"signals\" aria-label=\"Inputs and relays\">");
+    if let Some(snapshot) = snapshot {
+        signals(html, snapshot, now);
+    }
     html.raw("</section>\n<section id=\"links\" aria-label=\"MQTT\">");
     links(html, mqtt);
     html.raw("</section>\n");
@@ -255,6 +259,40 @@ fn meter(html: &mut Html, view: &MeterView, now: Mono) {
     }
 }
 
+fn signals(html: &mut Html, snapshot: &Snapshot, now: Mono) {
+    if snapshot.inputs.is_empty() && snapshot.relays.is_empty() {
+        return;
+    }
+    html.raw("<h2>Inputs and relays</h2>");
+    for view in &snapshot.inputs {
+        html.raw("<article><h3>").text(&view.id).raw("</h3>");
+        match view.status.active {
+            Some(true) => html.raw("<p>Active.</p>"),
+            Some(false) => html.raw("<p>Not active.</p>"),
+            None => html.raw("<p class=\"bad\">Not known; taken as the safe side.</p>"),
+        };
+        if let Some(at) = view.status.heard_at {
+            html.raw("<p>Heard ").text(format_args!("{:.0} s ago.", now.since(at).as_secs_f64().floor())).raw("</p>");
+        }
+        last_error(html, &view.health);
+        html.raw("</article>");
+    }
+    for view in &snapshot.relays {
+        html.raw("<article><h3>").text(&view.id).raw("</h3><p class=\"why\">").text(view.status.reason);
+        html.raw("</p><p").raw(if view.status.available { ">" } else { " class=\"bad\">Does not answer; counts as " });
+        html.raw(if view.status.on { "On" } else { "Off" });
+        html.raw(", command ").text(view.status.command.word()).raw(".</p>");
+        last_error(html, &view.health);
+        html.raw("</article>");
+    }
+}
+
+fn last_error(html: &mut Html, health: &Health) {
+    if let Some(error) = &health.last_error {
+        html.raw("<p class=\"warn\">Last error: ").text(error).raw("</p>");
+    }
+}
+
 fn link(html: &mut Html, health: &Health, age: Option<Span>) {
     html.raw(if health.online { "<p>" } else { "<p class=\"bad\">Not connected. " });
     match age {
@@ -267,9 +305,7 @@ fn link(html: &mut Html, health: &Health, age: Option<Span>) {
         html.raw(", ").text(health.discarded_bytes).raw(" bytes discarded");
     }
     html.raw(".</p>");
-    if let Some(error) = &health.last_error {
-        html.raw("<p class=\"warn\">Last error: ").text(error).raw("</p>");
-    }
+    last_error(html, health);
 }
 
 fn links(html: &mut Html, mqtt: &MqttStatus) {

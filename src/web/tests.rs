@@ -4,13 +4,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::control::{
-    ChargerSettings, ChargerStatus, ChargerStatusWord, LimitReason, MeterStatus, Mode, Problem, Quality, Reason,
-    Sharing, SiteSettings, SiteStatus,
+    ChargerSettings, ChargerStatus, ChargerStatusWord, InputStatus, LimitReason, MeterStatus, Mode, Problem, Quality,
+    Reason, Sharing, SiteSettings, SiteStatus,
 };
 use crate::mqtt::LinkState;
 use crate::quantity::{Mono, Phases, Watt, WattHour};
 use crate::reading::Flags;
-use crate::status::{Health, Identity, MeterValues, Value};
+use crate::status::{Health, Identity, InputView, MeterValues, Value};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -110,7 +110,18 @@ fn snapshot() -> Snapshot {
             health: Health { online: true, last_error: Some("meter main: wrong CRC".into()), ..Health::default() },
         }],
         sub_meters: Vec::new(),
-        inputs: Vec::new(),
+        inputs: vec![
+            InputView {
+                id: "tariff".into(),
+                status: InputStatus { active: Some(true), heard_at: Some(Mono(0)) },
+                health: Health { online: true, ..Health::default() },
+            },
+            InputView {
+                id: "gate".into(),
+                status: InputStatus::default(),
+                health: Health { last_error: Some("input gate: no <chip>".into()), ..Health::default() },
+            },
+        ],
         relays: Vec::new(),
         chargers: vec![charger()],
     }

@@ -8,12 +8,14 @@ use tokio::time::advance;
 
 use super::*;
 use crate::config::model::{Common, Connection};
+use crate::config::model::{HttpAddress, Secret, ShellyPoint};
 use crate::control::InputMeaning;
 use crate::link::gpio::fake::FakeChip;
 use crate::link::gpio::{LineName, Pull};
 use crate::link::modbus::BusConfig;
 use crate::link::modbus::memory::Wire;
 use crate::mqtt::{LinkState, MqttStatus};
+use crate::simulator::http::{HttpFault, Shelly as StandIn};
 
 fn input(driver: InputDriver, max_age: Option<Span>) -> Input {
     let common = Common { id: "tariff".into(), name: "tariff".into(), area: None };
@@ -175,4 +177,25 @@ async fn a_value_with_an_age_is_told_once_and_grows_old_whatever_the_broker_does
     assert_eq!(broker.pass(1).await, [Some(true)], "the same again is news");
     broker.link(LinkState::Retrying);
     assert_eq!(broker.pass(100).await, []);
+}
+
+fn point(stand_in: &StandIn, password: Option<&str>) -> ShellyPoint {
+    let at = stand_in.address();
+    let address = HttpAddress { tls: false, host: at.ip().to_string(), port: at.port() };
+    let login = password.map(|it| ("admin".to_owned(), Secret::new(it.to_owned())));
+    ShellyPoint { address, channel: 0, login }
+}
+
+#[tokio::test]
+async fn an_input_of_a_shelly_is_read_with_its_polarity_and_its_login() {
+    let stand_in = StandIn::plug().await.unwrap();
+    stand_in.require_password("secret");
+    let mut terminal = shelly::Terminal::new(&point(&stand_in, Some("secret")), true).unwrap();
+    let mut turned = shelly::Terminal::new(&point(&stand_in, Some("secret")), false).unwrap();
+    let level = terminal.read().await.unwrap();
+    assert_eq!(turned.read().await, Ok(!level));
+    let mut stranger = shelly::Terminal::new(&point(&stand_in, None), true).unwrap();
+    assert!(stranger.read().await.is_err());
+    stand_in.fault(HttpFault::Garbage);
+    assert!(terminal.read().await.is_err());
 }

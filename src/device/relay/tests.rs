@@ -7,7 +7,9 @@ use tokio::task::JoinHandle;
 use tokio::time::advance;
 
 use super::*;
+use crate::config::model::{HttpAddress, ShellyPoint};
 use crate::link::gpio::fake::FakeChip;
+use crate::simulator::http::Shelly as StandIn;
 
 /// What happened to the relay: when, what was asked, with which priority.
 type Writes = Arc<Mutex<Vec<(Mono, bool, Priority)>>>;
@@ -210,4 +212,20 @@ async fn a_line_is_taken_at_the_level_that_is_wanted() {
     chip.drive("gpiochip0/5", None);
     assert!(pin.read().await.is_err());
     assert_eq!(chip.level("gpiochip0/5"), None);
+}
+
+#[tokio::test]
+async fn a_shelly_leaves_its_safe_state_on_its_own_timer_only() {
+    let stand_in = StandIn::plug().await.unwrap();
+    let at = stand_in.address();
+    let address = HttpAddress { tls: false, host: at.ip().to_string(), port: at.port() };
+    let point = ShellyPoint { address, channel: 0, login: None };
+    let mut output = shelly::Output::new(&point, Span::from_secs(60), false).unwrap();
+    output.set(true, Priority::SetPoint).await.unwrap();
+    assert_eq!(output.read().await, Ok(Some(true)));
+    output.set(false, Priority::Reduction).await.unwrap();
+    assert_eq!(output.read().await, Ok(Some(false)));
+    let asked: Vec<String> = stand_in.requests().into_iter().filter(|it| it.contains("Switch.Set")).collect();
+    assert!(asked[0].contains("on=true") && asked[0].contains("toggle_after=60"), "{asked:?}");
+    assert!(asked[1].contains("on=false") && !asked[1].contains("toggle_after"), "{asked:?}");
 }
