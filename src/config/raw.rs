@@ -255,7 +255,7 @@ section! {
         /// Added to the watchdog's time-out for the quiet time after the last write to a silent charger. Default: 10.
         quiet_extra_s: f64 = number(0.0, 600.0, "s");
         /// A cut must show in the draw this long after the charger showed the new set-point. Default: 6.
-        cut_response_s: f64 = number(0.05, 600.0, "s");
+        cut_response_s: f64 = number(0.005, 600.0, "s");
         /// The same from the write, above 1.45 times the limit. Default: 5.
         cut_response_hard_s: f64 = number(0.05, 600.0, "s");
         /// A raise that another charger's reduction made possible waits this long at most. Default: 6.
