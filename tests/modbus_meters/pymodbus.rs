@@ -29,21 +29,20 @@ impl Drop for Server {
     }
 }
 
-/// The case's registers as the server reads them, with the small gaps between them filled as in the meter.
+/// Registers behind a known one that the meter has as well, with 0.
+const GAP: u16 = 60;
+
+/// The case's registers as the server reads them, and their neighbours.
 fn json(case: &Case) -> serde_json::Value {
     let words = map(case);
     let mut tables = serde_json::Map::new();
     for (function, name) in [(3, "holding"), (4, "input")] {
         let mut table = serde_json::Map::new();
-        let mut last: Option<u16> = None;
         for ((_, address), word) in words.iter().filter(|((it, _), _)| *it == function) {
-            for gap in last.map_or(0, |last| last + 1)..*address {
-                if last.is_some_and(|last| address - last <= 60) {
-                    table.insert(gap.to_string(), 0.into());
-                }
+            for other in *address..address.saturating_add(GAP) {
+                table.entry(other.to_string()).or_insert_with(|| 0.into());
             }
             table.insert(address.to_string(), (*word).into());
-            last = Some(*address);
         }
         tables.insert(name.to_owned(), table.into());
     }
