@@ -6,6 +6,7 @@
 mod appliance;
 mod cases;
 mod faults;
+mod house;
 #[allow(dead_code, reason = "the broker's own tests use the rest")]
 #[path = "../mqtt/peer.rs"]
 mod mqtt_peer;
