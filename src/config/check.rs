@@ -242,7 +242,10 @@ impl Checker<'_> {
         path: &str,
     ) {
         let driver = meter.and_then(|it| devices.meters.get(it)).and_then(|it| it.raw.driver.get());
-        let lost = lost.get().copied().or_else(|| driver.filter(|it| *it == "p1").map(|_| 10.0));
+        let lost = lost
+            .get()
+            .copied()
+            .or_else(|| driver.filter(|it| matches!(it.as_str(), "p1" | "iec62056-21" | "sml")).map(|_| 10.0));
         if let (Some((late, at)), Some(lost)) = (late.set(), lost)
             && *late >= lost
         {

@@ -204,7 +204,11 @@ pub(super) fn build(
     let mut chargers = chargers;
     let (mut inputs, mut relays) = (inputs, relays);
     for it in &mut meters {
-        if let MeterDriver::P1 { connection, .. } | MeterDriver::Modbus { connection, .. } = &mut it.driver {
+        if let MeterDriver::P1 { connection, .. }
+        | MeterDriver::Iec62056 { connection, .. }
+        | MeterDriver::Sml { connection }
+        | MeterDriver::Modbus { connection, .. } = &mut it.driver
+        {
             agree(connection, &lines);
         }
     }
@@ -322,30 +326,22 @@ fn meter(
                 let message = "`auth_key_file` does nothing without key_file";
                 checker.report.error(at, &format!("{}.auth_key_file", head.path), message, "write key_file as well");
             }
-            match connection {
-                Some((Connection::RtuOverTcp { .. }, at)) => {
-                    let message = "a P1 meter sends a plain stream of bytes, no Modbus RTU";
-                    checker.report.error(
-                        at,
-                        &format!("{}.connection", head.path),
-                        message,
-                        "allowed: serial:///dev/…, tcp://host:port",
-                    );
-                    None
+            byte_stream(checker, head, connection, wired).map(|connection| MeterDriver::P1 {
+                connection,
+                key,
+                auth_key,
+            })
+        }
+        Some(word @ ("iec62056-21" | "sml")) => {
+            let help = "write where the optical head is, for example connection = \"serial:///dev/ttyUSB0\"";
+            let connection = link(checker, head, &raw.connection, help);
+            byte_stream(checker, head, connection, wired).map(|connection| {
+                if word == "sml" {
+                    MeterDriver::Sml { connection }
+                } else {
+                    MeterDriver::Iec62056 { connection, period: seconds(&raw.period_s) }
                 }
-                Some((connection, at)) => {
-                    wired.push(Wired {
-                        path: head.path.clone(),
-                        at,
-                        connection: connection.clone(),
-                        unit: None,
-                        shares: false,
-                        factory: None,
-                    });
-                    Some(MeterDriver::P1 { connection, key, auth_key })
-                }
-                None => None,
-            }
+            })
         }
         Some("shelly") => check_http::shelly(checker, head, raw),
         Some("homewizard") => check_http::homewizard(checker, head, raw),
@@ -353,7 +349,8 @@ fn meter(
         Some(_) => None,
         None => {
             if raw.driver.is_absent() {
-                let help = "allowed: \"p1\", \"modbus\", \"shelly\", \"homewizard\", \"simulated\"";
+                let help =
+                    "allowed: \"p1\", \"iec62056-21\", \"sml\", \"modbus\", \"shelly\", \"homewizard\", \"simulated\"";
                 missing(checker, head, "driver", help);
             }
             None
@@ -441,6 +438,31 @@ fn factory(model: &Model) -> Factory {
         _ => Parity::None,
     });
     Factory { baud: model.transport.baud, parity, stop: model.transport.stop }
+}
+
+/// The line of a meter that takes it for itself and speaks in plain bytes.
+fn byte_stream(
+    checker: &mut Checker<'_>,
+    head: &Head,
+    connection: Option<(Connection, At)>,
+    wired: &mut Vec<Wired>,
+) -> Option<Connection> {
+    let (connection, at) = connection?;
+    if let Connection::RtuOverTcp { .. } = connection {
+        let message = "this meter sends a plain stream of bytes, no Modbus RTU";
+        let help = "allowed: serial:///dev/…, tcp://host:port";
+        checker.report.error(at, &format!("{}.connection", head.path), message, help);
+        return None;
+    }
+    wired.push(Wired {
+        path: head.path.clone(),
+        at,
+        connection: connection.clone(),
+        unit: None,
+        shares: false,
+        factory: None,
+    });
+    Some(connection)
 }
 
 fn key_file(checker: &mut Checker<'_>, slot: &Slot<String>, path: &str) -> Option<[u8; 16]> {
@@ -640,7 +662,7 @@ fn buses(checker: &mut Checker<'_>, wired: &[Wired]) -> HashMap<std::path::PathB
                 it.at,
                 &path,
                 message,
-                "a P1 meter takes its line for itself: one meter, nothing else",
+                "this kind of meter takes its line for itself: one meter, nothing else",
             );
             continue;
         }

@@ -271,6 +271,18 @@ pub enum MeterDriver {
         /// Its registers.
         model: Arc<crate::codec::model::Model>,
     },
+    /// An optical port after IEC 62056-21.
+    Iec62056 {
+        /// Serial or raw TCP.
+        connection: Connection,
+        /// Pause between two readouts of a meter that is asked; `None`: by its role.
+        period: Option<Span>,
+    },
+    /// A meter that pushes SML.
+    Sml {
+        /// Serial or raw TCP.
+        connection: Connection,
+    },
     /// Spoken to over the simulation seam.
     Simulated {
         /// As an installer would know it.
@@ -303,6 +315,10 @@ impl std::fmt::Debug for MeterDriver {
                 .field("unit", unit)
                 .field("model", &model.id)
                 .finish(),
+            Self::Iec62056 { connection, period } => {
+                f.debug_struct("Iec62056").field("connection", connection).field("period", period).finish()
+            }
+            Self::Sml { connection } => f.debug_struct("Sml").field("connection", connection).finish(),
             Self::Simulated { period } => f.debug_struct("Simulated").field("period", period).finish(),
         }
     }

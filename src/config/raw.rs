@@ -204,7 +204,7 @@ section! {
         static_a: f64 = number(0.0, 2000.0, "A");
         /// No raise after so long without a frame of the grid meter. Default: 5 s, or 1.5 periods of the meter.
         meter_late_s: f64 = number(0.1, 3600.0, "s");
-        /// The grid meter is lost after so long without a good frame. Default: 10 s for p1, else 10 s or 2 periods + 2 s.
+        /// The grid meter is lost after so long without a good frame. Default: 10 s for p1, iec62056-21 and sml, else 10 s or 2 periods + 2 s.
         meter_lost_s: f64 = number(1.2, 3600.0, "s");
         /// What all chargers behind the meter together may take per phase while it is lost. Default: 0, which stops them.
         meter_lost_current_a: f64 = number(0.0, 2000.0, "A");
@@ -341,14 +341,14 @@ section! {
         area: String = text(64);
         /// How it is read. Required.
         driver: String = words(
-            &["p1", "modbus", "shelly", "homewizard", "simulated"],
-            &["iec62056-21", "sml", "mqtt"],
+            &["p1", "iec62056-21", "sml", "modbus", "shelly", "homewizard", "simulated"],
+            &["mqtt"],
             &[],
         );
-        /// Where it is: serial:///dev/x?baud=&parity=&stop= or tcp://host:port for p1 and modbus (there Modbus TCP), also
-        /// rtu+tcp://host:port for modbus, http://host for shelly, http://host (API version 1) or https://host (version 2)
-        /// for homewizard.
-        connection: String = text(300).only(&["p1", "modbus", "shelly", "homewizard"]);
+        /// Where it is: serial:///dev/x?baud=&parity=&stop= or tcp://host:port for p1, iec62056-21, sml and modbus (there
+        /// Modbus TCP), also rtu+tcp://host:port for modbus, http://host for shelly, http://host (API version 1) or
+        /// https://host (version 2) for homewizard.
+        connection: String = text(300).only(&["p1", "iec62056-21", "sml", "modbus", "shelly", "homewizard"]);
         /// Model of a Modbus meter: a file of config/models, or of models in the data directory. Required for "modbus".
         model: String = text(64).only(&["modbus"]);
         /// Modbus unit. Default: the model's factory setting.
@@ -371,8 +371,9 @@ section! {
         invert: bool = flag();
         /// What it measures. Default: by where it is named.
         role: String = words(&["grid", "circuit", "charger", "other"], &["solar", "battery"], &[]);
-        /// Time between two frames of a simulated meter.
-        period_s: f64 = number(0.05, 3600.0, "s").only(&["simulated"]);
+        /// Pause between two readouts of an iec62056-21 meter that is asked; time between two frames of a simulated one.
+        /// Default: 1 for a meter that the controller uses, else 900, because it may run on a battery.
+        period_s: f64 = number(0.05, DAY, "s").only(&["iec62056-21", "simulated"]);
     } later {
         /// Topic of a meter that comes by MQTT.
         topic;

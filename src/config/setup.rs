@@ -5,10 +5,15 @@ use crate::control::{ChargerSetup, CircuitSetup, InputSetup, MeterSetup, Mode, R
 use crate::device::charger;
 use crate::quantity::{Milliamp, Span, Watt};
 
-/// A P1 meter is lost after this time unless the file says otherwise.
-const P1_LOST: Span = Span::from_secs(10);
-/// P1 meters send every second or, before DSMR 5, every ten.
-const P1_SLOWEST: Span = Span::from_secs(10);
+/// A meter that sends by itself is lost after this time unless the file says otherwise.
+const PUSH_LOST: Span = Span::from_secs(10);
+/// P1 meters send every second or, before DSMR 5, every ten; SML and optical push meters every four or oftener.
+const PUSH_SLOWEST: Span = Span::from_secs(10);
+
+/// Whether the driver stands for meters that send by themselves, or are read as if they did.
+fn pushes(driver: &MeterDriver) -> bool {
+    matches!(driver, MeterDriver::P1 { .. } | MeterDriver::Iec62056 { .. } | MeterDriver::Sml { .. })
+}
 
 impl Config {
     /// The controller's view of this configuration.
@@ -52,12 +57,12 @@ impl Config {
                 phases: it.phases,
                 late,
                 lost,
-                lost_default: matches!(it.driver, MeterDriver::P1 { .. }).then_some(P1_LOST),
+                lost_default: pushes(&it.driver).then_some(PUSH_LOST),
                 period: match it.driver {
                     MeterDriver::Simulated { period } => period,
                     _ => None,
                 },
-                presumed_period: matches!(it.driver, MeterDriver::P1 { .. }).then_some(P1_SLOWEST),
+                presumed_period: pushes(&it.driver).then_some(PUSH_SLOWEST),
             }
         });
         Setup {

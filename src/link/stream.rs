@@ -6,15 +6,38 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_serial::DataBits;
+use tokio_serial::{DataBits, SerialPort, SerialStream};
 
 use crate::config::model::{Connection, Parity, SerialLine};
 use crate::link::serial::{Parameters, SerialOpener};
 
 /// Both directions of a link, whatever it is made of.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Whether we set its speed. What lies behind a TCP gateway has one of its own.
+    fn has_speed(&self) -> bool {
+        false
+    }
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+    /// Changes the speed in baud, at once: what was sent must have left. Does nothing where we do not set it.
+    ///
+    /// # Errors
+    /// When the port does not know the speed.
+    fn set_speed(&mut self, _baud: u32) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for TcpStream {}
+
+impl Stream for SerialStream {
+    fn has_speed(&self) -> bool {
+        true
+    }
+
+    fn set_speed(&mut self, baud: u32) -> io::Result<()> {
+        Ok(SerialPort::set_baud_rate(self, baud)?)
+    }
+}
 
 /// An open link. Reading nothing (`Ok(0)`) means that it is gone, also for a serial adapter that was unplugged.
 pub type ByteStream = Box<dyn Stream>;
@@ -57,6 +80,19 @@ fn parameters(line: &SerialLine) -> Parameters {
         data_bits: if parity == Parity::None { DataBits::Eight } else { DataBits::Seven },
         parity,
         stop: line.stop.unwrap_or(1),
+    }
+}
+
+/// The connection with these parameters where a serial line leaves them out.
+#[must_use]
+pub fn with_defaults(connection: Connection, baud: u32, parity: Parity) -> Connection {
+    match connection {
+        Connection::Serial(line) => Connection::Serial(SerialLine {
+            baud: line.baud.or(Some(baud)),
+            parity: line.parity.or(Some(parity)),
+            ..line
+        }),
+        other => other,
     }
 }
 

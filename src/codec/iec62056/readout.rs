@@ -81,6 +81,12 @@ impl<'a> Readout<'a> {
         Items::new(self.body)
     }
 
+    /// Bytes of identification and data.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.header.len() + self.body.len()
+    }
+
     /// Whether it came between STX and ETX.
     #[must_use]
     pub fn is_framed(&self) -> bool {

@@ -135,6 +135,7 @@ pub struct Entries<'a> {
     list: Option<List<'a>>,
     /// Messages begun.
     number: u16,
+    server: Option<&'a [u8]>,
     broken: bool,
 }
 
@@ -146,13 +147,19 @@ struct List<'a> {
 
 impl<'a> Entries<'a> {
     pub(super) fn new(payload: &'a [u8]) -> Self {
-        Self { payload: Reader::new(payload), list: None, number: 0, broken: false }
+        Self { payload: Reader::new(payload), list: None, number: 0, server: None, broken: false }
     }
 
     /// Messages read so far; all of the frame's after the last entry.
     #[must_use]
     pub fn messages(&self) -> u16 {
         self.number
+    }
+
+    /// Identification of the meter, as its `GetList.Res` carries it; known from the first entry on.
+    #[must_use]
+    pub fn server(&self) -> Option<&'a [u8]> {
+        self.server
     }
 
     fn advance(&mut self) -> Result<Option<Entry<'a>>, Defect> {
@@ -182,7 +189,8 @@ impl<'a> Entries<'a> {
                 return Err(Defect::WrongCrc { number: self.number, given, computed });
             }
             self.payload.skip_bytes(message.end);
-            if let Some((at, left)) = message.list {
+            if let Some(ListAt { server, first: at, entries: left }) = message.list {
+                self.server = server;
                 let mut reader = bounds;
                 reader.skip_bytes(at);
                 self.list = Some(List { left, reader });
@@ -209,12 +217,19 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 /// Where things are in a message.
-struct Message {
-    /// Of the list of values: its first entry and their number.
-    list: Option<(usize, usize)>,
+struct Message<'a> {
+    list: Option<ListAt<'a>>,
     crc_at: usize,
     crc: u16,
     end: usize,
+}
+
+/// A list of values.
+struct ListAt<'a> {
+    server: Option<&'a [u8]>,
+    /// Where its first entry is.
+    first: usize,
+    entries: usize,
 }
 
 const SHORT: &str = "ends inside a field";
@@ -228,12 +243,12 @@ fn cause(broken: Broken) -> &'static str {
 }
 
 /// The message at the front of `bytes`; an error with its place.
-fn message(bytes: &[u8]) -> Result<Message, (usize, &'static str)> {
+fn message(bytes: &[u8]) -> Result<Message<'_>, (usize, &'static str)> {
     let mut reader = Reader::new(bytes);
     message_at(&mut reader).map_err(|cause| (reader.position(), cause))
 }
 
-fn message_at(reader: &mut Reader<'_>) -> Result<Message, &'static str> {
+fn message_at<'a>(reader: &mut Reader<'a>) -> Result<Message<'a>, &'static str> {
     if reader.next().map_err(cause)? != Token::List(MESSAGE_FIELDS) {
         return Err("does not begin with a list of six");
     }
@@ -261,12 +276,20 @@ fn message_at(reader: &mut Reader<'_>) -> Result<Message, &'static str> {
     Ok(Message { list, crc_at, crc, end: reader.position() })
 }
 
-/// Reads over a `GetList.Res`; gives the place of its first entry and the number of entries.
-fn list_at(reader: &mut Reader<'_>) -> Result<(usize, usize), &'static str> {
+/// Reads over a `GetList.Res`.
+fn list_at<'a>(reader: &mut Reader<'a>) -> Result<ListAt<'a>, &'static str> {
     if reader.next().map_err(cause)? != Token::List(LIST_FIELDS) {
         return Err("is a GetList.Res that is no list of seven");
     }
-    for _client_server_name_time in 0..4 {
+    reader.skip().map_err(cause)?;
+    let server = match reader.next().map_err(cause)? {
+        Token::Octets(server) => Some(server),
+        token => {
+            reader.skip_rest(token).map_err(cause)?;
+            None
+        }
+    };
+    for _name_time in 0..2 {
         reader.skip().map_err(cause)?;
     }
     let Token::List(entries) = reader.next().map_err(cause)? else {
@@ -279,7 +302,7 @@ fn list_at(reader: &mut Reader<'_>) -> Result<(usize, usize), &'static str> {
     for _signature_gateway_time in 0..2 {
         reader.skip().map_err(cause)?;
     }
-    Ok((first, entries))
+    Ok(ListAt { server, first, entries })
 }
 
 fn entry<'a>(reader: &mut Reader<'a>) -> Result<Entry<'a>, &'static str> {

@@ -117,6 +117,14 @@ impl<'a> Frame<'a> {
         Entries::new(self.payload)
     }
 
+    /// Identification of the meter, where the frame carries one.
+    #[must_use]
+    pub fn server(&self) -> Option<&'a [u8]> {
+        let mut entries = self.entries();
+        entries.next();
+        entries.server()
+    }
+
     /// Whether it may be taken for a reading: frame and messages have checks that fit, and there are values.
     ///
     /// # Errors

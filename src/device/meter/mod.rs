@@ -1,21 +1,31 @@
 //! Tasks that read meters.
 
+mod collect;
 mod homewizard;
+pub mod iec62056;
 pub mod modbus;
 pub mod p1;
 mod polled;
+mod push;
+#[cfg(test)]
+mod push_rig;
+mod registers;
 #[cfg(test)]
 mod rig;
 mod sample;
 mod shelly;
+pub mod sml;
 mod trouble;
+mod values;
+
+use std::time::Duration;
 
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::model::{Meter, MeterDriver};
+use crate::config::model::{Meter, MeterDriver, MeterRole};
 use crate::device::shelly::Shelly;
 use crate::device::{ControlLink, DeviceRef, ToControl};
 use crate::link::http::Limits;
@@ -24,6 +34,11 @@ use crate::status::Health;
 
 pub(crate) use homewizard::version_2;
 use polled::{Destination, Patience};
+
+/// Pause between two readouts of a meter that is asked and that the controller waits for.
+const PROMPT: Duration = Duration::from_secs(1);
+/// The same for any other: it may run on a battery.
+const RARE: Duration = Duration::from_secs(900);
 
 /// Reads one meter until `cancel`. A simulated one is fed over the simulation seam and has no task: it returns at once.
 pub async fn run(
@@ -66,6 +81,14 @@ pub async fn run(
             let port = modbus::Port { bus, unit, model: Arc::clone(model) };
             let who = modbus::Who { index, id: &meter.common.id, role: meter.role };
             modbus::run(who, port, mapping, control, clock, cancel).await;
+        }
+        MeterDriver::Iec62056 { ref connection, period } => {
+            let usual = if meter.role == MeterRole::Other { RARE } else { PROMPT };
+            let period = period.map_or(usual, crate::quantity::Span::to_std);
+            iec62056::run(index, meter.common, connection.clone(), period, mapping, control, clock, cancel).await;
+        }
+        MeterDriver::Sml { ref connection } => {
+            sml::run(index, meter.common, connection.clone(), mapping, control, clock, cancel).await;
         }
         MeterDriver::Simulated { .. } => {}
     }

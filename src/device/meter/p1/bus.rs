@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::reading::{Refusal, Unusable, in_range};
-use super::values::{self, Values};
+use super::reading;
 use crate::codec::p1::{Object, Telegram};
 use crate::codec::value::{Decimal, MeterTime, Unit};
+use crate::device::meter::registers::{Refusal, Unusable, in_range};
+use crate::device::meter::values::{self, Values};
 use crate::quantity::Mono;
 use crate::status::{Identity, MeterValues};
 
@@ -132,7 +133,7 @@ fn read<'a>(telegram: &Telegram<'a>, mut unusable: impl FnMut(Unusable)) -> Vec<
                     }
                 }
                 Err(Refusal::Absent) => {}
-                Err(Refusal::Because(cause)) => unusable(Unusable::new(&object, cause)),
+                Err(Refusal::Because(cause)) => unusable(reading::unusable(&object, cause)),
             },
             _ => {}
         }

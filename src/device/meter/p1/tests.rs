@@ -1,17 +1,18 @@
 //! What telegrams mean, and the task over real links.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use super::*;
 use crate::codec::p1::encode;
 use crate::config::model::SerialLine;
+use crate::device::meter::push_rig::{Running, accept, number, server};
 use crate::quantity::{Milliamp, Millivolt, Phase, Phases, Watt, WattHour};
 use crate::reading::MeterReading;
-use crate::status::{Health, Value};
+use crate::status::Value;
 
 /// What the task would send for the telegrams of a fixture.
 struct Meaning {
@@ -27,36 +28,14 @@ impl Meaning {
     }
 }
 
-fn number(values: &MeterValues, key: &str) -> f64 {
-    match values.values.get(key) {
-        Some(Value::Number { value, .. }) => *value,
-        other => panic!("{key}: {other:?} in {:#?}", values.values),
-    }
-}
-
-fn listener(mapping: Mapping) -> (Listener, Receiver<ToControl>) {
-    let (sender, receiver) = sync_channel(64);
-    let listener = Listener {
-        index: 0,
-        mapping,
-        control: ControlLink::new(sender),
-        bus: Bus::default(),
-        trouble: Trouble::new("main"),
-        noted: None,
-        hint: None,
-        good_at: Instant::now(),
-    };
-    (listener, receiver)
-}
-
 fn meaning_of(bytes: &[u8], mapping: Mapping) -> Meaning {
-    let mut listener = listener(mapping).0;
+    let mut listener = Listener::new(mapping);
     let mut decoder = Decoder::new(None);
     let mut rest = bytes;
     let telegram = decoder.decode(&mut rest).unwrap().unwrap();
     telegram.check().unwrap();
     let mut unusable = Vec::new();
-    match listener.understand(&telegram, Mono(5), |register| unusable.push(register.to_string())) {
+    match listener.understand(&telegram, 0, Mono(5), |register| unusable.push(register.to_string())) {
         ToControl::Meter { reading, values, sub_meters, .. } => {
             Meaning { reading, values, sub_meters: sub_meters.to_vec(), unusable }
         }
@@ -290,7 +269,7 @@ fn the_time_of_a_gas_reading_needs_no_time_zone() {
         let mut decoder = Decoder::new(None);
         let mut rest = &bytes[..];
         let telegram = decoder.decode(&mut rest).unwrap().unwrap();
-        let time = Registers::read(&telegram, false, |_| {}).time;
+        let time = reading::registers(&telegram, false, |_| {}).time;
         Bus::default().sub_meters(&telegram, time, Mono(0), wall_ms, |_| {})[0].1.wall_ms
     };
     // 12:30:15 UTC for summer time in Amsterdam, 11:30:15 in Vilnius.
@@ -311,75 +290,11 @@ const HASTY: Patience = Patience {
     last_retry: Duration::from_millis(40),
 };
 
-struct Running {
-    messages: Receiver<ToControl>,
-    cancel: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Running {
-    fn start(connection: Connection, patience: Patience) -> Self {
-        let (sender, messages) = sync_channel(1000);
-        let cancel = CancellationToken::new();
-        let common = Common { id: "main".into(), name: "main".into(), area: None };
-        let port = Port { connection, keys: None };
-        let (control, clock) = (ControlLink::new(sender), Clock::start());
-        let task = run_with(3, common, port, Mapping::default(), control, clock, cancel.clone(), patience);
-        Self { messages, cancel, task: tokio::spawn(task) }
-    }
-
-    /// The first message for which `pick` gives something.
-    async fn wait<T: Send + 'static>(&mut self, mut pick: impl FnMut(ToControl) -> Option<T>) -> T {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            match self.messages.recv_timeout(Duration::ZERO) {
-                Ok(message) => {
-                    if let Some(found) = pick(message) {
-                        return found;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    assert!(Instant::now() < deadline, "nothing came");
-                    sleep(Duration::from_millis(2)).await;
-                }
-                Err(RecvTimeoutError::Disconnected) => panic!("the task ended"),
-            }
-        }
-    }
-
-    async fn reading(&mut self) -> MeterReading {
-        self.wait(|message| match message {
-            ToControl::Meter { meter, reading, .. } => {
-                assert_eq!(meter, 3);
-                Some(reading)
-            }
-            _ => None,
-        })
-        .await
-    }
-
-    async fn health(&mut self, mut wanted: impl FnMut(&Health) -> bool) -> Health {
-        self.wait(|message| match message {
-            ToControl::Health(DeviceRef::Meter(3), health) if wanted(&health) => Some(health),
-            _ => None,
-        })
-        .await
-    }
-
-    async fn stop(self) {
-        self.cancel.cancel();
-        self.task.await.unwrap();
-    }
-}
-
-async fn server() -> (TcpListener, Connection) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    (listener, Connection::Tcp { host: "127.0.0.1".into(), port })
-}
-
-async fn accept(listener: &TcpListener) -> TcpStream {
-    listener.accept().await.unwrap().0
+fn start(connection: Connection, patience: Patience) -> Running {
+    Running::start(|report, cancel| {
+        let protocol = P1::new(Mapping::default(), None);
+        push::run(report, connection, protocol, Clock::start(), cancel, patience)
+    })
 }
 
 fn telegram(watts: u32) -> Vec<u8> {
@@ -389,7 +304,7 @@ fn telegram(watts: u32) -> Vec<u8> {
 #[tokio::test]
 async fn telegrams_over_tcp_in_pieces_and_after_a_lost_connection() {
     let (listener, connection) = server().await;
-    let mut running = Running::start(connection, HASTY);
+    let mut running = start(connection, HASTY);
     let mut meter = accept(&listener).await;
     let bytes = telegram(1193);
     meter.write_all(&bytes[20..]).await.unwrap();
@@ -413,7 +328,7 @@ async fn telegrams_over_tcp_in_pieces_and_after_a_lost_connection() {
 #[tokio::test]
 async fn a_wrong_crc_is_named_and_gives_no_reading() {
     let (listener, connection) = server().await;
-    let mut running = Running::start(connection, HASTY);
+    let mut running = start(connection, HASTY);
     let mut meter = accept(&listener).await;
     let mut wrong = telegram(1193);
     let length = wrong.len();
@@ -438,7 +353,7 @@ async fn a_wrong_crc_is_named_and_gives_no_reading() {
 #[tokio::test]
 async fn silence_closes_a_telegram_and_the_link_stays() {
     let (listener, connection) = server().await;
-    let mut running = Running::start(connection, HASTY);
+    let mut running = start(connection, HASTY);
     let mut meter = accept(&listener).await;
     let bytes = telegram(1193);
     meter.write_all(&bytes[..bytes.len() - 7]).await.unwrap();
@@ -456,7 +371,7 @@ async fn silence_closes_a_telegram_and_the_link_stays() {
 async fn a_server_that_says_nothing_is_left_and_found_again() {
     let (listener, connection) = server().await;
     let silence = Duration::from_millis(300);
-    let mut running = Running::start(connection, Patience { silence, ..HASTY });
+    let mut running = start(connection, Patience { silence, ..HASTY });
     let first = accept(&listener).await;
     let mut second = accept(&listener).await;
     second.write_all(&telegram(9)).await.unwrap();
@@ -472,7 +387,7 @@ async fn an_absent_server_is_asked_again() {
     let (listener, connection) = server().await;
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let mut running = Running::start(connection, HASTY);
+    let mut running = start(connection, HASTY);
     let health = running.health(|health| health.last_error.is_some()).await;
     assert!(!health.online);
     assert!(health.last_error.unwrap().contains("cannot open tcp://127.0.0.1:"));
@@ -485,7 +400,7 @@ async fn an_absent_server_is_asked_again() {
 #[tokio::test]
 async fn rubbish_of_the_wrong_parity_is_explained() {
     let (listener, connection) = server().await;
-    let mut running = Running::start(connection, HASTY);
+    let mut running = start(connection, HASTY);
     let mut meter = accept(&listener).await;
     let even: Vec<u8> = telegram(9).repeat(6).iter().map(|byte| byte | ((byte.count_ones() as u8 & 1) << 7)).collect();
     meter.write_all(&even).await.unwrap();
@@ -510,7 +425,7 @@ async fn telegrams_over_a_serial_port_that_is_pulled_and_plugged_in() {
     };
     let (mut meter, slave) = plug();
     let line = SerialLine { path: path.clone(), baud: None, parity: None, stop: None };
-    let mut running = Running::start(Connection::Serial(line), HASTY);
+    let mut running = start(Connection::Serial(line), HASTY);
     let bytes = telegram(1193);
     // Bytes sent before the port is open may be lost, as on a real line: a meter goes on sending.
     let mut heard = None;
