@@ -18,7 +18,9 @@ use crate::decode::{self, Form, Outcome, parse_key};
 use crate::logging::Logging;
 use crate::mqtt::Restart;
 use crate::quantity::Mono;
+use crate::service_manager::ServiceManager;
 use crate::simulate::scenario::Scenario;
+use crate::supervisor::Supervisor;
 use crate::tool::registers::{self, Reading, Target, ToolError};
 use crate::tool::scan::{self, ScanError};
 
@@ -54,6 +56,14 @@ pub fn run(files: &[PathBuf], strict: bool) -> u8 {
     for warning in diagnostics.iter().filter(|it| it.severity == Severity::Warning) {
         tracing::warn!("{warning}");
     }
+    let ingress = std::env::var("GRIDKEEPER_INGRESS").ok().and_then(|it| match it.parse() {
+        Ok(address) => Some(address),
+        Err(_) => {
+            complain(&format!("GRIDKEEPER_INGRESS = {it:?} is no address and port"));
+            None
+        }
+    });
+    let supervisor = Supervisor::from_environment();
     let (tell, told) = channel();
     let asked = tell.clone();
     let options = Options {
@@ -64,6 +74,8 @@ pub fn run(files: &[PathBuf], strict: bool) -> u8 {
             // Nobody listening any more means that it ends anyway.
             begin: Arc::new(move || _ = asked.send(Told::Restart)),
         }),
+        supervisor,
+        ingress,
     };
     let end = until_told(tell, &told, || Appliance::start(config, options));
     logging.finish();
@@ -421,6 +433,8 @@ fn until_told(tell: Sender<Told>, told: &Receiver<Told>, start: impl FnOnce() ->
             return Ended::With(FAILED);
         }
     };
+    let manager = ServiceManager::from_environment();
+    manager.ready();
     loop {
         match told.recv_timeout(Duration::from_secs(1)) {
             Ok(Told::Restart) => {
@@ -430,10 +444,11 @@ fn until_told(tell: Sender<Told>, told: &Receiver<Told>, start: impl FnOnce() ->
             }
             Ok(Told::Stop) | Err(RecvTimeoutError::Disconnected) => {
                 tracing::info!("stopping");
+                manager.stopping();
                 appliance.stop();
                 return Ended::With(DONE);
             }
-            Err(RecvTimeoutError::Timeout) if appliance.is_alive() => {}
+            Err(RecvTimeoutError::Timeout) if appliance.is_alive() => manager.alive(),
             Err(RecvTimeoutError::Timeout) => {
                 tracing::error!("a vital thread has ended; stopping so that the service manager starts anew");
                 appliance.stop();

@@ -3,6 +3,7 @@
 //! Three threads, so that trouble in one does not reach the next: `control` decides, `devices` speaks to meters and
 //! chargers and enforces the leases, `services` serves MQTT and the page. A fourth writes settings to disk.
 
+mod broker;
 mod control_loop;
 mod counters;
 mod devices;
@@ -33,6 +34,7 @@ use crate::logging::LevelSwitch;
 use crate::mqtt::{MqttStatus, Restart};
 use crate::quantity::{Mono, Span};
 use crate::status::Snapshot;
+use crate::supervisor::Supervisor;
 
 /// Messages on their way to the control thread; a full queue drops news and lets the leases act.
 const INBOX: usize = 1024;
@@ -53,6 +55,10 @@ pub struct Options {
     pub level: Option<LevelSwitch>,
     /// Has the caller stop the appliance and start it anew.
     pub restart: Option<Restart>,
+    /// Who knows the broker when `[mqtt] url` is `supervisor`.
+    pub supervisor: Option<Supervisor>,
+    /// Where Home Assistant's ingress finds the page; only the Supervisor is let in there.
+    pub ingress: Option<SocketAddr>,
 }
 
 impl std::fmt::Debug for Options {
@@ -61,6 +67,8 @@ impl std::fmt::Debug for Options {
             .field("diagnostics", &self.diagnostics)
             .field("level", &self.level)
             .field("restart", &self.restart.is_some())
+            .field("supervisor", &self.supervisor)
+            .field("ingress", &self.ingress)
             .finish()
     }
 }
@@ -157,6 +165,8 @@ impl Appliance {
             diagnostics: options.diagnostics,
             level: options.level,
             restart: options.restart,
+            supervisor: options.supervisor,
+            ingress: options.ingress,
         })?;
         let devices = devices::start(devices::Parts {
             config: Arc::clone(&config),

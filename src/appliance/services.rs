@@ -9,16 +9,19 @@ use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::broker;
 use super::supervise::supervise;
 use crate::clock::Clock;
 use crate::config::{Config, Diagnostic};
 use crate::device::{ControlLink, ToControl};
 use crate::event::{Event, EventType};
+use crate::influx::{self, Collector, InfluxStatus};
 use crate::link::backoff::Backoff;
 use crate::logging::LevelSwitch;
 use crate::mqtt::{self, MqttOptions, MqttStatus, Ports, Requests, Restart, Views};
 use crate::quantity::{Mono, Span};
 use crate::status::Snapshot;
+use crate::supervisor::Supervisor;
 use crate::web::{self, WebInfo, WebState};
 
 /// All that the thread needs.
@@ -37,6 +40,8 @@ pub(super) struct Parts {
     pub(super) diagnostics: Vec<Diagnostic>,
     pub(super) level: Option<LevelSwitch>,
     pub(super) restart: Option<Restart>,
+    pub(super) supervisor: Option<Supervisor>,
+    pub(super) ingress: Option<SocketAddr>,
 }
 
 /// What the services tell about themselves.
@@ -77,6 +82,7 @@ async fn run(parts: Parts, heard: broadcast::Receiver<Event>, mirrors: Arc<Mirro
     let (control, cancel) = (parts.control.clone(), parts.cancel.clone());
     let mqtt = {
         let (options, mirrors, cancel) = (options(&parts), Arc::clone(&mirrors), cancel.clone());
+        let supervisor = parts.supervisor.clone();
         let (snapshots, events) = (parts.snapshots.clone(), parts.events.clone());
         let (control, clock, ports) = (parts.control.clone(), parts.clock, parts.ports.clone());
         // A restarted task misses what happened meanwhile.
@@ -90,24 +96,40 @@ async fn run(parts: Parts, heard: broadcast::Receiver<Event>, mirrors: Arc<Mirro
                 ports: ports.clone(),
                 status: mirrors.mqtt.clone(),
             };
-            speak_mqtt(options.clone(), views, cancel.clone())
+            speak_mqtt(options.clone(), supervisor.clone(), views, cancel.clone())
         }
     };
+    let (influx_status, influx_seen) = watch::channel(InfluxStatus::default());
+    let database = {
+        let (config, snapshots, clock) = (Arc::clone(&parts.config), parts.snapshots.clone(), parts.clock);
+        let cancel = cancel.clone();
+        move || write_influx(Arc::clone(&config), snapshots.clone(), clock, influx_status.clone(), cancel.clone())
+    };
+    let state = WebState {
+        snapshots: parts.snapshots.clone(),
+        mqtt: faces.mqtt.clone(),
+        influx: influx_seen,
+        info: Arc::new(WebInfo::of(&parts.config)),
+        diagnostics: Arc::new(parts.diagnostics.clone()),
+        password: parts.config.web.password.clone(),
+        only_from: None,
+        clock: parts.clock,
+    };
+    let ingress = {
+        // Home Assistant has asked for the login already.
+        let state = WebState { password: None, only_from: Some(web::SUPERVISOR), ..state.clone() };
+        let (listen, cancel) = (parts.ingress, cancel.clone());
+        move || serve_ingress(listen, state.clone(), cancel.clone())
+    };
     let page = {
-        let state = WebState {
-            snapshots: parts.snapshots.clone(),
-            mqtt: faces.mqtt.clone(),
-            info: Arc::new(WebInfo::of(&parts.config)),
-            diagnostics: Arc::new(parts.diagnostics.clone()),
-            password: parts.config.web.password.clone(),
-            clock: parts.clock,
-        };
         let (listen, cancel) = (parts.config.web.listen, cancel.clone());
         let control = control.clone();
         move || serve_page(listen, state.clone(), control.clone(), Arc::clone(&mirrors), cancel.clone())
     };
     tokio::join!(
         supervise("mqtt".to_owned(), control.clone(), cancel.clone(), mqtt),
+        supervise("influx".to_owned(), control.clone(), cancel.clone(), database),
+        supervise("ingress".to_owned(), control.clone(), cancel.clone(), ingress),
         supervise("page".to_owned(), control, cancel.clone(), page),
         watch_control(parts.snapshots, parts.events, parts.clock, parts.lease, cancel),
     );
@@ -162,10 +184,45 @@ fn options(parts: &Parts) -> Option<MqttOptions> {
     }
 }
 
-async fn speak_mqtt(options: Option<MqttOptions>, views: Views, cancel: CancellationToken) {
+async fn speak_mqtt(
+    options: Option<MqttOptions>,
+    supervisor: Option<Supervisor>,
+    views: Views,
+    cancel: CancellationToken,
+) {
     match options {
-        Some(options) => mqtt::run(options, views, cancel).await,
+        Some(options) => broker::speak(options, supervisor, views, cancel).await,
         None => cancel.cancelled().await,
+    }
+}
+
+/// Writes to InfluxDB where that is configured.
+async fn write_influx(
+    config: Arc<Config>,
+    snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    clock: Clock,
+    status: watch::Sender<InfluxStatus>,
+    cancel: CancellationToken,
+) {
+    let Some(influx) = &config.influx else { return };
+    match Collector::of(&config) {
+        Ok(collector) => influx::run(influx, collector, snapshots, clock, &status, cancel).await,
+        Err(error) => tracing::error!("InfluxDB is off: time zone `{}`: {error}", config.site.time_zone),
+    }
+}
+
+/// Serves the page to Home Assistant's ingress.
+async fn serve_ingress(listen: Option<SocketAddr>, state: WebState, cancel: CancellationToken) {
+    let Some(wanted) = listen else { return };
+    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+    loop {
+        match TcpListener::bind(wanted).await {
+            Ok(listener) => return web::run(listener, state, cancel).await,
+            Err(error) => tracing::error!("Home Assistant cannot be served on {wanted}: {error}; trying again"),
+        }
+        if cancel.run_until_cancelled(tokio::time::sleep(backoff.next())).await.is_none() {
+            return;
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::check_circuits;
 use super::check_devices;
+use super::check_influx;
 use super::check_mqtt;
 use super::check_signals::Around;
 use super::diagnostic::{Severity, Usable};
@@ -33,6 +34,8 @@ pub(super) fn build(
     let site = checker.site(&raw::Site::read(table("site")));
     let timing = timing(&raw::Timing::read(table("timing")));
     let mqtt = check_mqtt::mqtt(&mut checker, &raw::Mqtt::read(table("mqtt")));
+    let interval = mqtt.as_ref().map(|it| it.interval);
+    let influx = check_influx::influx(&mut checker, &raw::Influx::read(table("influx")), merged, interval);
     let web = checker.web(&raw::Web::read(table("web")));
     let storage = checker.storage(&raw::Storage::read(table("storage")), inputs);
 
@@ -62,6 +65,7 @@ pub(super) fn build(
         control,
         timing,
         mqtt,
+        influx,
         web,
         storage,
         meters,

@@ -53,6 +53,9 @@ pub(super) fn parse_broker(text: &str) -> Result<Option<MqttEndpoint>, Wrong> {
     if text.is_empty() {
         return Ok(None);
     }
+    if text == "supervisor" {
+        return Ok(Some(MqttEndpoint::Supervisor));
+    }
     let (scheme, rest) = split_scheme(text, BROKERS)?;
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     match scheme {

@@ -13,6 +13,7 @@ mod check;
 mod check_circuits;
 mod check_devices;
 mod check_http;
+mod check_influx;
 mod check_mqtt;
 mod check_relays;
 mod check_signals;
@@ -39,7 +40,7 @@ pub use last_good::{fallback, load_last_good, save_last_good};
 pub use model::Config;
 pub use schema::schema;
 pub use settings_store::SettingsStore;
-pub use source::{DEFAULT_FILES, Inputs, SourceFile};
+pub use source::{ADD_ON_FILE, DEFAULT_FILES, Inputs, SourceFile};
 pub use warn::BusBudget;
 
 use source::Report;
@@ -80,7 +81,8 @@ pub fn load(
     };
     let options = options_json.as_deref().and_then(&mut read);
     let found: Vec<PathBuf> = if paths.is_empty() {
-        DEFAULT_FILES.iter().map(PathBuf::from).filter(|it| it.exists()).take(1).collect()
+        let add_on = options_json.is_some().then_some(ADD_ON_FILE);
+        add_on.into_iter().chain(DEFAULT_FILES).map(PathBuf::from).filter(|it| it.exists()).take(1).collect()
     } else {
         paths.to_vec()
     };

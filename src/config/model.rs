@@ -26,6 +26,8 @@ pub struct Config {
     pub timing: Timing,
     /// `[mqtt]`; `None` when the URL is empty or the table is missing.
     pub mqtt: Option<Mqtt>,
+    /// Direct writer; `None` without one.
+    pub influx: Option<Influx>,
     /// `[web]`
     pub web: Web,
     /// `[storage]`
@@ -145,6 +147,36 @@ pub struct Mqtt {
     pub influx: bool,
 }
 
+/// `[influx]`: the direct writer.
+#[derive(Clone, Debug)]
+pub struct Influx {
+    /// Where.
+    pub address: HttpAddress,
+    /// Which interface it speaks.
+    pub api: InfluxApi,
+    /// The bucket; with `v1` the database.
+    pub bucket: String,
+    /// Between two collections, as on MQTT.
+    pub interval: Span,
+}
+
+/// Interfaces for writing, and how each knows who writes.
+#[derive(Clone, Debug)]
+pub enum InfluxApi {
+    /// `/write`: InfluxDB 1, VictoriaMetrics.
+    V1 {
+        /// User and password.
+        login: Option<(String, Secret)>,
+    },
+    /// `/api/v2/write`: InfluxDB 1.8, 2 and 3, VictoriaMetrics.
+    V2 {
+        /// Organisation; some servers need none.
+        org: String,
+        /// Never printed.
+        token: Option<Secret>,
+    },
+}
+
 /// Kinds of broker address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MqttEndpoint {
@@ -164,6 +196,8 @@ pub enum MqttEndpoint {
     },
     /// `embedded://address:port`
     Embedded(SocketAddr),
+    /// `supervisor`: whatever Home Assistant's Supervisor says, in the add-on.
+    Supervisor,
 }
 
 /// The page.

@@ -282,7 +282,7 @@ section! {
 section! {
     /// The broker.
     Mqtt = "mqtt", list: false, status: Now {
-        /// mqtt://host:port, mqtts://host:port for TLS, embedded://address:port for the built-in broker, "" for none. Default: "".
+        /// mqtt://host:port, mqtts://host:port for TLS, embedded://address:port for the built-in broker, "supervisor" in the Home Assistant add-on, "" for none. Default: "".
         url: String = text(300);
         /// Login.
         username: String = text(256);
@@ -308,6 +308,26 @@ section! {
         interval_s: f64 = number(0.1, 3600.0, "s");
         /// InfluxDB line protocol on <base>/influx, for Telegraf. Default: false.
         influx: bool = flag();
+    }
+}
+
+section! {
+    /// Direct writer to InfluxDB, versions 1 to 3, or VictoriaMetrics.
+    Influx = "influx", list: false, status: Now {
+        /// http://host:port. Required in this table.
+        url: String = text(300);
+        /// "v2" for /api/v2/write, "v1" for /write. Default: "v2".
+        api: String = word(&["v1", "v2"]);
+        /// Organisation, v2 only.
+        org: String = text(256);
+        /// Bucket; with v1 the database. Required in this table.
+        bucket: String = text(256);
+        /// File that holds the token, v2 only.
+        token_file: String = text(4096);
+        /// Login, v1 only.
+        username: String = text(256);
+        /// File that holds the password, v1 only.
+        password_file: String = text(4096);
     }
 }
 
@@ -580,7 +600,7 @@ pub(super) static SECTIONS: [&Section; 14] = [
     &Mqtt::SECTION,
     &Web::SECTION,
     &Storage::SECTION,
-    &later("influx", false, "Direct writer to InfluxDB."),
+    &Influx::SECTION,
     &Meter::SECTION,
     &Circuit::SECTION,
     &Charger::SECTION,

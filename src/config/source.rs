@@ -17,6 +17,8 @@ pub(super) const MAX_BYTES: u64 = 1024 * 1024;
 
 /// Where a configuration is looked for when none is named, best first.
 pub const DEFAULT_FILES: [&str; 2] = ["/etc/gridkeeper/gridkeeper.toml", "gridkeeper.toml"];
+/// The same in the Home Assistant add-on, where it goes first: the folder that people reach from there.
+pub const ADD_ON_FILE: &str = "/config/gridkeeper.toml";
 
 /// One file, read.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use super::line::Line;
+use crate::config::Config;
 use crate::config::model::MeterRole;
 use crate::mqtt::{Clocks, Guard, Key, Moment, Out, QUALITY, Steady, charger, meter, site};
 use crate::quantity::Mono;
@@ -32,6 +33,15 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
+    /// For the devices of a configuration.
+    ///
+    /// # Errors
+    /// When the time zone is not known to the time zone data base.
+    pub(crate) fn of(config: &Config) -> Result<Self, jiff::Error> {
+        let roles = config.meters.iter().map(|it| (it.common.id.clone(), it.role));
+        Ok(Self::new(TimeZone::get(&config.site.time_zone)?, roles))
+    }
+
     /// `roles`: what each configured meter measures, by its id.
     pub(crate) fn new(zone: TimeZone, roles: impl IntoIterator<Item = (String, MeterRole)>) -> Self {
         Self {

@@ -87,8 +87,9 @@ fn push_name(text: &mut String, name: &str) {
                 text.push('\\');
                 text.push(c);
             }
-            // A backslash before one of the above would hide it, and a line end would begin another line.
-            '\\' => text.push('_'),
+            // A backslash before one of the above would hide it, a line end would begin another line, and a quote is
+            // taken literally by some readers and not by others.
+            '\\' | '"' => text.push('_'),
             c if c.is_control() => text.push('_'),
             c => text.push(c),
         }

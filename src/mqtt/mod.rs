@@ -91,6 +91,11 @@ pub async fn run(options: MqttOptions, views: Views, cancel: CancellationToken) 
             let address = broker.address;
             (Some(broker), address.ip().to_string(), address.port(), None)
         }
+        MqttEndpoint::Supervisor => {
+            // Whoever runs us has asked it before.
+            tracing::error!("MQTT is off: the Supervisor's broker is not resolved");
+            return cancel.cancelled().await;
+        }
     };
     if broker.is_none() {
         let scheme = if tls.is_some() { "mqtts" } else { "mqtt" };

@@ -19,6 +19,7 @@ pub(super) fn status(state: &WebState, snapshot: Option<&Snapshot>, mqtt: &MqttS
         "age_s": snapshot.map(|it| now.since(it.at).as_secs_f64()),
         "diagnostics": state.diagnostics.as_slice(),
         "mqtt": mqtt,
+        "influx": *state.influx.borrow(),
         "risks": snapshot.map(|it| it.risks.as_slice()).unwrap_or_default(),
         "site": snapshot.map(|it| site(state, it)),
         "meters": snapshot.map(|it| {

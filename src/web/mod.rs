@@ -5,6 +5,7 @@
 //! | `/` | the page; every URL in it is relative, so that it works below an ingress prefix |
 //! | `/fragment` | its sections alone, fetched each second |
 //! | `/api/status` | the same as JSON, under the keys of the MQTT contract |
+//! | `/livez` | `ok` unless the control loop hangs, whatever the configuration and the devices do; needs no password |
 //! | `/healthz` | `ok` while the control loop renews the snapshot, else 503; needs no password |
 
 mod auth;
@@ -14,7 +15,7 @@ mod page;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::config::Diagnostic;
 use crate::config::model::{Config, Secret};
+use crate::influx::InfluxStatus;
 use crate::mqtt::MqttStatus;
 use crate::quantity::{Milliamp, Span};
 use crate::status::{ChargerView, MeterView, Snapshot};
@@ -97,18 +99,26 @@ pub struct WebState {
     pub snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     /// The link to the broker.
     pub mqtt: watch::Receiver<MqttStatus>,
+    /// The writer to InfluxDB.
+    pub influx: watch::Receiver<InfluxStatus>,
     /// Names and the like.
     pub info: Arc<WebInfo>,
     /// Errors and warnings of the configuration.
     pub diagnostics: Arc<Vec<Diagnostic>>,
     /// Asked for with any user name. `None`: the listener is on loopback.
     pub password: Option<Secret>,
+    /// Besides this machine, nobody but this address is let in.
+    pub only_from: Option<IpAddr>,
     /// The process's clock.
     pub clock: Clock,
 }
 
+/// Where Home Assistant's ingress comes from, always (developers.home-assistant.io, "Ingress").
+pub const SUPERVISOR: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 30, 32, 2));
+
 /// Serves until `cancel`, then lets requests under way end and returns within two seconds.
 pub async fn run(listener: TcpListener, state: WebState, cancel: CancellationToken) {
+    let only_from = state.only_from;
     let service = TowerToHyperService::new(router(state));
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let connections = TaskTracker::new();
@@ -126,6 +136,10 @@ pub async fn run(listener: TcpListener, state: WebState, cancel: CancellationTok
                 continue;
             }
         };
+        if only_from.is_some_and(|it| !may_enter(it, peer.ip())) {
+            tracing::debug!(%peer, "only the Supervisor is served here");
+            continue;
+        }
         let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
             tracing::debug!(%peer, "too many connections to the page");
             continue;
@@ -139,6 +153,12 @@ pub async fn run(listener: TcpListener, state: WebState, cancel: CancellationTok
     drop(listener);
     connections.close();
     let _ = tokio::time::timeout(DRAIN, connections.wait()).await;
+}
+
+/// A listener for both kinds of address shows the older kind inside of the newer one.
+fn may_enter(only: IpAddr, peer: IpAddr) -> bool {
+    let peer = peer.to_canonical();
+    peer == only || peer.is_loopback()
 }
 
 async fn serve(stream: TcpStream, peer: SocketAddr, service: TowerToHyperService<Router>, cancel: CancellationToken) {
@@ -177,6 +197,7 @@ fn router(state: WebState) -> Router {
         .layer(middleware::from_fn_with_state(state.clone(), guard));
     Router::new()
         .route("/healthz", get(healthz))
+        .route("/livez", get(livez))
         .merge(guarded)
         .layer(middleware::map_response(secure))
         .with_state(state)
@@ -238,6 +259,17 @@ async fn healthz(State(state): State<WebState>) -> Response {
         Some(at) if state.clock.now().since(at) <= STALE => "ok\n".into_response(),
         Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "the control loop does not answer\n").into_response(),
         None => (StatusCode::SERVICE_UNAVAILABLE, "not in control\n").into_response(),
+    }
+}
+
+/// For a service manager that starts us anew: a wrong configuration or a lost broker is no reason to.
+async fn livez(State(state): State<WebState>) -> Response {
+    let at = state.snapshots.borrow().as_ref().map(|it| it.at);
+    match at {
+        Some(at) if state.clock.now().since(at) > STALE => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the control loop does not answer\n").into_response()
+        }
+        Some(_) | None => "ok\n".into_response(),
     }
 }
 

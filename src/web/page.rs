@@ -4,6 +4,7 @@ use super::html::Html;
 use super::{STALE, WebState};
 use crate::config::Severity;
 use crate::control::{Problem, Quality};
+use crate::influx::InfluxStatus;
 use crate::mqtt::{LinkState, MqttStatus};
 use crate::quantity::{Milliamp, Mono, Phase, Phases, Span};
 use crate::status::Value;
@@ -54,6 +55,7 @@ fn body(html: &mut Html, state: &WebState, snapshot: Option<&Snapshot>, mqtt: &M
     }
     html.raw("</section>\n<section id=\"links\" aria-label=\"MQTT\">");
     links(html, mqtt);
+    database(html, &state.influx.borrow());
     html.raw("</section>\n");
 }
 
@@ -322,6 +324,17 @@ fn links(html: &mut Html, mqtt: &MqttStatus) {
     html.raw("</p><p>").text(mqtt.published).raw(" sent, ").text(mqtt.received).raw(" received, ");
     html.text(mqtt.connections).raw(" connections.</p>");
     if let Some(problem) = &mqtt.problem {
+        html.raw("<p class=\"bad\">").text(problem).raw("</p>");
+    }
+}
+
+fn database(html: &mut Html, influx: &InfluxStatus) {
+    if influx.url.is_empty() {
+        return;
+    }
+    html.raw("<h2>InfluxDB</h2><p>").text(&influx.url).raw(": ").text(influx.written).raw(" lines written, ");
+    html.text(influx.waiting).raw(" waiting, ").text(influx.dropped).raw(" dropped.</p>");
+    if let Some(problem) = &influx.problem {
         html.raw("<p class=\"bad\">").text(problem).raw("</p>");
     }
 }

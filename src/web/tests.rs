@@ -156,6 +156,8 @@ async fn serve_with(password: Option<&str>, first: Option<Snapshot>, diagnostics
         }),
         diagnostics: Arc::new(diagnostics),
         password: password.map(|it| Secret::new(it.into())),
+        influx: watch::Sender::new(InfluxStatus::default()).subscribe(),
+        only_from: None,
         clock: Clock::start(),
     };
     let cancel = CancellationToken::new();

@@ -204,10 +204,10 @@ class House:
     """`examples/house.rs`: a P1 meter and two chargers with cars."""
 
     @classmethod
-    async def up(cls, peers: Peers) -> "House":
+    async def up(cls, peers: Peers, name: str = "house") -> "House":
         it = cls()
         pipe = asyncio.subprocess.PIPE
-        it.process = await peers.start("house", os.environ["GRIDKEEPER_HOUSE"], stdin=pipe, stdout=pipe)
+        it.process = await peers.start(name, os.environ["GRIDKEEPER_HOUSE"], stdin=pipe, stdout=pipe)
         it.places = json.loads(await it.process.stdout.readline())
         it.lock = asyncio.Lock()
         return it
@@ -285,15 +285,15 @@ def modbus_writes(notes: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]
 class Appliance:
     """`gridkeeper run` with the house's devices behind taps."""
 
-    def __init__(self, peers: Peers, broker: Broker, taps: list[Tap], more: str = "") -> None:
-        self.peers, self.broker, self.taps, self.more = peers, broker, taps, more
+    def __init__(self, peers: Peers, broker: Broker, taps: list[Tap], fuse: float, more: str) -> None:
+        self.peers, self.broker, self.taps, self.fuse, self.more = peers, broker, taps, fuse, more
         self.web = free_port()
         self.data = peers.folder / "data"
 
     @classmethod
-    async def up(cls, peers: Peers, broker: Broker, house: House, more: str = "") -> "Appliance":
+    async def up(cls, peers: Peers, broker: Broker, house: House, fuse: float = 40, more: str = "") -> "Appliance":
         taps = [await Tap.up(peers, it) for it in (house.places["meter"], *house.places["chargers"])]
-        it = cls(peers, broker, taps, more)
+        it = cls(peers, broker, taps, fuse, more)
         await it.start()
         return it
 
@@ -313,7 +313,7 @@ class Appliance:
 name = "Test house"
 time_zone = "Europe/Amsterdam"
 [grid]
-fuse_a = 40
+fuse_a = {self.fuse}
 meter = "main"
 [control]
 min_on_s = 1

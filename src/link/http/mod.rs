@@ -13,7 +13,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::redirect::Policy;
 use reqwest::{Response, StatusCode};
 use rustls::ClientConfig;
@@ -155,7 +155,8 @@ impl Client {
         }
     }
 
-    /// An answer of whatever status but 401, which is the error [`Error::Login`]. A body is sent as JSON.
+    /// An answer of whatever status but 401, which is the error [`Error::Login`]. A body is sent as JSON unless
+    /// `headers` say otherwise.
     ///
     /// # Errors
     /// See [`Error`].
@@ -229,10 +230,13 @@ impl Client {
         if let Some(value) = self.authorization(method, uri)? {
             headers.insert(AUTHORIZATION, value);
         }
+        let said = headers.contains_key(CONTENT_TYPE);
         let mut request = self.http.request(method.clone(), format!("{}{uri}", self.base)).headers(headers);
         if let Some(body) = body {
-            let json = HeaderValue::from_static("application/json");
-            request = request.header(HeaderName::from_static("content-type"), json).body(body);
+            if !said {
+                request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            }
+            request = request.body(body);
         }
         request.send().await.map_err(|error| Error::of(&error))
     }

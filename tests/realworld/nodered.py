@@ -1,0 +1,211 @@
+"""config/node-red-flows.json in a real Node-RED, and the same job done by a Node-RED flow beside us.
+
+Started by nodered.sh.
+"""
+
+import asyncio
+import json
+import os
+import re
+import time
+import urllib.request
+from pathlib import Path
+
+from peers import ROOT, Appliance, Broker, House, Listener, Peers, Tap, check, free_port, main, modbus_writes
+from peers import percentiles, say, until
+
+FLOWS = ROOT / "config" / "node-red-flows.json"
+CORE = {"tab", "comment", "inject", "debug", "function", "switch", "change", "mqtt in", "mqtt out", "mqtt-broker"}
+
+
+class NodeRed:
+    """Headless, on loopback, without telemetry."""
+
+    def __init__(self, peers: Peers, name: str) -> None:
+        self.peers, self.name, self.port = peers, name, free_port()
+
+    @classmethod
+    async def up(cls, peers: Peers, name: str) -> "NodeRed":
+        it = cls(peers, name)
+        folder = peers.folder / name
+        folder.mkdir()
+        (folder / "settings.js").write_text(
+            f"""module.exports = {{
+                uiHost: "127.0.0.1", uiPort: {it.port}, flowFile: "flows.json", credentialSecret: "only for tests",
+                telemetry: {{ enabled: false, updateNotification: false }},
+                externalModules: {{ autoInstall: false, palette: {{ allowInstall: false }} }},
+                editorTheme: {{ tours: false }},
+            }};"""
+        )
+        modules = Path(os.environ["GRIDKEEPER_NODE_RED"]) / "node_modules"
+        node = modules / "node" / "bin" / "node"
+        await peers.start(name, node, modules / "node-red" / "red.js", "--userDir", folder, wait_for=it.port)
+        await until("Node-RED's admin interface", it.answers)
+        return it
+
+    async def answers(self) -> bool:
+        try:
+            return "version" in await self.get("settings")
+        except OSError:
+            return False
+
+    async def get(self, path: str):
+        return await self.http(path)
+
+    async def http(self, path: str, body: object = None):
+        def ask():
+            data = None if body is None else json.dumps(body).encode()
+            headers = {"Content-Type": "application/json", "Node-RED-API-Version": "v2", "Node-RED-Deployment-Type": "full"}
+            request = urllib.request.Request(f"http://127.0.0.1:{self.port}/{path}", data=data, headers=headers)
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                text = answer.read()
+                return json.loads(text) if text.startswith((b"{", b"[")) else text
+
+        return await asyncio.to_thread(ask)
+
+    async def deploy(self, flows: list[dict]) -> None:
+        check("rev" in await self.http("flows", {"flows": flows}), "Node-RED does not take the flows")
+
+    async def press(self, node: str) -> None:
+        """The button of an inject node."""
+        await self.http(f"inject/{node}", {})
+
+    async def kept(self, flow: str, key: str):
+        """A value of the flow's context."""
+        try:
+            found = await self.get(f"context/flow/{flow}/{key}")
+        except OSError:
+            return None
+        value = str(found.get("msg", ""))
+        return json.loads(value) if value.startswith("{") else value
+
+
+async def our_flows(peers: Peers) -> None:
+    """Imported as they are but for the broker's address; they show, command, and react."""
+    flows = json.loads(FLOWS.read_text())
+    check({it["type"] for it in flows} <= CORE, f"not only core nodes: {({it['type'] for it in flows} - CORE)}")
+    broker = await Broker.up(peers)
+    house = await House.up(peers)
+    appliance = await Appliance.up(peers, broker, house)
+    listener = await Listener.up(peers, broker)
+    for node in flows:
+        if node["type"] == "mqtt-broker":
+            node |= {"broker": "127.0.0.1", "port": str(broker.port)}
+            node["credentials"] = {"user": broker.USER, "password": broker.PASSWORD}
+    red = await NodeRed.up(peers, "node-red")
+    await red.deploy(flows)
+    say(f"  Node-RED {(await red.get('settings'))['version']} took {len(flows)} nodes")
+
+    async def shows(text: str) -> bool:
+        chargers = await red.kept("gk-tab", "chargers")
+        return isinstance(chargers, dict) and text in chargers.get("garage", "")
+
+    await until("it shows that the garage charges", lambda: shows("charging, fast"))
+    await red.press("gk-mode-off")
+    await house.sees("the garage is stopped by its button", lambda it: it["chargers"][0]["offered_a"] < 6)
+    await until("it shows the mode", lambda: shows(", off"))
+    answer = await listener.becomes("gridkeeper/result", lambda it: it["value"] == "off")
+    check(answer["ok"], f"the answer is {answer}")
+    await red.press("gk-mode-fast")
+    await house.sees("the garage charges again", lambda it: it["chargers"][0]["offered_a"] >= 6)
+    await peers.stop("house")
+
+    async def alarmed() -> bool:
+        return "meter lost" in str(await red.kept("gk-tab", "last_alarm"))
+
+    await until("it reacts to the lost meter", alarmed)
+    await red.press("gk-minute")
+    await until("it feeds the tariff input", lambda: listener.last.get("gridkeeper/input/tariff/set/value") in ("ON", "OFF"))
+    for name in ("node-red", "gridkeeper", "mosquitto"):
+        await peers.stop(name)
+    del appliance
+
+
+def usage(pid: int) -> tuple[float, float]:
+    """CPU seconds so far and resident MB."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    ticks = os.sysconf("SC_CLK_TCK")
+    resident = int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1))
+    return (int(fields[11]) + int(fields[12])) / ticks, resident / 1024
+
+
+def balancer(meter: str, charger: str) -> list[dict]:
+    """P1 over TCP in, Modbus TCP out."""
+    address = lambda it: dict(zip(("host", "port"), it.removeprefix("tcp://").rsplit(":", 1)))
+    function = Path(__file__).with_name("balancer.js").read_text()
+    place = {"z": "t", "x": 100, "y": 100}
+    return [
+        {"id": "t", "type": "tab", "label": "balancer"},
+        place | {"id": "p1", "type": "tcp in", "server": "client", "datamode": "stream", "datatype": "buffer",
+                 "newline": "", "topic": "", "base64": False, "wires": [["f"]]} | address(meter),
+        place | {"id": "f", "type": "function", "func": function, "outputs": 1, "wires": [["m"]]},
+        place | {"id": "m", "type": "tcp out", "beserver": "client", "base64": False, "end": False, "wires": []}
+        | address(charger),
+    ]  # fmt: skip
+
+
+def reactions(meter: Tap, charger: Tap) -> list[float]:
+    """From the last byte of a telegram to the frame with a lower set-point that it caused."""
+    ends = [at for at, data in meter.from_device if re.search(rb"![0-9A-F]{4}\r\n$", data)]
+    times, last = [], None
+    for at, frame in modbus_writes(charger.to_device):
+        # Register 15 is the set-point; function 16 writes it with one word.
+        if frame[8:10] != (15).to_bytes(2):
+            continue
+        offer = int.from_bytes(frame[-2:])
+        if last is not None and offer < last:
+            times.append(at - max(end for end in ends if end <= at))
+        last = offer
+    return times
+
+
+async def side_by_side(peers: Peers) -> None:
+    """Two equal houses, one kept by us and one by Node-RED, with the same loads at the same time."""
+    broker = await Broker.up(peers)
+    ours = await House.up(peers, "house-of-gridkeeper")
+    theirs = await House.up(peers, "house-of-node-red")
+    for house in (ours, theirs):
+        await house.ask("unplug 1")
+        await house.ask("load 8.4 3 3")
+    appliance = await Appliance.up(peers, broker, ours, fuse=25)
+    meter = await Tap.up(peers, theirs.places["meter"])
+    charger = await Tap.up(peers, theirs.places["chargers"][0])
+    red = await NodeRed.up(peers, "node-red-balancer")
+    await red.deploy(balancer(meter.connection, charger.connection))
+    programs = {"Gridkeeper": peers.processes["gridkeeper"].pid, "Node-RED": peers.processes["node-red-balancer"].pid}
+    charging = lambda it: it["chargers"][0]["offered_a"] > 15.9 and max(it["chargers"][0]["draw_a"]) > 15
+    for house in (ours, theirs):
+        await house.sees("16 A flow", charging, 90)
+    before, begin = {name: usage(pid) for name, pid in programs.items()}, time.monotonic()
+    taps = {"Gridkeeper": (appliance.taps[0], appliance.taps[1]), "Node-RED": (meter, charger)}
+    for pair in taps.values():
+        for tap in pair:
+            tap.from_device.clear()
+            tap.to_device.clear()
+    for _ in range(3):
+        # One ampere more for three telegrams each, nine times: each must lower the set-point.
+        for amps in range(1, 10):
+            for house in (ours, theirs):
+                await house.ask(f"load {8.4 + amps} 3 3")
+            await asyncio.sleep(3)
+        for house in (ours, theirs):
+            await house.ask("load 8.4 3 3")
+        for house in (ours, theirs):
+            await house.sees("16 A flow again", charging, 90)
+    seconds = time.monotonic() - begin
+    for name, pid in programs.items():
+        times = reactions(*taps[name])
+        check(len(times) >= 20, f"{name} lowered the set-point {len(times)} times only")
+        cpu, resident = usage(pid)
+        say(f"  {name}: telegram to set-point {percentiles(times)}; {resident:.1f} MB resident; "
+            f"{(cpu - before[name][0]) / seconds * 100:.2f} % of a core over {seconds:.0f} s")  # fmt: skip
+
+
+async def test(peers: Peers) -> None:
+    await our_flows(peers)
+    say("  its flow shows states, sets a mode that the charger follows, reacts to an event and feeds an input")
+    await side_by_side(peers)
+
+
+if __name__ == "__main__":
+    main(test)
