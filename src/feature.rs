@@ -54,19 +54,19 @@ macro_rules! features {
 
 features! {
     /// Mode `eco` and `eco_min_a`.
-    Eco: Simulate,
+    Eco: Now,
     /// Mode `eco_plus` and `eco_plus_min_surplus_a`.
-    EcoPlus: Simulate,
+    EcoPlus: Now,
     /// Mode `solar`.
-    Solar: Simulate,
+    Solar: Now,
     /// `low_tariff_only`
-    LowTariffOnly: Simulate,
+    LowTariffOnly: Now,
     /// `low_tariff_fast`
-    LowTariffFast: Later,
+    LowTariffFast: Now,
     /// `low_tariff_max_a`
-    LowTariffMax: Later,
+    LowTariffMax: Now,
     /// `session_limit_kwh` and `mode_after_session`.
-    SessionLimit: Later,
+    SessionLimit: Now,
     /// `max_import_kw`
     MaxImportKw: Now,
     /// `peak_15min_kw`

@@ -296,7 +296,8 @@ impl Seam {
         let mut refusals = Vec::new();
         for (path, value) in &heard.set {
             if let Err(refused) = self.controller.set(now, path, value) {
-                let subject = path.strip_prefix("charger/").and_then(|rest| rest.split('/').next()).unwrap_or("site");
+                let device = path.strip_prefix("charger/").or_else(|| path.strip_prefix("relay/"));
+                let subject = device.and_then(|rest| rest.split('/').next()).unwrap_or("site");
                 refusals.push(Event {
                     event_type: EventType::CommandRefused,
                     subject: subject.to_owned(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use gridkeeper::config::model::{ChargerDriver, Connection, MeterDriver, MeterRole, Parity};
 use gridkeeper::config::{self, Diagnostics, Loaded, Purpose, Severity};
-use gridkeeper::control::Mode;
+use gridkeeper::control::{BatteryRank, Mode, RelayRule, SolarPatience, SurplusKind};
 use gridkeeper::quantity::{Milliamp, Phase, Span, Watt};
 
 const HOUSE: &str = r#"
@@ -171,8 +171,7 @@ fn a_value_from_a_variable_is_read_strictly_and_named() {
     for (name, value, text) in [
         ("GRIDKEEPER__GRID__FUSE_A", "0", "`fuse_a` = 0 is out of range | allowed: 1 to 2000 A"),
         ("GRIDKEEPER__GRID__METER", "mian", "there is no meter `mian` | did you mean \"main\"?"),
-        ("GRIDKEEPER__CHARGER__LEFT__MODE", "solar", "= \"solar\" is known, but not available in this version"),
-        ("GRIDKEEPER__CONTROL__SURPLUS", "net", "`surplus` is known, but not available in this version"),
+        ("GRIDKEEPER__CHARGER__LEFT__MODE", "sun", "= \"sun\""),
         ("GRIDKEEPER__RELAY__X__LINE", "4", "`relay` is known, but not available in this version"),
         ("GRIDKEEPER__GRID__FUSE", "25", "[grid] has no key `fuse` | did you mean …FUSE_A?"),
         ("GRIDKEEPER__GIRD__FUSE_A", "25", "there is no table `gird` | did you mean GRIDKEEPER__GRID…?"),
@@ -399,6 +398,77 @@ driver = "simulated"
     assert_eq!(setting("site/max_import_a").as_deref(), Some("none"));
     assert_eq!(setting("charger/c9/mode"), None);
     assert_eq!(setting("site/colour"), None);
+}
+
+const RELAYS: &str = r#"
+[control]
+surplus = "per_phase"
+solar_patience = "strict"
+solar_target_w = -50
+battery = "share"
+
+[[meter]]
+id = "battery"
+driver = "simulated"
+role = "battery"
+
+[[relay]]
+id = "boost"
+driver = "simulated"
+on_when = ["low-tariff", "export"]
+load_w = 2000
+priority = 7
+interlock = "block"
+
+[[relay]]
+id = "block"
+driver = "simulated"
+shed = true
+safe_state = "on"
+force_max_s = 60
+interlock = "boost"
+"#;
+
+#[test]
+fn surplus_and_relays_become_the_model_with_their_defaults() {
+    let mut case = Case::new(&[RELAYS]);
+    case.purpose = Purpose::Simulate;
+    let setup = case.good().config.setup();
+    assert_eq!((setup.surplus.kind, setup.surplus.patience), (SurplusKind::PerPhase, SolarPatience::Strict));
+    assert_eq!((setup.surplus.target, setup.surplus.battery), (Watt(-50), BatteryRank::Share));
+    assert_eq!((setup.surplus.grace, setup.surplus.proof), (Span::from_secs(30), Span::from_secs(120)));
+    assert_eq!(setup.batteries, [0]);
+    let [boost, block] = &setup.relays[..] else { panic!("{:?}", setup.relays) };
+    assert_eq!(boost.on_when, [RelayRule::LowTariff, RelayRule::Export]);
+    assert_eq!((boost.export_on, boost.export_off), (Watt(2_000), Watt(-200)), "the load, and -10 % of it");
+    assert_eq!((boost.priority, boost.shed, boost.safe_state, boost.interlock), (7, false, false, Some(1)));
+    assert_eq!((block.priority, block.shed, block.safe_state, block.interlock), (5, true, true, Some(0)));
+    assert_eq!((boost.force_max, block.force_max), (Span::from_secs(3_600), Span::from_secs(60)));
+}
+
+#[test]
+fn a_relay_that_its_own_load_opens_again_is_warned_of() {
+    let mut case = Case::new(&[&RELAYS.replace("load_w = 2000", "load_w = 2000\nexport_on_w = 1")]);
+    case.purpose = Purpose::Simulate;
+    let warnings = case.good().warnings;
+    assert!(warnings.iter().any(|it| it.message.contains("leaves less than export_off_w")), "{warnings:?}");
+}
+
+#[test]
+fn relays_that_would_flutter_or_short_each_other_are_refused() {
+    for (from, to, text) in [
+        ("load_w = 2000", "load_w = 2000\nexport_on_w = -300", "is not below export_on_w"),
+        ("interlock = \"block\"", "interlock = \"pump\"", "there is no relay `pump`"),
+        ("interlock = \"block\"", "safe_state = \"on\"\ninterlock = \"block\"", "`safe_state` = \"on\""),
+        ("interlock = \"boost\"", "", "does not name this relay"),
+        ("\"export\"]", "\"sun\"]", "holds \"sun\", which is not one of its words"),
+        ("\"export\"]", "\"low-tariff\"]", "twice"),
+    ] {
+        let mut case = Case::new(&[&RELAYS.replacen(from, to, 1)]);
+        case.purpose = Purpose::Simulate;
+        let refused = case.load().expect_err(text).to_string();
+        assert!(refused.contains(text), "{text}: {refused}");
+    }
 }
 
 #[test]

@@ -205,6 +205,9 @@ impl ControlLoop {
                     };
                     return answer(wish.reply, outcome, None);
                 }
+                if accepted == Accepted::Passing {
+                    return answer(wish.reply, Ok(accepted), None);
+                }
                 let request = StoreRequest { accepted, reply: wish.reply };
                 if let Err(TrySendError::Full(request) | TrySendError::Disconnected(request)) =
                     self.store.try_send(request)

@@ -76,7 +76,7 @@ fn write(
                 let file = config.setting(key).unwrap_or_else(|| "none".to_owned());
                 store.set(key, value.as_deref(), &file)
             }
-            Accepted::Done | Accepted::Action(..) => Ok(()),
+            Accepted::Done | Accepted::Passing | Accepted::Action(..) => Ok(()),
         };
         if let Err(error) = &result
             && !failing

@@ -16,7 +16,7 @@ use super::raw::{self, SECTIONS, Slot};
 use super::secret;
 use super::source::{At, Inputs, Part, Report};
 use super::warn::BusBudget;
-use crate::control::{Mode, Sharing, SiteSettings, Timing};
+use crate::control::{BatteryRank, Mode, Sharing, SiteSettings, SolarPatience, SurplusKind, SurplusSetup, Timing};
 use crate::feature::Purpose;
 use crate::quantity::{Milliamp, Span, Watt};
 
@@ -178,6 +178,7 @@ impl Checker<'_> {
             min_on: seconds(&raw.min_on_s).unwrap_or(Span::from_secs(300)),
             min_off: seconds(&raw.min_off_s).unwrap_or(Span::from_secs(300)),
             phase_switch_min: seconds(&raw.phase_switch_min_s).unwrap_or(Span::from_secs(300)),
+            surplus: surplus(raw),
             site,
         }
     }
@@ -351,6 +352,18 @@ pub(super) fn seconds(slot: &Slot<f64>) -> Option<Span> {
 /// A mode by its word.
 pub(super) fn mode(slot: &Slot<String>) -> Option<Mode> {
     slot.get().and_then(|it| Mode::from_word(it))
+}
+
+fn surplus(raw: &raw::Control) -> SurplusSetup {
+    let it = SurplusSetup::default();
+    SurplusSetup {
+        kind: raw.surplus.get().and_then(|word| SurplusKind::from_word(word)).unwrap_or(it.kind),
+        patience: raw.solar_patience.get().and_then(|word| SolarPatience::from_word(word)).unwrap_or(it.patience),
+        grace: seconds(&raw.solar_grace_s).unwrap_or(it.grace),
+        proof: seconds(&raw.solar_proof_s).unwrap_or(it.proof),
+        target: raw.solar_target_w.get().map_or(it.target, |watts| Watt::from_f64(*watts)),
+        battery: raw.battery.get().and_then(|word| BatteryRank::from_word(word)).unwrap_or(it.battery),
+    }
 }
 
 fn timing(raw: &raw::Timing) -> Timing {

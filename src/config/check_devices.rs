@@ -177,6 +177,8 @@ pub(super) fn build(
                 MeterRole::Circuit
             } else if own_meters.contains(&Some(index)) {
                 MeterRole::Charger
+            } else if it.raw.role.get().is_some_and(|it| it == "battery") {
+                MeterRole::Battery
             } else {
                 MeterRole::Other
             };

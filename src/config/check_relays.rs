@@ -50,6 +50,7 @@ fn relay(
     let load = watts(&raw.load_w).unwrap_or(Watt::ZERO);
     let export_on = watts(&raw.export_on_w).unwrap_or(load);
     let export_off = watts(&raw.export_off_w).unwrap_or(Watt(-load.0 / 10));
+    thresholds(checker, device, &on_when, (load, export_on, export_off));
     let time = |slot: &Slot<f64>, default: i64| seconds(slot).unwrap_or(Span::from_secs(default));
     Relay {
         common: common(head, &raw.name, &raw.area),
@@ -141,7 +142,39 @@ fn interlock(checker: &mut Checker<'_>, head: &Head, raw: &raw::Relay, around: A
         };
         checker.report.error(at, &path, format!("there is no relay `{id}`"), help);
     }
+    let other = &around.devices.relays[found?].raw;
+    if other.interlock.get().map(String::as_str) != head.id.as_deref() {
+        let message = format!("`{id}` does not name this relay in its own `interlock`");
+        let help = format!("write interlock = \"{}\" there too", head.id.as_deref().unwrap_or("…"));
+        checker.report.error(at, &path, message, help);
+    }
+    let falls_closed = |raw: &raw::Relay| raw.safe_state.get().is_some_and(|it| it == "on");
+    if falls_closed(raw) && falls_closed(other) {
+        let message = "both relays of a pair have `safe_state` = \"on\"";
+        checker.report.error(at, &path, message, "they are never closed together: let one fall open");
+    }
     found
+}
+
+/// What closes and opens a relay must not follow from its own load.
+fn thresholds(
+    checker: &mut Checker<'_>,
+    device: &RawDevice<raw::Relay>,
+    on_when: &[RelayRule],
+    (load, on, off): (Watt, Watt, Watt),
+) {
+    let RawDevice { head, raw } = device;
+    let place = raw.export_off_w.set().map(|it| it.1).or(raw.export_on_w.set().map(|it| it.1));
+    let Some(at) = place.filter(|_| on_when.contains(&RelayRule::Export)) else { return };
+    if off >= on {
+        let message = format!("`export_off_w` = {} is not below export_on_w = {}", off.0, on.0);
+        let help = "the relay would open and close without end: leave a distance between the two";
+        checker.report.error(at, &format!("{}.export_off_w", head.path), message, help);
+    } else if on - load < off {
+        let message = format!("closed at {on} of export, a load of {load} leaves less than export_off_w = {}", off.0);
+        let help = "it opens again after min_on_s: raise export_on_w to load_w, or lower export_off_w";
+        checker.report.warn(at, &format!("{}.export_on_w", head.path), message, help);
+    }
 }
 
 /// A coil, register or topic belongs to one relay.

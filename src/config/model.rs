@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::control::{ChargerSettings, InputMeaning, RelayRule, SiteSettings, Timing};
+use crate::control::{ChargerSettings, InputMeaning, RelayRule, SiteSettings, SurplusSetup, Timing};
 use crate::device::input::PointKind;
 use crate::device::input::schedule::Schedule;
 use crate::device::relay::Place as RelayPlace;
@@ -114,6 +114,8 @@ pub struct Control {
     pub min_off: Span,
     /// Between two switchings of phases.
     pub phase_switch_min: Span,
+    /// The rules of surplus.
+    pub surplus: SurplusSetup,
     /// Site settings as the file has them.
     pub site: SiteSettings,
 }
@@ -251,6 +253,8 @@ pub enum MeterRole {
     Circuit,
     /// One charger.
     Charger,
+    /// A home battery, discharge positive.
+    Battery,
     /// Anything else.
     Other,
 }
@@ -263,6 +267,7 @@ impl MeterRole {
             Self::Grid => "grid",
             Self::Circuit => "circuit",
             Self::Charger => "charger",
+            Self::Battery => "battery",
             Self::Other => "other",
         }
     }

@@ -230,19 +230,20 @@ section! {
         min_off_s: f64 = number(0.0, DAY, "s");
         /// Shortest time between two switchings of phases; going to one phase does not wait for it. Default: 300.
         phase_switch_min_s: f64 = number(0.0, DAY, "s");
-    } later {
-        /// Whether phases may pay for each other: "net" or "per_phase".
-        surplus;
-        /// What happens when a cloud comes: "mean" or "strict".
-        solar_patience;
-        /// How long the minimum is held without sun.
-        solar_grace_s;
-        /// How long there must be sun before a start.
-        solar_proof_s;
-        /// Where the grid reading is held in solar modes.
-        solar_target_w;
-        /// Rank of the home battery: "first", "share" or "last".
-        battery;
+        /// Whether phases may pay for each other: "net" or "per_phase". Default: "net".
+        surplus: String = word(&["net", "per_phase"]);
+        /// What happens when a cloud comes: "mean" goes on while the mean surplus pays for the minimum, "strict" holds the
+        /// minimum for solar_grace_s, stops, and starts after solar_proof_s. Default: "mean".
+        solar_patience: String = word(&["mean", "strict"]);
+        /// How long "strict" holds the minimum without sun. Default: 30.
+        solar_grace_s: f64 = number(0.0, 3600.0, "s");
+        /// How long there must be sun before "strict" starts. Default: 120.
+        solar_proof_s: f64 = number(0.0, 3600.0, "s");
+        /// Where the grid reading is held in the modes that follow the sun, import positive. Default: 0.
+        solar_target_w: f64 = number(-100_000.0, 100_000.0, "W");
+        /// Rank of the home battery: what charges it is no surplus ("first"), half of it is ("share"), all of it is
+        /// ("last"). Its discharge never is. Default: "first".
+        battery: String = word(&["first", "share", "last"]);
     }
 }
 
@@ -390,7 +391,7 @@ section! {
         /// Clamps mounted backwards. Default: false.
         invert: bool = flag();
         /// What it measures. Default: by where it is named.
-        role: String = words(&["grid", "circuit", "charger", "other"], &["solar", "battery"], &[]);
+        role: String = words(&["grid", "circuit", "charger", "battery", "other"], &["solar"], &[]);
         /// Pause between two readouts of an iec62056-21 meter that is asked; time between two frames of a simulated one.
         /// Default: 1 for a meter that the controller uses, else 900, because it may run on a battery.
         period_s: f64 = number(0.05, DAY, "s").only(&["iec62056-21", "simulated"]);
@@ -532,7 +533,7 @@ section! {
 
 section! {
     /// A relay: follows the tariff or the surplus, and can be switched by hand.
-    Relay = "relay", list: true, key: "id", status: Later {
+    Relay = "relay", list: true, key: "id", status: Simulate {
         /// Name that is shown. Default: the id.
         name: String = text(64);
         /// Suggested area in Home Assistant.

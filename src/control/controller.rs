@@ -4,11 +4,12 @@ use crate::command::{ChargerCommand, RelayOrder};
 use crate::event::{Event, EventType};
 use crate::feature::Purpose;
 use crate::quantity::{Milliamp, Mono, Phase, Span, Watt};
-use crate::reading::{ChargerObservation, InputReading, MeterReading, Observation};
+use crate::reading::{ChargerObservation, InputReading, MeterReading, Observation, RelayObservation};
 
 use super::allocate::{Allocator, Ask, Chains};
 use super::charger::{Charger, News};
 use super::circuit::{Budget, Circuit};
+use super::demand::{Member, Order, Relay, RelayTurn, Sun};
 use super::flow::Flow;
 use super::input::{self, Input};
 use super::interface::{
@@ -69,6 +70,9 @@ pub(super) struct Scratch {
     pub(super) room: Vec<Flow>,
     /// What is left beside the present orders.
     pub(super) spare: Vec<Flow>,
+    /// Chargers and relays that share the surplus.
+    pub(super) shares: Vec<Order>,
+    pub(super) members: Vec<Member>,
     /// What the shares left over.
     pub(super) left: Vec<Flow>,
     pub(super) start_room: Vec<Flow>,
@@ -99,6 +103,9 @@ pub struct Controller {
     pub(super) chargers: Vec<Charger>,
     pub(super) inputs: Vec<Input>,
     pub(super) signals: Signals,
+    pub(super) sun: Sun,
+    pub(super) batteries: Vec<usize>,
+    pub(super) relays: Vec<Relay>,
     pub(super) reasons: Vec<Reason>,
     pub(super) scratch: Scratch,
     pub(super) decision: Decision,
@@ -141,6 +148,9 @@ impl Controller {
             chargers,
             inputs,
             signals: Signals::default(),
+            sun: Sun::new(setup.surplus),
+            batteries: setup.batteries,
+            relays: setup.relays.into_iter().map(Relay::new).collect(),
             scratch: Scratch::default(),
             decision: Decision { wake_at: now, ..Decision::default() },
             started_at: None,
@@ -160,7 +170,7 @@ impl Controller {
                 Observation::Meter(index, reading) => self.hear_meter(*index, reading),
                 Observation::Charger(index, observation) => self.hear_charger(*index, observation),
                 Observation::Input(index, reading) => self.hear_input(*index, *reading),
-                Observation::Relay(..) => {}
+                Observation::Relay(index, observation) => self.hear_relay(*index, *observation),
             }
         }
         self.pass_time(now);
@@ -206,6 +216,9 @@ impl Controller {
         }
         if let Some(turn) = turn {
             self.meter_turned(index, turn);
+        }
+        if let Some(frame) = frame.filter(|frame| !frame.doubtful && self.circuits[0].setup.meter == Some(index)) {
+            self.sun_frame(&frame);
         }
     }
 
@@ -307,6 +320,16 @@ impl Controller {
         if let Some(turn) = input.hear(reading) {
             self.input_turned(index, turn);
         }
+    }
+
+    fn hear_relay(&mut self, index: usize, observation: RelayObservation) {
+        let Some(relay) = self.relays.get_mut(index) else { return };
+        let (event, detail) = match relay.hear(observation) {
+            None => return,
+            Some(RelayTurn::Lost) => (EventType::RelayLost, "three writes failed; it counts as closed"),
+            Some(RelayTurn::Back) => (EventType::RelayBack, "answers again"),
+        };
+        self.tell(event, Subject::Relay(index), detail.to_owned());
     }
 
     fn input_turned(&mut self, index: usize, turn: input::Turn) {
@@ -435,6 +458,9 @@ impl Controller {
             for circuit in self.circuits.iter_mut().filter(|circuit| circuit.setup.meter == Some(index)) {
                 circuit.forget();
             }
+            if self.circuits[0].setup.meter == Some(index) {
+                self.sun.forget();
+            }
         }
         self.tell(event, Subject::Meter(index), detail.to_owned());
     }
@@ -447,6 +473,7 @@ impl Controller {
             Subject::Circuit(0) => "site",
             Subject::Circuit(index) => &self.circuits[index].setup.id,
             Subject::Input(index) => &self.inputs[index].setup.id,
+            Subject::Relay(index) => &self.relays[index].setup.id,
         };
         self.decision.events.push(Event { event_type, subject: subject.to_owned(), detail });
     }
@@ -468,7 +495,8 @@ impl Controller {
         let meters = self.meters.iter().filter_map(Meter::next_turn);
         let chargers = self.chargers.iter().filter_map(|it| it.next_turn(&self.timing));
         let inputs = self.inputs.iter().filter_map(Input::next_turn);
-        for turn in meters.chain(chargers).chain(inputs).filter(|turn| *turn > now) {
+        let relays = self.relays.iter().filter_map(Relay::next_turn);
+        for turn in meters.chain(chargers).chain(inputs).chain(relays).filter(|turn| *turn > now) {
             wake = wake.min(turn);
         }
         wake
@@ -483,6 +511,7 @@ pub(super) enum Subject {
     Charger(usize),
     Circuit(usize),
     Input(usize),
+    Relay(usize),
 }
 
 fn chain(setup: &Setup, from: usize) -> Vec<usize> {

@@ -34,8 +34,11 @@ impl Controller {
         for index in 0..self.chargers.len() {
             let mut want = self.want(now, index);
             self.hold_at_zero(index, &mut want);
-            let charger = &self.chargers[index];
             scratch.wants.push(want);
+        }
+        self.share_surplus(now, &mut scratch);
+        self.count_shed(now, &mut scratch);
+        for (charger, want) in self.chargers.iter().zip(&scratch.wants) {
             scratch.asks.push(Ask {
                 cap: want.cap,
                 least: charger.least(),
@@ -278,7 +281,7 @@ impl Controller {
         }
         let cap = want.cap.floor_to(charger.step());
         if offer >= cap || cap < charger.least() {
-            return with(want.word, want.detail, want.figure);
+            return Reason { wait: want.wait, ..with(want.word, want.detail, want.figure) };
         }
         if let Some(word) = blocked {
             return with(word, Detail::None, None);

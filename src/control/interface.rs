@@ -2,6 +2,7 @@
 
 mod input;
 mod relay;
+mod surplus;
 
 use std::fmt;
 
@@ -14,6 +15,7 @@ use crate::quantity::{Milliamp, Millivolt, Mono, Phase, Phases, Span, Watt, Watt
 
 pub use input::{InputMeaning, InputSetup, InputStatus};
 pub use relay::{RelayCommand, RelayReason, RelayRule, RelaySetup, RelayStatus, RelayWord};
+pub use surplus::{BatteryRank, SolarPatience, SurplusKind, SurplusSetup};
 
 words! {
     /// Charge mode of one charger.
@@ -294,7 +296,7 @@ pub struct ChargerSettings {
     pub phases: Option<u8>,
     /// Ends the session.
     pub session_limit: Option<WattHour>,
-    /// Applies when the session limit is reached; `None` keeps the mode.
+    /// In force from the session limit to unplugging; `None`: the session ends with its limit.
     pub mode_after_session: Option<Mode>,
 }
 
@@ -383,6 +385,10 @@ pub struct Setup {
     pub inputs: Vec<InputSetup>,
     /// In the order of the configuration.
     pub relays: Vec<RelaySetup>,
+    /// The rules of surplus.
+    pub surplus: SurplusSetup,
+    /// Meters of home batteries, discharge positive.
+    pub batteries: Vec<usize>,
     /// Binds the controller's own starts.
     pub min_on: Span,
     /// Binds the controller's own stops.
@@ -432,8 +438,20 @@ pub enum Detail {
     None,
     /// `charging_enabled` is off.
     ChargingDisabled,
-    /// The mode belongs to a later version.
-    ModeUnavailable(Mode),
+    /// The ceiling at low tariff.
+    LowTariffMax,
+    /// The minimum runs through a cloud.
+    SunCloud,
+    /// The minimum runs without sun for a while.
+    SunGrace,
+    /// Sun must last before a start.
+    SunProof,
+    /// It was stopped a short while ago.
+    SunRest,
+    /// At what the mode asks for without the sun.
+    SunFloor,
+    /// No meter tells the surplus.
+    SunUnknown,
     /// No car is plugged in.
     NoCar,
     /// The car has its offer and does not draw yet.
@@ -547,6 +565,9 @@ pub enum Accepted {
         /// `None`: the run-time setting is taken back.
         value: Option<String>,
     },
+    /// In force until it ends by itself (a session's limit at unplugging, a relay's order after `force_max_s`); never
+    /// stored.
+    Passing,
     /// Every run-time setting was dropped.
     Reset,
     /// The controller does it by itself, once; there is nothing to store.

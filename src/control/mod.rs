@@ -1,8 +1,8 @@
 //! The decision: a pure function of time, readings, settings and its own state. No clock, no I/O, no async.
 //!
 //! A step runs through these files: `meter` (with `sampling`) and `charger` (with `link`, `obey`, `session`, `taper`,
-//! `draw`) and `input` take in what was heard, `house` and `circuit` turn it into room per fuse and phase, `want` says what each
-//! charger may get of it, `decide` divides the room (`allocate`) and holds back raises (`raise`), `publish` says what was
+//! `draw`) and `input` take in what was heard, `house` and `circuit` turn it into room per fuse and phase, `want` and `demand`
+//! say what each charger may get of it, `decide` divides the room (`allocate`) and holds back raises (`raise`), `publish` says what was
 //! decided and `reason` why.
 
 mod allocate;
@@ -12,6 +12,7 @@ mod circuit;
 mod controller;
 mod cut;
 mod decide;
+mod demand;
 mod draw;
 mod flow;
 mod house;

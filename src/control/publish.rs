@@ -1,5 +1,6 @@
 //! The decision as others see it: orders, states, reasons.
 
+use crate::command::RelayOrder;
 use crate::quantity::{Milliamp, Mono, Phase, Phases, Watt};
 use crate::reading::PilotState;
 
@@ -20,6 +21,10 @@ impl Controller {
         decision.meters.extend(self.meters.iter().map(super::meter::Meter::status));
         decision.inputs.clear();
         decision.inputs.extend(self.inputs.iter().map(super::input::Input::status));
+        decision.relay_orders.clear();
+        decision.relay_orders.extend(self.relays.iter().map(|relay| RelayOrder { on: relay.order() }));
+        decision.relays.clear();
+        decision.relays.extend(self.relays.iter().map(super::demand::Relay::status));
         let site = self.site_status();
         decision.site = Some(site);
         decision.wake_at = self.next_wake(now);
@@ -56,7 +61,7 @@ impl Controller {
             voltage,
             power: report.power.or_else(|| self.power(charger)),
             energy: report.energy,
-            session_energy: report.session_energy.or_else(|| charger.session.counted_energy()),
+            session_energy: charger.session_energy(),
             session_start: charger.session.start,
             phases_active: known.or(report.phases_connected),
             reason,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::quantity::Span;
+
 use super::interface::{Detail, LimitReason, Reason, RelayReason, RelayWord};
 
 /// Writes the sentence for `reason`.
@@ -9,7 +11,18 @@ pub(super) fn sentence(reason: &Reason, f: &mut fmt::Formatter<'_>) -> fmt::Resu
     write!(f, "{}: ", reason.offer)?;
     match reason.detail {
         Detail::ChargingDisabled => return f.write_str("charging is switched off for the whole site"),
-        Detail::ModeUnavailable(mode) => return write!(f, "mode {mode} is not available in this version"),
+        Detail::SunUnknown => return f.write_str("the grid meter does not tell the surplus"),
+        Detail::SunFloor => return f.write_str("the least of its mode; the sun leaves no more"),
+        Detail::LowTariffMax | Detail::SunCloud | Detail::SunGrace | Detail::SunProof | Detail::SunRest => {
+            f.write_str(match reason.detail {
+                Detail::LowTariffMax => "the highest current that was chosen for the low tariff",
+                Detail::SunCloud => "runs through a cloud: so far the sun has paid for the minimum",
+                Detail::SunGrace => "not enough sun: held at the minimum",
+                Detail::SunProof => "there is enough sun: waits whether it lasts",
+                _ => "there is sun again, but it was stopped a short while ago",
+            })?;
+            return still(reason.wait, f);
+        }
         Detail::NoCar => return f.write_str("no car is plugged in"),
         Detail::NotDrawing => return f.write_str("the car has not begun to draw; it gets more when it does"),
         Detail::TakesLess => return f.write_str("the car takes less than it could have"),
@@ -41,7 +54,7 @@ pub(super) fn sentence(reason: &Reason, f: &mut fmt::Formatter<'_>) -> fmt::Resu
         LimitReason::Cable => "the cable does not carry more",
         LimitReason::Temperature => "the charger is too warm for more",
         LimitReason::Car => "the car does not take more",
-        LimitReason::Surplus => "not enough sun",
+        LimitReason::Surplus => "the sun leaves no more",
         LimitReason::Sharing => "shared with other cars",
         LimitReason::Turn => "other cars have their turn",
         LimitReason::Tariff => "waits for the low tariff",
@@ -87,16 +100,20 @@ pub(super) fn relay_sentence(reason: &RelayReason, f: &mut fmt::Formatter<'_>) -
     if let Some(surplus) = reason.surplus {
         write!(f, " (mean {surplus})")?;
     }
-    if let Some(wait) = reason.wait {
-        write!(f, "; for another {} s", wait.0.saturating_add(999) / 1000)?;
+    still(reason.wait, f)
+}
+
+/// Time left, in whole seconds.
+fn still(wait: Option<Span>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match wait {
+        Some(wait) => write!(f, "; for another {} s", wait.0.saturating_add(999) / 1000),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::interface::Mode;
     use crate::quantity::Milliamp;
 
     fn say(word: LimitReason, amps: i32, detail: Detail) -> String {
@@ -107,8 +124,8 @@ mod tests {
     fn every_word_has_a_sentence_that_begins_with_the_current() {
         assert_eq!(say(LimitReason::LimitL2, 10, Detail::None), "10 A: L2 has no more room");
         assert_eq!(
-            say(LimitReason::Surplus, 0, Detail::ModeUnavailable(Mode::Solar)),
-            "0 A: mode solar is not available in this version"
+            say(LimitReason::Surplus, 6, Detail::SunFloor),
+            "6 A: the least of its mode; the sun leaves no more"
         );
         for word in LimitReason::ALL {
             assert!(say(*word, 6, Detail::None).starts_with("6 A: "));

@@ -6,7 +6,7 @@ use crate::quantity::{Milliamp, Mono, Watt, WattHour};
 use crate::reading::PilotState;
 
 use super::controller::Controller;
-use super::interface::{Accepted, ChargerSettings, ChargerSetup, Mode, Refused, Sharing, SiteSettings};
+use super::interface::{Accepted, ChargerSettings, ChargerSetup, Mode, Refused, RelayCommand, Sharing, SiteSettings};
 
 /// Settings of the site, as in the contract.
 const SITE: [&str; 8] = [
@@ -166,7 +166,8 @@ fn listed(settings: &[&str], purpose: Purpose) -> String {
 }
 
 impl Controller {
-    /// A wish: `path` is `site/set/<setting>` or `charger/<id>/set/<setting>`, `value` the text as received.
+    /// A wish: `path` is `site/set/<setting>`, `charger/<id>/set/<setting>` or `relay/<id>/set/command`, `value` the text
+    /// as received.
     /// Takes effect with the next `step`. A stored setting is restored by the same call.
     ///
     /// # Errors
@@ -185,7 +186,25 @@ impl Controller {
             };
             return self.set_charger(now, index, setting, value);
         }
-        refuse(format!("{} is not a setting; allowed: site/set/<setting>, charger/<id>/set/<setting>", shown(path)))
+        if let Some((id, "command")) = path.strip_prefix("relay/").and_then(|rest| rest.split_once("/set/")) {
+            return self.set_relay(now, id, value);
+        }
+        refuse(format!(
+            "{} is not a setting; allowed: site/set/<setting>, charger/<id>/set/<setting>, relay/<id>/set/command",
+            shown(path)
+        ))
+    }
+
+    fn set_relay(&mut self, now: Mono, id: &str, value: &str) -> Result<Accepted, Refused> {
+        let Some(relay) = self.relays.iter_mut().find(|relay| relay.setup.id == id) else {
+            return refuse(format!("there is no relay {}", shown(id)));
+        };
+        let command = if value == NONE { Some(RelayCommand::Auto) } else { RelayCommand::from_word(value) };
+        let Some(command) = command else {
+            return refuse(format!("{} is no command for a relay; allowed: auto, on, off", shown(value)));
+        };
+        relay.force(now, command);
+        Ok(Accepted::Passing)
     }
 
     fn set_site(&mut self, setting: &str, value: &str) -> Result<Accepted, Refused> {
@@ -260,11 +279,17 @@ impl Controller {
             return Ok(Accepted::Action(index, action));
         }
         let charger = &mut self.chargers[index];
+        if setting == "session_limit_kwh" && value != NONE && !charger.setup.measures {
+            return refuse(format!("charger `{}` counts no energy, so a session cannot end by it", charger.id()));
+        }
         let mode_before = charger.settings.mode;
         let stored = change(&mut charger.settings, &charger.setup, setting, value, self.purpose)?;
         if charger.settings.mode != mode_before {
             // A flow that repeats the mode says nothing about the car; somebody who changes it does.
             charger.obedience.pardon();
+        }
+        if matches!(setting, "session_limit_kwh" | "mode_after_session") {
+            return Ok(Accepted::Passing);
         }
         let value = (value != NONE).then_some(stored);
         Ok(Accepted::Setting { key: format!("charger/{}/{setting}", charger.id()), value })

@@ -1,11 +1,12 @@
 //! What one charger may get from everything that is not shared with others: switches, modes, signals, its own limits.
+//! What the sun leaves is shared, and lowers the want afterwards (`demand`).
 
-use crate::quantity::{Milliamp, Mono};
+use crate::quantity::{Milliamp, Mono, Span};
 use crate::reading::{OwnLimit, PilotState};
 
 use super::charger::Charger;
 use super::controller::Controller;
-use super::interface::{Detail, LimitReason, Mode};
+use super::interface::{Detail, LimitReason};
 use super::session::{DRAWS, largest};
 
 /// The most that one charger may get, and why.
@@ -15,6 +16,10 @@ pub(super) struct Want {
     pub(super) word: LimitReason,
     pub(super) detail: Detail,
     pub(super) figure: Option<Milliamp>,
+    /// How long the reason lasts, where that is known.
+    pub(super) wait: Option<Span>,
+    /// What is to be said where the minimum is all that the sun leaves.
+    pub(super) sun: Option<(Detail, Option<Span>)>,
     /// It may not charge now: what its timer falls to is 0.
     pub(super) forbidden: bool,
     /// Place in the order of admission, lower first.
@@ -29,10 +34,18 @@ impl Want {
     pub(super) fn lower_with(&mut self, cap: Milliamp, word: LimitReason, detail: Detail, figure: Option<Milliamp>) {
         if cap < self.cap {
             (self.cap, self.word, self.detail, self.figure) = (cap, word, detail, figure);
+            self.wait = None;
         }
     }
 
-    fn forbid(&mut self, word: LimitReason) {
+    pub(super) fn lower_until(&mut self, cap: Milliamp, word: LimitReason, detail: Detail, wait: Option<Span>) {
+        if cap < self.cap {
+            self.lower_with(cap, word, detail, None);
+            self.wait = wait;
+        }
+    }
+
+    pub(super) fn forbid(&mut self, word: LimitReason) {
         self.forbidden = true;
         self.lower(Milliamp::ZERO, word);
     }
@@ -42,16 +55,17 @@ impl Controller {
     /// The ceiling of one charger from everything that is not shared with others.
     pub(super) fn want(&self, now: Mono, index: usize) -> Want {
         let charger = &self.chargers[index];
-        let settings = &charger.settings;
         let mut want = Want {
             cap: charger.setup.max_current,
             word: LimitReason::None,
             detail: Detail::None,
             figure: None,
+            wait: None,
+            sun: None,
             forbidden: false,
             rank: self.rank(now, charger),
         };
-        want.lower(settings.max_current, LimitReason::MaxCurrent);
+        want.lower(charger.settings.max_current, LimitReason::MaxCurrent);
         if !self.site.charging_enabled {
             want.forbidden = true;
             want.lower_with(Milliamp::ZERO, LimitReason::Off, Detail::ChargingDisabled, None);
@@ -62,18 +76,7 @@ impl Controller {
         if self.signals.dim && self.dim.is_none() {
             want.forbid(LimitReason::Dim);
         }
-        match settings.mode {
-            Mode::Off => want.forbid(LimitReason::Off),
-            Mode::Fast => {}
-            Mode::Fixed => want.lower(settings.fixed_current, LimitReason::Fixed),
-            mode @ (Mode::Eco | Mode::EcoPlus | Mode::Solar) => {
-                want.forbidden = true;
-                want.lower_with(Milliamp::ZERO, LimitReason::Surplus, Detail::ModeUnavailable(mode), None);
-            }
-        }
-        if settings.low_tariff_only && self.signals.low_tariff != Some(true) {
-            want.forbid(LimitReason::Tariff);
-        }
+        self.want_by_mode(charger, &mut want);
         if let Some(cap) = charger.obedience.cap() {
             want.lower(cap, LimitReason::NotObeying);
         }

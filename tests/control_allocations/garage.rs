@@ -2,10 +2,11 @@
 
 use gridkeeper::command::Actions;
 use gridkeeper::control::{
-    ChargerSettings, ChargerSetup, CircuitSetup, Controller, MeterSetup, Mode, Setup, Sharing, SiteSettings, Timing,
+    ChargerSettings, ChargerSetup, CircuitSetup, Controller, MeterSetup, Mode, RelayRule, RelaySetup, Setup, Sharing,
+    SiteSettings, SurplusSetup, Timing,
 };
 use gridkeeper::feature::Purpose;
-use gridkeeper::quantity::{Milliamp, Millivolt, Mono, Phase, Phases, Span};
+use gridkeeper::quantity::{Milliamp, Millivolt, Mono, Phase, Phases, Span, Watt};
 use gridkeeper::reading::{ChargerObservation, ChargerReport, MeterReading, Observation, PilotState, Watchdog};
 
 const FAIL_SAFE: Milliamp = Milliamp::from_amps(6);
@@ -27,6 +28,8 @@ pub(crate) fn setup(count: usize) -> Setup {
         session_limit: None,
         mode_after_session: None,
     };
+    // Every mode has its share of the work.
+    let modes = [Mode::Fast, Mode::Eco, Mode::Fast, Mode::Solar, Mode::EcoPlus];
     let charger = |index: usize| ChargerSetup {
         id: format!("c{index}"),
         circuit: 0,
@@ -42,7 +45,7 @@ pub(crate) fn setup(count: usize) -> Setup {
         write_latency: Span::ZERO,
         auto_authorize: true,
         actions: Actions::ALL,
-        settings,
+        settings: ChargerSettings { mode: modes[index % modes.len()], ..settings },
     };
     Setup {
         grid_phases: 3,
@@ -69,7 +72,22 @@ pub(crate) fn setup(count: usize) -> Setup {
         }],
         chargers: (0..count).map(charger).collect(),
         inputs: Vec::new(),
-        relays: Vec::new(),
+        relays: vec![RelaySetup {
+            id: "boiler".to_owned(),
+            on_when: vec![RelayRule::LowTariff, RelayRule::Export],
+            load: Watt(2_000),
+            export_on: Watt(2_000),
+            export_off: Watt(-200),
+            priority: 5,
+            shed: true,
+            min_on: Span::from_secs(300),
+            min_off: Span::from_secs(300),
+            force_max: Span::from_secs(3_600),
+            safe_state: false,
+            interlock: None,
+        }],
+        surplus: SurplusSetup::default(),
+        batteries: Vec::new(),
         min_on: Span::from_secs(300),
         min_off: Span::from_secs(300),
         phase_switch_min: Span::from_secs(300),

@@ -14,6 +14,8 @@ use crate::site::{Sim, amps, setup};
 pub(crate) struct Installation {
     fuse: i32,
     lost: i32,
+    /// What the cars that follow the sun may take from the grid, in W: as good as a sun, and the frames stay imports.
+    sun: i32,
     chargers: Vec<Box>,
     /// A circuit below the root: its fuse, and what is reserved in it where it has no meter.
     below: Option<(i32, Option<i32>)>,
@@ -83,10 +85,12 @@ pub(crate) fn installation() -> impl Strategy<Value = Installation> {
         prop::option::weighted(0.3, prop::sample::select(vec![4, 8, 14, 25])),
         prop::option::weighted(0.3, prop::sample::select(vec![3, 5, 11, 20])),
     );
-    let all = (fuse, lost, prop::collection::vec(charger, 1..=5), limits);
-    all.prop_map(|(fuse, lost, chargers, (below, max_import_kw, max_charging_kw))| Installation {
+    let sun = prop::sample::select(vec![0, 9_000, 25_000]);
+    let all = (fuse, lost, sun, prop::collection::vec(charger, 1..=5), limits);
+    all.prop_map(|(fuse, lost, sun, chargers, (below, max_import_kw, max_charging_kw))| Installation {
         fuse,
         lost,
+        sun,
         chargers,
         below,
         max_import_kw,
@@ -107,7 +111,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
     ];
     let house = prop::option::weighted(0.15, prop::array::uniform3(1..40i32));
     let fault = prop::option::weighted(0.15, (0..5usize, prop_oneof![3 => Just(0u8), 4 => 1..=2u8, 2 => 3..=7u8]));
-    let wish = prop::option::weighted(0.06, (0..5usize, 0..8u8));
+    let wish = prop::option::weighted(0.06, (0..5usize, 0..11u8));
     (wait, house, frame, fault, wish).prop_map(|(wait, house, frame, fault, wish)| Op {
         wait,
         house,
@@ -135,6 +139,7 @@ impl World {
         let mut setup = setup(installation.chargers.len());
         setup.circuits[0].fuse = Some(amps(f64::from(installation.fuse)));
         setup.circuits[0].meter_lost_current = amps(f64::from(installation.lost));
+        setup.surplus.target = Watt(installation.sun);
         setup.meters[0].late = Some(Span::from_secs(5));
         setup.meters[0].lost = Some(Span::from_secs(10));
         setup.site.max_import_power = installation.max_import_kw.map(|it| Watt(it * 1_000));
@@ -257,6 +262,9 @@ impl World {
             let (path, value) = match wish {
                 0 => (format!("charger/c{id}/set/mode"), "off"),
                 1 | 2 => (format!("charger/c{id}/set/mode"), "fast"),
+                8 => (format!("charger/c{id}/set/mode"), "eco"),
+                9 => (format!("charger/c{id}/set/mode"), "eco_plus"),
+                10 => (format!("charger/c{id}/set/mode"), "solar"),
                 3 => (format!("charger/c{id}/set/max_current_a"), "10"),
                 4 => (format!("charger/c{id}/set/max_current_a"), "none"),
                 5 => ("site/set/max_import_a".to_owned(), "12"),

@@ -52,18 +52,8 @@ fn low_tariff_counts_as_inactive_while_unknown_or_lost() {
 }
 
 #[test]
-fn modes_of_a_later_version_stay_at_zero_and_say_so() {
+fn a_limit_that_cannot_be_kept_yet_stops() {
     let mut site = Site::charging(setup(1));
-    for mode in ["solar", "eco", "eco_plus", "pv", "minpv"] {
-        site.set("charger/c0/set/mode", mode);
-        site.tick();
-        assert_eq!(site.offer(0), 0.0);
-        let sentence = site.status(0).reason.to_string();
-        assert!(sentence.contains("is not available in this version"), "{sentence}");
-    }
-    site.set("charger/c0/set/mode", "now");
-    site.run(30);
-    assert_eq!(site.offer(0), 16.0);
     site.set("site/set/peak_15min_kw", "5");
     site.tick();
     assert_eq!((site.offer(0), site.reason(0)), (0.0, "peak_15min"));

@@ -4,11 +4,11 @@
 use gridkeeper::command::{Actions, ChargerCommand, Contact};
 use gridkeeper::control::{
     ChargerSettings, ChargerSetup, ChargerStatus, CircuitSetup, Controller, InputMeaning, InputSetup, MeterSetup, Mode,
-    Setup, Sharing, SiteSettings, Timing,
+    Setup, Sharing, SiteSettings, SurplusSetup, Timing,
 };
 use gridkeeper::event::EventType;
 use gridkeeper::feature::Purpose;
-use gridkeeper::quantity::{Milliamp, Millivolt, Mono, Phase, Phases, Span, Watt};
+use gridkeeper::quantity::{Milliamp, Millivolt, Mono, Phase, Phases, Span, Watt, WattHour};
 use gridkeeper::reading::{ChargerObservation, ChargerReport, MeterReading, Observation, PilotState, Watchdog};
 
 pub(crate) const SECOND: Span = Span::from_secs(1);
@@ -45,6 +45,8 @@ pub(crate) fn setup(count: usize) -> Setup {
         chargers: (0..count).map(charger).collect(),
         inputs: Vec::new(),
         relays: Vec::new(),
+        surplus: SurplusSetup::default(),
+        batteries: Vec::new(),
         min_on: Span::from_secs(300),
         min_off: Span::from_secs(300),
         phase_switch_min: Span::from_secs(300),
@@ -135,6 +137,8 @@ pub(crate) struct Sim {
     /// The car moves by so much a second towards what it may draw; nothing: at once.
     pub(crate) ramp: Option<Milliamp>,
     pub(crate) watchdog: Watchdog,
+    /// Its lifetime counter, where it has one.
+    pub(crate) energy: Option<WattHour>,
     fed_at: Mono,
     confirmed: Option<Milliamp>,
     told: Option<u8>,
@@ -166,6 +170,7 @@ impl Sim {
             switched_under_load: false,
             ramp: None,
             watchdog: Watchdog { timeout: Span::from_secs(30), fail_safe: Milliamp::ZERO },
+            energy: None,
             fed_at: Mono(0),
             confirmed: None,
             told: None,
@@ -226,6 +231,7 @@ impl Sim {
             current,
             phases_connected: u8::try_from(self.lines).ok(),
             watchdog: Some(self.watchdog),
+            energy: self.energy,
             ..ChargerReport::default()
         }));
     }

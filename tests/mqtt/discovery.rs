@@ -280,6 +280,8 @@ fn controller() -> Controller {
         chargers: vec![charger("left", &Phase::ALL, 1000), charger("right", &[Phase::L2], 10)],
         inputs: Vec::new(),
         relays: Vec::new(),
+        surplus: SurplusSetup::default(),
+        batteries: Vec::new(),
         min_on: Span::ZERO,
         min_off: Span::ZERO,
         phase_switch_min: Span::from_secs(300),

@@ -4,11 +4,12 @@ use crate::quantity::{Milliamp, Mono, Span};
 use crate::reading::{ChargerObservation, ChargerReport};
 
 use super::{Charger, News, ORDER_MEMORY, Written};
+use crate::control::demand::Solar;
 use crate::control::interface::Timing;
 use crate::control::link::Change;
 use crate::control::obey::Foreign;
 use crate::control::phases::PhaseSet;
-use crate::control::session::largest;
+use crate::control::session::{self, largest};
 use crate::control::taper::Taper;
 use crate::control::wake::WakeUp;
 
@@ -52,6 +53,12 @@ impl Charger {
             self.obedience.release();
             self.taper = Taper::default();
             self.wake = WakeUp::default();
+            self.solar = Solar::default();
+            if turn == session::Turn::Ended {
+                // What was asked for this car is not for the next one.
+                self.settings.session_limit = None;
+                self.settings.mode_after_session = self.setup.settings.mode_after_session;
+            }
             tell(News::Session(turn));
         }
         self.report = Some(*report);

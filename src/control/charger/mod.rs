@@ -4,9 +4,10 @@ mod current;
 mod hear;
 
 use crate::command::{ChargerCommand, Contact, LEAST_OFFER};
-use crate::quantity::{Milliamp, Mono, Span};
+use crate::quantity::{Milliamp, Mono, Span, WattHour};
 use crate::reading::{ChargerReport, PilotState};
 
+use crate::control::demand::Solar;
 use crate::control::draw::Draws;
 use crate::control::interface::{ChargerSettings, ChargerSetup, Timing};
 use crate::control::link::{Change, Facts, Link};
@@ -68,6 +69,7 @@ pub(in crate::control) struct Charger {
     pub(in crate::control) taper: Taper,
     pub(in crate::control) switch: PhaseSwitch,
     pub(in crate::control) wake: WakeUp,
+    pub(in crate::control) solar: Solar,
     draws: Draws,
     /// The currents in `draws` are measured, not assumed from the offer.
     measured: bool,
@@ -125,6 +127,7 @@ impl Charger {
             taper: Taper::default(),
             switch: PhaseSwitch::new(wired),
             wake: WakeUp::default(),
+            solar: Solar::default(),
             draws: Draws::default(),
             measured: false,
             order: Milliamp::ZERO,
@@ -180,6 +183,11 @@ impl Charger {
 
     pub(in crate::control) fn state(&self) -> Option<PilotState> {
         self.report.map(|report| report.state)
+    }
+
+    /// Energy of this session by the box's own counter, else by its lifetime counter.
+    pub(in crate::control) fn session_energy(&self) -> Option<WattHour> {
+        self.report.and_then(|report| report.session_energy).or_else(|| self.session.counted_energy())
     }
 
     pub(in crate::control) fn fail_safe(&self) -> Milliamp {

@@ -1,0 +1,464 @@
+//! One surplus, cars and relays in one order of priority.
+//!
+//! Who comes first takes what it can use, the rest is the next one's surplus. Among equals every one that runs gets its
+//! minimum, and what is left beyond the minima is shared evenly.
+
+use crate::control::charger::Charger;
+use crate::control::controller::{Controller, Scratch};
+use crate::control::interface::{Detail, LimitReason, Mode};
+use crate::control::meter::{Frame, NOMINAL};
+use crate::control::phases::PhaseSet;
+use crate::control::session::largest;
+use crate::control::want::starts_drawing;
+use crate::quantity::{Milliamp, Mono, Phase, Phases, Span, Watt};
+use crate::reading::PilotState;
+
+use super::account::{Account, Judged, Rules, Wait};
+use super::relay::{Relay, Room};
+use super::sun::Pot;
+use super::tariff::{follows_sun, mode};
+
+/// A charger that was offered current for so long without drawing any keeps no surplus from others.
+const IDLE_AFTER: Span = Span::from_secs(90);
+/// From this draw on a power factor is worth looking at.
+const CLEAR: Milliamp = Milliamp::from_amps(3);
+/// The reactive share of a car's apparent power, squared and in thousandths, from which it is taken as the car's: the
+/// house behind the same meter has some of its own.
+const REACTIVE: i64 = 360;
+
+/// A place in the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::control) struct Order {
+    priority: u8,
+    relay: bool,
+    /// Whoever runs comes before whoever waits.
+    waits: bool,
+    index: usize,
+}
+
+/// One charger of a group that runs, and how far it may go beyond its minimum.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::control) struct Member {
+    index: usize,
+    room: Watt,
+    least: Watt,
+}
+
+/// What is left at this place of the order.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    steady: Pot,
+    now: Pot,
+}
+
+impl Left {
+    fn take(&mut self, power: Watt, phases: PhaseSet) {
+        self.steady.take(power, phases);
+        self.now.take(power, phases);
+    }
+}
+
+impl Left {
+    fn add(&mut self, other: &Pot) {
+        for pot in [&mut self.steady, &mut self.now] {
+            pot.net += other.net;
+            for phase in Phase::ALL {
+                pot.phases[phase] += other.phases[phase];
+            }
+        }
+    }
+}
+
+/// What a charger that follows the sun needs.
+#[derive(Clone, Copy, Debug)]
+struct Need {
+    phases: PhaseSet,
+    /// Volts of its phases together, in mV: W for each A.
+    volts: i64,
+    floor: Milliamp,
+    /// Power at its floor.
+    least: Watt,
+    mode: Mode,
+}
+
+impl Need {
+    fn power(&self, current: Milliamp) -> Watt {
+        Watt(i32::try_from(i64::from(current.0) * self.volts / 1_000_000).unwrap_or(i32::MAX))
+    }
+
+    fn current(&self, power: Watt) -> Milliamp {
+        Milliamp(i32::try_from(i64::from(power.0) * 1_000_000 / self.volts.max(1)).unwrap_or(i32::MAX))
+    }
+}
+
+impl Controller {
+    /// Takes in a believed frame of the grid meter.
+    pub(in crate::control) fn sun_frame(&mut self, frame: &Frame) {
+        self.observe_factors(frame);
+        let mut shown = frame.power;
+        for phase in self.grid_phases.iter() {
+            let apparent = |current: Milliamp| current.at(frame.voltage[phase].unwrap_or(NOMINAL));
+            // A meter of currents only is taken as one of power.
+            shown[phase] = shown[phase].or_else(|| frame.current[phase].map(apparent));
+        }
+        let known = PhaseSet::shown(&shown);
+        let sum = || shown.iter().filter_map(|(_, power)| *power).sum();
+        let all = (!known.lacks(self.grid_phases)).then(sum);
+        let Some(total) = frame.total.or(all) else { return };
+        let grid = i32::try_from(self.grid_phases.len().max(1)).unwrap_or(1);
+        let even = |power: Watt| {
+            let mut each = Phases::default();
+            for phase in self.grid_phases.iter() {
+                each[phase] = Watt(power.0 / grid);
+            }
+            each
+        };
+        let mut pot = Pot { net: -total, phases: even(-total) };
+        if !known.lacks(self.grid_phases) {
+            pot.phases = shown.map(|power| -power.unwrap_or_default());
+        }
+        for charger in &self.chargers {
+            let following = mode(charger, self.signals).is_some_and(follows_sun);
+            if !following || !charger.link.is_up() {
+                continue;
+            }
+            let range = charger.drawn_at(frame.sampled_at, &self.timing);
+            for phase in charger.wired.iter() {
+                let middle = Milliamp(range.least[phase].0.midpoint(range.most[phase].0));
+                let power = charger.solar.active(middle.at(frame.voltage[phase].unwrap_or(NOMINAL)));
+                pot.net += power;
+                pot.phases[phase] += power;
+            }
+        }
+        let mut flat = self.sun.setup.target;
+        for battery in &self.batteries {
+            let meter = &self.meters[*battery];
+            if let Some(power) = meter.frame().filter(|_| !meter.is_stale()).and_then(|it| it.total) {
+                flat += self.sun.setup.of_battery(power);
+            }
+        }
+        for relay in &self.relays {
+            flat += relay.added_back();
+        }
+        pot.net += flat;
+        let each = even(flat);
+        for phase in Phase::ALL {
+            pot.phases[phase] += each[phase];
+        }
+        self.sun.frame(frame.sampled_at, pot);
+    }
+
+    /// What each car makes of its offer, by its box's own power or by the reactive current on its phases.
+    fn observe_factors(&mut self, frame: &Frame) {
+        for index in 0..self.chargers.len() {
+            let charger = &self.chargers[index];
+            if charger.solar.account.is_none() || !charger.is_measured() {
+                continue;
+            }
+            let factor = self.factor(charger, index, frame);
+            let charger = &mut self.chargers[index];
+            let drawn = largest(&charger.current());
+            let (order, effective) = (charger.order(), charger.effective_at());
+            charger.solar.observe(frame.received_at, drawn, order, effective, factor);
+        }
+    }
+
+    /// Power factor in thousandths; `None` where nothing speaks against a good one.
+    fn factor(&self, charger: &Charger, index: usize, frame: &Frame) -> Option<i32> {
+        let current = charger.current();
+        if largest(&current) < CLEAR {
+            return None;
+        }
+        let volts = |phase: Phase| i64::from(frame.voltage[phase].unwrap_or(NOMINAL).0);
+        let apparent = |phase: Phase| i64::from(current[phase].0) * volts(phase) / 1_000_000;
+        if let Some(power) = charger.report.and_then(|report| report.power) {
+            let all: i64 = charger.wired.iter().map(apparent).sum();
+            let factor = i64::from(power.0.max(0)) * 1000 / all.max(1);
+            return i32::try_from(factor).ok().filter(|it| *it < 800);
+        }
+        let others = self.chargers.iter().enumerate().any(|(other, it)| other != index && it.draws_current());
+        if others {
+            return None;
+        }
+        // What flows on a phase besides active power, against what the car draws there, squared.
+        let mut shares = [i64::MAX; 3];
+        let mut count = 0;
+        for phase in charger.phases().iter().filter(|phase| current[*phase] >= CLEAR) {
+            let (Some(total), Some(power)) = (frame.current[phase], frame.power[phase]) else { return None };
+            let all = i64::from(total.0) * volts(phase) / 1_000_000;
+            let reactive = (all * all - i64::from(power.0) * i64::from(power.0)).max(0);
+            let car = apparent(phase);
+            shares[count] = (reactive * 1000 / (car * car).max(1)).min(1000);
+            count += 1;
+        }
+        shares[..count].sort_unstable();
+        let share = *shares[..count].get(count.saturating_sub(1) / 2)?;
+        (share > REACTIVE).then(|| i32::try_from(((1000 - share) * 1000).isqrt()).unwrap_or(1000))
+    }
+
+    /// Gives the surplus to chargers and relays in order of priority, and lowers the wants of those that follow it.
+    pub(in crate::control) fn share_surplus(&mut self, now: Mono, scratch: &mut Scratch) {
+        let fresh = self.sun.take_fresh();
+        scratch.shares.clear();
+        for (index, charger) in self.chargers.iter_mut().enumerate() {
+            if mode(charger, self.signals).is_some_and(follows_sun) {
+                let running = charger.order() >= charger.least();
+                charger.solar.account.get_or_insert_with(|| Account::begin(running));
+                let priority = charger.settings.priority;
+                scratch.shares.push(Order { priority, relay: false, waits: !running, index });
+            } else {
+                charger.solar.account = None;
+                charger.solar.rest();
+            }
+        }
+        let relays = self.relays.iter().enumerate();
+        scratch.shares.extend(relays.map(|(index, relay)| Order {
+            priority: relay.setup.priority,
+            relay: true,
+            waits: !relay.order(),
+            index,
+        }));
+        scratch.shares.sort_unstable();
+        let mut left = match (self.sun.steady(), self.sun.now()) {
+            (Some(steady), Some(now)) => Some(Left { steady, now }),
+            _ => None,
+        };
+        let mut from = 0;
+        while from < scratch.shares.len() {
+            let priority = scratch.shares[from].priority;
+            let more = scratch.shares[from..].iter().take_while(|it| it.priority == priority).count();
+            self.share_among(now, from..from + more, &mut left, fresh, scratch);
+            from += more;
+        }
+    }
+
+    fn share_among(
+        &mut self,
+        now: Mono,
+        group: std::ops::Range<usize>,
+        left: &mut Option<Left>,
+        fresh: Option<Span>,
+        scratch: &mut Scratch,
+    ) {
+        scratch.members.clear();
+        // What those who are about to draw can use is not given to anybody behind the group.
+        let mut claims = Pot::default();
+        for place in group {
+            let it = scratch.shares[place];
+            if it.relay {
+                // The target is for cars: a relay is closed for what is really exported.
+                let surplus = left.map(|left| left.now.net - self.sun.setup.target);
+                let room = self.room_for_relay(it.index, scratch);
+                let paired = self.paired_is_open(it.index);
+                let relay = &mut self.relays[it.index];
+                relay.decide(now, surplus.zip(fresh).map(|(net, _)| net), left.is_some(), self.signals, room, paired);
+                if let Some(left) = left {
+                    left.take(relay.added_back(), self.grid_phases);
+                }
+                continue;
+            }
+            let need = self.need(it.index);
+            let Some(left) = left else {
+                self.without_sun(it.index, &need, scratch);
+                continue;
+            };
+            let Some((running, enough, wait)) = self.judge(now, it.index, &need, left, fresh) else { continue };
+            if !running {
+                if enough && !matches!(wait, Wait::Rest(_)) {
+                    // It is about to start on this: nobody behind it begins to run on the same.
+                    left.take(need.least, need.phases);
+                    claims.take(self.beyond(it.index, &need), need.phases);
+                }
+                self.chargers[it.index].solar.rest();
+                let detail = match wait {
+                    Wait::Rest(_) => Detail::SunRest,
+                    Wait::Proof(_) => Detail::SunProof,
+                    Wait::None | Wait::Cloud | Wait::Grace(_) => Detail::None,
+                };
+                let want = &mut scratch.wants[it.index];
+                want.forbidden = true;
+                want.lower_until(Milliamp::ZERO, LimitReason::Surplus, detail, wait.span());
+                continue;
+            }
+            if wait != Wait::None {
+                let detail = if matches!(wait, Wait::Grace(_)) { Detail::SunGrace } else { Detail::SunCloud };
+                // Told below where the minimum is what it gets.
+                scratch.wants[it.index].sun = Some((detail, wait.span()));
+            }
+            let charger = &self.chargers[it.index];
+            let idle = charger.on_since.is_some_and(|since| now.since(since) >= IDLE_AFTER) && !starts_drawing(charger);
+            let least = if idle || charger.state() == Some(PilotState::D) { Watt::ZERO } else { need.least };
+            let most = need.power(charger.solar.drawn_of(scratch.wants[it.index].cap));
+            let room = if least == Watt::ZERO { Watt::ZERO } else { (most - need.least).max(Watt::ZERO) };
+            if least > Watt::ZERO && !starts_drawing(charger) {
+                claims.take(self.beyond(it.index, &need), need.phases);
+            }
+            let paid = left.steady.left_for(need.phases, self.sun.setup.kind).max(Watt::ZERO).min(least);
+            left.take(paid, need.phases);
+            scratch.members.push(Member { index: it.index, room, least: need.least });
+        }
+        let Some(left) = left else { return };
+        scratch.members.sort_unstable_by_key(|it| (it.room, it.index));
+        let count = scratch.members.len();
+        for place in 0..count {
+            let Member { index, room, least } = scratch.members[place];
+            let need = self.need(index);
+            let rest = left.steady.left_for(need.phases, self.sun.setup.kind).max(Watt::ZERO);
+            let share = Watt(rest.0 / i32::try_from(count - place).unwrap_or(1)).min(room);
+            left.take(share, need.phases);
+            let charger = &mut self.chargers[index];
+            let wish = charger.solar.offer_for(need.current(least + share));
+            let want = &mut scratch.wants[index];
+            let level = charger.solar.follow(now, wish, need.floor, want.cap, charger.step());
+            let (detail, wait) = match want.sun {
+                Some(it) if level <= need.floor => it,
+                _ if level <= need.floor && need.mode != Mode::Solar => (Detail::SunFloor, None),
+                _ => (Detail::None, None),
+            };
+            want.lower_until(level, LimitReason::Surplus, detail, wait);
+        }
+        left.add(&claims);
+    }
+
+    /// What it can use beyond its minimum once it draws.
+    fn beyond(&self, index: usize, need: &Need) -> Watt {
+        let charger = &self.chargers[index];
+        (need.power(charger.solar.drawn_of(charger.settings.max_current)) - need.least).max(Watt::ZERO)
+    }
+
+    /// Nothing is known of the surplus: only what the grid may pay for by itself runs.
+    fn without_sun(&mut self, index: usize, need: &Need, scratch: &mut Scratch) {
+        let want = &mut scratch.wants[index];
+        let charger = &mut self.chargers[index];
+        if need.mode == Mode::Eco {
+            want.lower_until(need.floor, LimitReason::Surplus, Detail::SunUnknown, None);
+        } else {
+            charger.solar.account = Some(Account::default());
+            charger.solar.rest();
+            want.forbidden = true;
+            want.lower_until(Milliamp::ZERO, LimitReason::Surplus, Detail::SunUnknown, None);
+        }
+    }
+
+    /// What the charger needs in its mode.
+    fn need(&self, index: usize) -> Need {
+        let charger = &self.chargers[index];
+        let mode = mode(charger, self.signals).unwrap_or(Mode::Off);
+        let phases = charger.phases();
+        let volts = |own: usize| {
+            let known = charger.report.and_then(|report| report.voltage.0[own]).filter(|it| it.0 > 100_000);
+            i64::from(known.unwrap_or(NOMINAL).0)
+        };
+        let wired = charger.setup.phases.iter().enumerate();
+        let volts = wired.filter(|(_, phase)| phases.has(**phase)).map(|(own, _)| volts(own)).sum();
+        let step = charger.step();
+        let up = |current: Milliamp| Milliamp(current.0.saturating_add(step.0 - 1)).floor_to(step);
+        let floor = match mode {
+            Mode::Eco => up(charger.settings.eco_min),
+            _ => up(charger.solar.least()),
+        }
+        .max(charger.least());
+        let mut need = Need { phases, volts, floor, least: Watt::ZERO, mode };
+        need.least = need.power(charger.solar.drawn_of(floor));
+        need
+    }
+
+    /// Whether it runs, whether the surplus pays for its minimum, and what it waits for; `None` for a charger without a car.
+    fn judge(
+        &mut self,
+        now: Mono,
+        index: usize,
+        need: &Need,
+        left: &Left,
+        fresh: Option<Span>,
+    ) -> Option<(bool, bool, Wait)> {
+        let kind = self.sun.setup.kind;
+        let charger = &mut self.chargers[index];
+        let plugged = charger.state().is_some_and(PilotState::plugged);
+        let least = i64::from(need.least.0.max(1));
+        let have = i64::from(left.now.left_for(need.phases, kind).0);
+        let judged = if need.mode == Mode::EcoPlus {
+            let asked = i64::from(need.power(charger.settings.eco_plus_min_surplus).0);
+            let by = (have - asked) * 1000 / least;
+            Judged { worth: if by >= 0 { by.clamp(500, 1000) } else { by.clamp(-1000, -250) }, enough: by >= 0 }
+        } else if !charger.solar.account.as_ref().is_some_and(Account::is_on) {
+            // Begun is only what the sun pays for alone.
+            let enough = have >= least;
+            Judged { worth: if enough { 1000 } else { -1000 }, enough }
+        } else if have >= least {
+            Judged { worth: (have * 1000 / least).min(2000), enough: true }
+        } else {
+            Judged { worth: 2000 * have.max(0) / least - 1000, enough: false }
+        };
+        let rules = Rules {
+            patience: self.sun.setup.patience,
+            grace: self.sun.setup.grace,
+            proof: self.sun.setup.proof,
+            min_on: self.min_on,
+            min_off: self.min_off,
+            on_since: charger.on_since,
+            interruptions: charger.session.interruptions,
+        };
+        if need.mode == Mode::Eco {
+            return plugged.then_some((true, judged.enough, Wait::None));
+        }
+        let account = charger.solar.account.get_or_insert_default();
+        if let Some(elapsed) = fresh.filter(|_| plugged) {
+            account.judge(now, elapsed, judged, &rules);
+        }
+        let wait = account.waits(now, judged, &rules);
+        plugged.then_some((account.is_on(), judged.enough, wait))
+    }
+
+    /// What the fuses leave for a relay: a one-phase load may be on any of them.
+    fn room_for_relay(&self, index: usize, scratch: &Scratch) -> Room {
+        let setup = &self.relays[index].setup;
+        if !setup.shed {
+            return Room::Free;
+        }
+        let Some(budget) = scratch.budgets.first() else { return Room::Free };
+        let (mut keep, mut close) = (budget.cut, budget.start);
+        for charger in &self.chargers {
+            let counted = charger.counted(&self.timing);
+            for phase in charger.phases().iter() {
+                keep.phases[phase] -= counted.min(charger.least());
+                close.phases[phase] -= counted;
+            }
+        }
+        let overload = self.grid_phases.iter().any(|phase| self.circuits[0].overload[phase]);
+        let load = setup.load.current_at(NOMINAL);
+        if overload || self.grid_phases.iter().any(|phase| keep.phases[phase] < Milliamp::ZERO) {
+            Room::Shed
+        } else if self.grid_phases.iter().any(|phase| close.phases[phase] < load) {
+            Room::Tight
+        } else {
+            Room::Free
+        }
+    }
+
+    /// What relays that were just shed will still take away counts as gone, as far as running cars need it to keep their
+    /// minimum: opened first, it is they that make room.
+    pub(in crate::control) fn count_shed(&self, now: Mono, scratch: &mut Scratch) {
+        let pending: Watt =
+            self.relays.iter().filter(|relay| relay.is_shedding(now)).map(|relay| relay.setup.load).sum();
+        if pending == Watt::ZERO {
+            return;
+        }
+        let Some(budget) = scratch.budgets.first_mut() else { return };
+        let mut keep = Phases::<Milliamp>::default();
+        for charger in self.chargers.iter().filter(|charger| charger.order() >= charger.least()) {
+            for phase in charger.phases().iter() {
+                keep[phase] += charger.least();
+            }
+        }
+        for phase in self.grid_phases.iter() {
+            let cut = budget.cut.phases[phase];
+            budget.cut.phases[phase] = cut.max(keep[phase].min(cut + pending.current_at(NOMINAL)));
+        }
+    }
+
+    fn paired_is_open(&self, index: usize) -> bool {
+        let paired = self.relays[index].setup.interlock.and_then(|other| self.relays.get(other));
+        paired.is_none_or(Relay::is_open)
+    }
+}

@@ -1,0 +1,187 @@
+//! The surplus of each frame: what would be exported were nothing running that follows the sun.
+//!
+//! Judged by what the grid meter says at its own sample time: import, less what the cars in sun-following modes and the
+//! relays drew then. So neither a car on its way to a new offer nor one that takes less than it was offered changes it.
+
+use crate::control::interface::{BatteryRank, SurplusKind, SurplusSetup};
+use crate::control::phases::PhaseSet;
+use crate::quantity::{Mono, Phases, Span, Watt};
+
+/// Frames remembered.
+const DEPTH: usize = 8;
+/// The steady figure is the median of the frames of this time: a hob that pulses faster than a car can follow is noise.
+const STEADY: Span = Span::from_secs(5);
+
+/// Power that is there to be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::control) struct Pot {
+    /// All phases together.
+    pub(super) net: Watt,
+    /// Each phase by itself.
+    pub(super) phases: Phases<Watt>,
+}
+
+impl Pot {
+    /// What somebody on these phases may use of it.
+    pub(super) fn left_for(&self, phases: PhaseSet, kind: SurplusKind) -> Watt {
+        match kind {
+            SurplusKind::Net => self.net,
+            SurplusKind::PerPhase => {
+                let least = phases.iter().map(|phase| self.phases[phase].0).min().unwrap_or(0);
+                Watt(least.saturating_mul(i32::try_from(phases.len()).unwrap_or(1)))
+            }
+        }
+    }
+
+    /// Somebody on these phases uses so much of it, evenly.
+    pub(super) fn take(&mut self, power: Watt, phases: PhaseSet) {
+        self.net -= power;
+        let each = Watt(power.0 / i32::try_from(phases.len().max(1)).unwrap_or(1));
+        for phase in phases.iter() {
+            self.phases[phase] -= each;
+        }
+    }
+}
+
+impl SurplusSetup {
+    /// What the grid reading lacks because of a home battery at this power, discharge positive.
+    pub(super) fn of_battery(&self, power: Watt) -> Watt {
+        if power > Watt::ZERO {
+            return -power;
+        }
+        match self.battery {
+            BatteryRank::First => Watt::ZERO,
+            BatteryRank::Share => Watt(power.0.saturating_neg() / 2),
+            BatteryRank::Last => -power,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sample {
+    at: Mono,
+    pot: Pot,
+}
+
+/// The surplus of the last frames.
+#[derive(Clone, Debug)]
+pub(in crate::control) struct Sun {
+    pub(super) setup: SurplusSetup,
+    ring: [Sample; DEPTH],
+    next: usize,
+    len: usize,
+    /// A frame that nobody has judged yet, and how long after the one before it was sampled.
+    fresh: Option<Span>,
+}
+
+impl Sun {
+    pub(in crate::control) fn new(setup: SurplusSetup) -> Self {
+        Self { setup, ring: [Sample::default(); DEPTH], next: 0, len: 0, fresh: None }
+    }
+
+    /// A believed frame, sampled at `at`.
+    pub(super) fn frame(&mut self, at: Mono, pot: Pot) {
+        let before = self.newest().map(|it| it.at);
+        let elapsed = before.map_or(Span::ZERO, |before| at.since(before));
+        self.fresh = Some(Span(self.fresh.unwrap_or(Span::ZERO).0.saturating_add(elapsed.0)));
+        self.ring[self.next] = Sample { at, pot };
+        self.next = (self.next + 1) % DEPTH;
+        self.len = (self.len + 1).min(DEPTH);
+    }
+
+    /// Nothing is known any more.
+    pub(in crate::control) fn forget(&mut self) {
+        self.len = 0;
+        self.fresh = None;
+    }
+
+    /// Time between frames that nobody has judged yet; asked once.
+    pub(super) fn take_fresh(&mut self) -> Option<Span> {
+        self.fresh.take()
+    }
+
+    fn newest(&self) -> Option<&Sample> {
+        (self.len > 0).then(|| &self.ring[(self.next + DEPTH - 1) % DEPTH])
+    }
+
+    /// Of the newest frame.
+    pub(super) fn now(&self) -> Option<Pot> {
+        self.newest().map(|it| it.pot)
+    }
+
+    /// Median of the last seconds, each figure by itself.
+    pub(super) fn steady(&self) -> Option<Pot> {
+        let newest = self.newest()?.at;
+        let recent = || {
+            let all = (1..=self.len).map(|back| &self.ring[(self.next + DEPTH - back) % DEPTH]);
+            all.take_while(move |it| newest.since(it.at) < STEADY)
+        };
+        let median = |of: fn(&Sample) -> Watt| {
+            let mut values = [Watt::ZERO; DEPTH];
+            let mut count = 0;
+            for (place, sample) in values.iter_mut().zip(recent()) {
+                *place = of(sample);
+                count += 1;
+            }
+            values[..count].sort_unstable();
+            values[count / 2]
+        };
+        let phases =
+            Phases([median(|it| it.pot.phases.0[0]), median(|it| it.pot.phases.0[1]), median(|it| it.pot.phases.0[2])]);
+        Some(Pot { net: median(|it| it.pot.net), phases })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quantity::Phase;
+
+    fn pot(net: i32) -> Pot {
+        Pot { net: Watt(net), phases: Phases([Watt(net / 2), Watt(net / 4), Watt(net / 4)]) }
+    }
+
+    #[test]
+    fn one_odd_frame_is_noise_and_a_lasting_change_is_not() {
+        let mut sun = Sun::new(SurplusSetup::default());
+        assert_eq!((sun.now(), sun.steady()), (None, None));
+        for second in 0..10 {
+            sun.frame(Mono(second * 1000), pot(if second == 7 { -3_000 } else { 4_000 }));
+            assert_eq!(sun.steady().map(|it| it.net), Some(Watt(4_000)));
+        }
+        for second in 10..13 {
+            sun.frame(Mono(second * 1000), pot(2_000));
+        }
+        assert_eq!(sun.steady().map(|it| it.net), Some(Watt(2_000)), "three of five");
+        assert_eq!(sun.take_fresh(), Some(Span::from_secs(12)));
+        assert_eq!(sun.take_fresh(), None);
+    }
+
+    #[test]
+    fn a_slow_meter_is_taken_at_its_word() {
+        let mut sun = Sun::new(SurplusSetup::default());
+        sun.frame(Mono(0), pot(4_000));
+        sun.frame(Mono(10_000), pot(1_000));
+        assert_eq!(sun.steady().map(|it| it.net), Some(Watt(1_000)));
+    }
+
+    #[test]
+    fn what_charges_a_battery_counts_by_its_rank_and_what_it_gives_never() {
+        for (battery, charging) in [(BatteryRank::First, 0), (BatteryRank::Share, 1_000), (BatteryRank::Last, 2_000)] {
+            let setup = SurplusSetup { battery, ..SurplusSetup::default() };
+            assert_eq!(setup.of_battery(Watt(-2_000)), Watt(charging), "{battery}");
+            assert_eq!(setup.of_battery(Watt(1_500)), Watt(-1_500), "{battery}");
+        }
+    }
+
+    #[test]
+    fn phases_pay_for_each_other_or_not() {
+        let three = PhaseSet::of(Phase::ALL);
+        let mut it = pot(4_000);
+        assert_eq!(it.left_for(three, SurplusKind::Net), Watt(4_000));
+        assert_eq!(it.left_for(three, SurplusKind::PerPhase), Watt(3_000));
+        assert_eq!(it.left_for(PhaseSet::of([Phase::L1]), SurplusKind::PerPhase), Watt(2_000));
+        it.take(Watt(1_500), three);
+        assert_eq!((it.net, it.phases[Phase::L2]), (Watt(2_500), Watt(500)));
+    }
+}
