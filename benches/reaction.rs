@@ -12,7 +12,7 @@
 //! polled every 20 ms, because a cut counts as followed only when it was read back: the next frame waits for that.
 //!
 //! `GRIDKEEPER_BENCH_FRAMES` (2000, at most 2400) and `GRIDKEEPER_BENCH_RUNS` (5) make it shorter; all of it
-//! takes some ten minutes.
+//! takes some twenty minutes.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench fails by panicking and prints what it found")]
 
@@ -38,7 +38,7 @@ const STEP: i32 = 10;
 /// Between the last read-back and the next frame.
 const REST: Duration = Duration::from_millis(3);
 /// A frame that changes nothing within this time is sent again.
-const AGAIN: Duration = Duration::from_millis(50);
+const AGAIN: Duration = Duration::from_millis(25);
 /// Nothing takes so long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
