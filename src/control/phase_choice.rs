@@ -5,7 +5,7 @@ use crate::quantity::{Milliamp, Mono, Span};
 
 use super::controller::{Controller, Scratch, Subject};
 use super::flow::UNLIMITED;
-use super::interface::{Detail, LimitReason};
+use super::interface::{Detail, LimitReason, Mode};
 use super::phase_switch::Switched;
 use super::phases::PhaseSet;
 
@@ -13,6 +13,8 @@ use super::phases::PhaseSet;
 const MARGIN: Milliamp = Milliamp(500);
 /// Less than the least on three phases for so long before one is used: the car stands meanwhile.
 const TO_ONE: Span = Span::from_secs(10);
+/// The sun pays for one phase only, and for so long, before it is used.
+const TO_ONE_BY_SUN: Span = Span::from_secs(60);
 /// Enough on three phases for so long before they are used: the car is interrupted for it.
 const TO_THREE: Span = Span::from_secs(60);
 
@@ -84,8 +86,14 @@ impl Controller {
         let want = &scratch.wants[index];
         let report = charger.report?;
         let (active, wired, least) = (charger.active(), charger.wired, charger.least());
-        let plugged = report.state.plugged() && !want.forbidden && want.cap >= least;
-        if !plugged || self.raise_blocked(now, index, &scratch.budgets).is_some_and(|it| it != LimitReason::Car) {
+        let blocked = self.raise_blocked(now, index, &scratch.budgets).is_some_and(|it| it != LimitReason::Car);
+        if blocked || !report.state.plugged() {
+            return None;
+        }
+        if charger.settings.mode == Mode::Solar && active.len() > 1 {
+            return self.one_by_sun(now, index, scratch);
+        }
+        if want.forbidden || want.cap < least {
             return None;
         }
         if charger.switch.is_unsure() && charger.order() == Milliamp::ZERO {
@@ -113,13 +121,29 @@ impl Controller {
         }
         let (three, one) = (on_three.min(want.cap), on_one.min(want.cap).max(charger.order()));
         let worth = i64::from(three.0) * 3 * 4 >= i64::from(one.0) * 5;
-        if on_three < least + MARGIN || !worth || one_phase_car {
+        let paid = charger.settings.mode != Mode::Solar || want.sun_phases == Some(3);
+        if on_three < least + MARGIN || !worth || !paid || one_phase_car {
             charger.switch.content();
             return None;
         }
         let lasts = charger.switch.prefer(now, wired) >= TO_THREE;
         let stands = charger.order() == Milliamp::ZERO;
         (lasts && may_again && (stands || on_for >= self.min_on)).then_some(wired)
+    }
+
+    /// A car that waits for the sun charges on one phase where it pays for one: that is a third of what three
+    /// need, and more than nothing.
+    fn one_by_sun(&mut self, now: Mono, index: usize, scratch: &Scratch) -> Option<PhaseSet> {
+        let (best, room) = self.best_phase(index, scratch);
+        let charger = &mut self.chargers[index];
+        let rested = charger.switch.rested(now).is_none_or(|rested| rested >= self.phase_switch_min);
+        let stands = charger.order() == Milliamp::ZERO && !charger.session.is_one_phase_car();
+        if scratch.wants[index].sun_phases != Some(1) || !stands || room < charger.least() + MARGIN {
+            charger.switch.content();
+            return None;
+        }
+        let lasts = charger.switch.prefer(now, best) >= TO_ONE_BY_SUN;
+        (lasts && rested).then_some(best)
     }
 
     /// What it could have on these phases: what the shares leave, and what it has itself.

@@ -20,6 +20,8 @@ pub(super) struct Want {
     pub(super) wait: Option<Span>,
     /// What is to be said where the minimum is all that the sun leaves.
     pub(super) sun: Option<(Detail, Option<Span>)>,
+    /// On so many phases the sun would pay for it: one where it does not on three, three where it does on all.
+    pub(super) sun_phases: Option<u8>,
     /// It may not charge now: what its timer falls to is 0.
     pub(super) forbidden: bool,
     /// Place in the order of admission, lower first.
@@ -62,6 +64,7 @@ impl Controller {
             figure: None,
             wait: None,
             sun: None,
+            sun_phases: None,
             forbidden: false,
             rank: self.rank(now, charger),
         };

@@ -103,3 +103,20 @@ fn a_car_that_starts_with_too_little_on_three_phases_starts_on_one() {
     assert_eq!((world.offers(), world.sims[0].lines), (vec![16], 1));
     assert_eq!(world.sims[0].state, PilotState::C);
 }
+
+#[test]
+fn the_sun_that_pays_for_one_phase_is_used_on_one_and_on_three_when_it_pays_for_all() {
+    let mut world = house(false);
+    world.set("charger/c0/set/mode", "solar");
+    world.loads[0] = Phases::all(amps(-3.1));
+    world.run(400);
+    assert_eq!(world.sims[0].lines, 1, "2.1 kW are not 4.1 kW");
+    assert!((6..=10).contains(&world.offers()[0]), "{:?}", world.offers());
+    world.run(900);
+    assert_eq!(world.count(EventType::PhaseSwitched), 1, "and it stays there");
+    world.loads[0] = Phases::all(amps(-9.3));
+    world.run(900);
+    assert_eq!(world.sims[0].lines, 3, "6.4 kW are");
+    assert!((6..=10).contains(&world.offers()[0]), "{:?}", world.offers());
+    assert_eq!(world.count(EventType::PhaseSwitched), 2);
+}

@@ -263,6 +263,7 @@ impl Controller {
                 continue;
             };
             let Some((running, enough, wait)) = self.judge(now, it.index, &need, left, fresh) else { continue };
+            scratch.wants[it.index].sun_phases = self.phases_for_sun(it.index, &need, left);
             if !running {
                 if enough && !matches!(wait, Wait::Rest(_)) {
                     // It is about to start on this: nobody behind it begins to run on the same.
@@ -318,6 +319,24 @@ impl Controller {
             want.lower_until(level, LimitReason::Surplus, detail, wait);
         }
         left.add(&claims);
+    }
+
+    /// One phase where the sun pays for one only, three where it pays for all of them; a tenth more than the minimum, so
+    /// that it is worth the switching.
+    fn phases_for_sun(&self, index: usize, need: &Need, left: &Left) -> Option<u8> {
+        let charger = &self.chargers[index];
+        if need.mode != Mode::Solar || !charger.can_switch() {
+            return None;
+        }
+        let count = i32::try_from(need.phases.len()).unwrap_or(3).max(1);
+        let one = need.least.0 / count;
+        if charger.active().len() > 1 {
+            let have = left.now.left_for(need.phases, self.sun.setup.kind);
+            (have < need.least && have.0 >= one + one / 10).then_some(1)
+        } else {
+            let have = left.now.left_for(charger.wired, self.sun.setup.kind);
+            (have.0 >= 3 * (one + one / 10)).then_some(3)
+        }
     }
 
     /// What it can use beyond its minimum once it draws.
