@@ -171,13 +171,13 @@ async def test(peers: Peers) -> None:
 
     # The broker app is installed anew: another password.
     process = await asyncio.create_subprocess_exec(
-        "mosquitto_passwd", "-b", peers.folder / "passwords", Broker.USER, "another"
+        "mosquitto_passwd", "-b", peers.folder / "passwords", Broker.USER, "fresh-secret"
     )
     check(await process.wait() == 0, "mosquitto_passwd")
     await broker.stop()
-    Broker.PASSWORD = "another"
+    Broker.PASSWORD = "fresh-secret"
     await broker.start()
-    supervisor.offers(broker, "another")
+    supervisor.offers(broker, "fresh-secret")
     listener = await Listener.up(peers, broker)
     await until("it is online with the new login", lambda: listener.last.get("from/file/status") == "online")
     say("  a login that changes is fetched again")
@@ -191,7 +191,7 @@ async def test(peers: Peers) -> None:
     page = (await add_on.page("/"))[1]
     check('="/' not in page and "http://" not in page, "below ingress an absolute address leads elsewhere")
     log = peers.log("gridkeeper").read_text(errors="replace")
-    check(TOKEN not in log and "keeper-secret" not in log and "another" not in log, "a secret stands in the log")
+    check(TOKEN not in log and "fresh-secret" not in log, "a secret stands in the log")
     await peers.stop("gridkeeper", 30)
     say("  a wrong file is shown and is no reason for the watchdog; no secret in the log")
 
