@@ -1,6 +1,6 @@
 //! A charger: what it does, why, and what may be set.
 
-use super::{Component, Key, hidden};
+use super::{Component, Key};
 use crate::control::{ChargerStatusWord, LimitReason, Mode, SESSION_KWH};
 use crate::feature::{self, Feature, Purpose};
 use crate::mqtt::json::Out;
@@ -214,7 +214,7 @@ pub(crate) static KEYS: [Key<ChargerView, ChargerInfo>; 39] = [
     Key::null("authorize", |it| {
         it.actions.authorize.then(|| Component::button("ON").name("Authorize").icon("account-check"))
     }),
-    Key::null("wake", hidden),
+    Key::null("wake", |_| Some(Component::button("ON").name("Wake the car").icon("alarm"))),
     Key::null("reboot", |it| it.actions.reboot.then(|| Component::button("ON").class("restart").config())),
 ];
 

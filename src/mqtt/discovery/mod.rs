@@ -72,11 +72,6 @@ pub(crate) fn entities<C, I>(keys: &[Key<C, I>], info: &I) -> Vec<(String, Compo
     there.filter_map(|key| Some((key.name.to_owned(), (key.entity)(info)?))).collect()
 }
 
-/// No entity.
-fn hidden<I>(_: &I) -> Option<Component> {
-    None
-}
-
 /// The moment at which a state is written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment<'a> {
