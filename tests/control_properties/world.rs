@@ -230,6 +230,12 @@ impl World {
             self.knowledge.frame(self.now, shown, good);
         }
         self.knowledge.chargers(self.now, &heard);
+        if matches!(op.fault, Some((_, 3))) {
+            // A box that restarts by itself in the moment of switching is known with its next answer only.
+            for sim in &mut self.sims {
+                sim.switched_under_load = false;
+            }
+        }
         let decision = self.controller.step(self.now, None, &observations);
         self.commands.clone_from(&decision.commands);
         self.knowledge.judge(self.now, decision, &self.sims)
