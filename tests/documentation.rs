@@ -47,6 +47,20 @@ fn every_path_of_the_which_file_table_exists() {
 }
 
 #[test]
+fn every_example_passes_the_check() {
+    let examples = fs::read_dir(root().join("config/examples")).expect("there are examples");
+    let mut found = 0;
+    for example in examples {
+        let path = example.expect("a folder entry").path();
+        let check = Command::new(env!("CARGO_BIN_EXE_gridkeeper")).arg("check").arg("-c").arg(&path).output();
+        let check = check.expect("the binary was built");
+        assert!(check.status.success(), "{}:\n{}", path.display(), String::from_utf8_lossy(&check.stdout));
+        found += 1;
+    }
+    assert!(found >= 2, "only {found} examples were found");
+}
+
+#[test]
 fn every_subcommand_that_readme_names_is_there() {
     let help = Command::new(env!("CARGO_BIN_EXE_gridkeeper")).arg("--help").output().expect("the binary was built");
     let help = String::from_utf8(help.stdout).expect("help is text");

@@ -20,7 +20,7 @@ use crate::device::relay::RelayEnds;
 use crate::device::{ChargerChannels, ControlLink};
 use crate::link::gpio;
 use crate::link::modbus::{BusConfig, Buses};
-use crate::mqtt::MqttStatus;
+use crate::mqtt::{Feeds, MqttStatus};
 
 /// One charger's ends of the channels; they outlive a task that has to be started again.
 pub(super) struct ChargerEnds {
@@ -43,6 +43,7 @@ pub(super) struct Parts {
     /// How the link to the broker does.
     pub(super) mqtt: watch::Receiver<MqttStatus>,
     pub(super) cancel: CancellationToken,
+    pub(super) feeds: Feeds,
 }
 
 /// Starts the thread. It ends by itself when every charger has its last offer, and at once when cancelled.
@@ -56,18 +57,19 @@ pub(super) fn start(parts: Parts) -> std::io::Result<JoinHandle<()>> {
 }
 
 async fn run(parts: Parts) {
-    let Parts { config, timing, clock, control, chargers, inputs, relays, leave, mqtt, cancel } = parts;
+    let Parts { config, timing, clock, control, chargers, inputs, relays, leave, mqtt, cancel, feeds } = parts;
     let buses = Arc::new(Buses::new(cancel.clone()));
     let meters = TaskTracker::new();
     for (index, meter) in config.meters.iter().enumerate() {
         if let MeterDriver::Simulated { .. } = meter.driver {
             continue;
         }
-        let (meter, control_end, cancel_end) = (meter.clone(), control.clone(), cancel.clone());
+        let (meter, control_end, cancel_end, feeds) = (meter.clone(), control.clone(), cancel.clone(), feeds.clone());
         let (id, buses) = (meter.common.id.clone(), Arc::clone(&buses));
         let task = move || {
-            let (meter, control, cancel) = (meter.clone(), control_end.clone(), cancel_end.clone());
-            crate::device::meter::run(index, meter, Arc::clone(&buses), control, clock, cancel)
+            let (meter, control, cancel, feeds) =
+                (meter.clone(), control_end.clone(), cancel_end.clone(), feeds.clone());
+            crate::device::meter::run(index, meter, Arc::clone(&buses), feeds, control, clock, cancel)
         };
         meters.spawn(supervise(id, control.clone(), cancel.clone(), task));
     }

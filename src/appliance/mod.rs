@@ -31,7 +31,7 @@ use crate::control::Controller;
 use crate::device::{ControlLink, ToControl};
 use crate::event::{Event, EventType};
 use crate::logging::LevelSwitch;
-use crate::mqtt::{MqttStatus, Restart};
+use crate::mqtt::{Feeds, MqttStatus, Restart};
 use crate::quantity::{Mono, Span};
 use crate::status::Snapshot;
 use crate::supervisor::Supervisor;
@@ -150,6 +150,7 @@ impl Appliance {
 
         let (store_queue, disk) = store::start(store, Arc::clone(&config), link.clone())?;
 
+        let feeds = Feeds::new(config.meters.iter().flat_map(|it| it.driver.topics()));
         let (services, faces) = services::start(services::Parts {
             config: Arc::clone(&config),
             instance,
@@ -160,6 +161,7 @@ impl Appliance {
             ports: signals.ports.clone(),
             lease: setup.timing.lease,
             cancel: cancel.clone(),
+            feeds: feeds.clone(),
             warnings: sentences(&options.diagnostics, Severity::Warning),
             errors,
             diagnostics: options.diagnostics,
@@ -179,6 +181,7 @@ impl Appliance {
             leave: signals.leave.clone(),
             mqtt: faces.mqtt.clone(),
             cancel: cancel.clone(),
+            feeds,
         })?;
 
         let stopping = Arc::new(AtomicBool::new(false));

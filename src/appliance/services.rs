@@ -18,7 +18,7 @@ use crate::event::{Event, EventType};
 use crate::influx::{self, Collector, InfluxStatus};
 use crate::link::backoff::Backoff;
 use crate::logging::LevelSwitch;
-use crate::mqtt::{self, MqttOptions, MqttStatus, Ports, Requests, Restart, Views};
+use crate::mqtt::{self, Feeds, MqttOptions, MqttStatus, Ports, Requests, Restart, Views};
 use crate::quantity::{Mono, Span};
 use crate::status::Snapshot;
 use crate::supervisor::Supervisor;
@@ -35,6 +35,7 @@ pub(super) struct Parts {
     pub(super) ports: Ports,
     pub(super) lease: Span,
     pub(super) cancel: CancellationToken,
+    pub(super) feeds: Feeds,
     pub(super) warnings: Vec<String>,
     pub(super) errors: Vec<String>,
     pub(super) diagnostics: Vec<Diagnostic>,
@@ -167,6 +168,7 @@ fn options(parts: &Parts) -> Option<MqttOptions> {
         Ok(options) => options.map(|options| MqttOptions {
             config_errors: parts.errors.clone(),
             config_warnings: parts.warnings.clone(),
+            feeds: parts.feeds.clone(),
             requests: Requests {
                 restart: parts.restart.clone(),
                 level: parts.level.as_ref().map_or_else(String::new, LevelSwitch::level),

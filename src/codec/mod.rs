@@ -6,6 +6,7 @@ pub mod http_auth;
 pub mod iec62056;
 pub mod json;
 pub mod model;
+pub mod mqtt_value;
 pub mod obis;
 pub mod p1;
 pub mod register;

@@ -11,7 +11,7 @@ use super::check_signals::Around;
 use super::diagnostic::{Severity, Usable};
 use super::key::{Field, closest};
 use super::layer::{Device, Merged};
-use super::model::{Config, Control, Grid, Secret, Site, Storage, Web};
+use super::model::{Config, Control, Grid, MeterDriver, Secret, Site, Storage, Web};
 use super::raw::{self, SECTIONS, Slot};
 use super::secret;
 use super::source::{At, Inputs, Part, Report};
@@ -50,7 +50,18 @@ pub(super) fn build(
     let circuits = check_circuits::build(&mut checker, &grid, &devices);
     let around =
         Around { site: &site, grid: &grid, mqtt: mqtt.as_ref(), devices: &devices, data_dir: &storage.data_dir };
-    let built = check_devices::build(&mut checker, &raw_grid, &circuits, around);
+    let mut built = check_devices::build(&mut checker, &raw_grid, &circuits, around);
+    for (meter, device) in built.meters.iter_mut().zip(&devices.meters) {
+        let MeterDriver::Mqtt(driver) = &mut meter.driver else { continue };
+        driver.time_zone.clone_from(&site.time_zone);
+        if let (None, Some((_, at))) = (&mqtt, device.raw.driver.set())
+            && !checker.report.has_error_in("mqtt")
+        {
+            let path = format!("{}.driver", device.head.path);
+            let message = "`driver` = \"mqtt\" needs a broker, and [mqtt] names none";
+            checker.report.error(at, &path, message, "write url = \"mqtt://host:1883\" in [mqtt]");
+        }
+    }
 
     let usable = Usable {
         site: (!checker.report.has_error_in("site")).then(|| site.clone()),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::check::{Checker, amps, mode, seconds};
 use super::check_circuits;
 use super::check_http;
+use super::check_mqtt_meter;
 use super::check_relays;
 use super::check_signals::{self, Around};
 use super::connection;
@@ -348,11 +349,12 @@ fn meter(
         Some("shelly") => check_http::shelly(checker, head, raw),
         Some("homewizard") => check_http::homewizard(checker, head, raw),
         Some("modbus") => modbus(checker, device, data_dir, wired),
+        Some("mqtt") => check_mqtt_meter::mqtt(checker, head, raw),
         Some(_) => None,
         None => {
             if raw.driver.is_absent() {
                 let help =
-                    "allowed: \"p1\", \"iec62056-21\", \"sml\", \"modbus\", \"shelly\", \"homewizard\", \"simulated\"";
+                    "allowed: \"p1\", \"iec62056-21\", \"sml\", \"modbus\", \"shelly\", \"homewizard\", \"mqtt\", \"simulated\"";
                 missing(checker, head, "driver", help);
             }
             None

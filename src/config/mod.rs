@@ -15,6 +15,7 @@ mod check_devices;
 mod check_http;
 mod check_influx;
 mod check_mqtt;
+mod check_mqtt_meter;
 mod check_relays;
 mod check_signals;
 pub mod command;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::codec::sample::Quantity;
 use crate::control::{ChargerSettings, InputMeaning, RelayRule, SiteSettings, SurplusSetup, Timing};
 use crate::device::input::PointKind;
 use crate::device::input::schedule::Schedule;
@@ -322,11 +323,54 @@ pub enum MeterDriver {
         /// Serial or raw TCP.
         connection: Connection,
     },
+    /// Messages of other software on the broker.
+    Mqtt(MqttMeter),
     /// Spoken to over the simulation seam.
     Simulated {
         /// As an installer would know it.
         period: Option<Span>,
     },
+}
+
+impl MeterDriver {
+    /// Topics that it listens to.
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        let meter = if let Self::Mqtt(meter) = self { Some(meter) } else { None };
+        meter.into_iter().flat_map(|it| it.sources.iter().map(|it| it.place.topic.as_str()))
+    }
+}
+
+/// A meter whose values come by MQTT.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MqttMeter {
+    /// Where each quantity stands; not empty.
+    pub sources: Vec<MqttSource>,
+    /// Where the time of the values stands.
+    pub time: Option<MqttPlace>,
+    /// It is lost after so long without a message.
+    pub max_age: Span,
+    /// Of the site, for times without a zone.
+    pub time_zone: String,
+}
+
+/// Where one quantity stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MqttSource {
+    /// Which.
+    pub quantity: Quantity,
+    /// Where.
+    pub place: MqttPlace,
+    /// What its number is multiplied by to come to our unit.
+    pub factor: f64,
+}
+
+/// A place in the messages of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MqttPlace {
+    /// Without wildcards.
+    pub topic: String,
+    /// JSON pointer (RFC 6901); empty: the whole message.
+    pub pointer: String,
 }
 
 /// Without the keys.
@@ -358,6 +402,7 @@ impl std::fmt::Debug for MeterDriver {
                 f.debug_struct("Iec62056").field("connection", connection).field("period", period).finish()
             }
             Self::Sml { connection } => f.debug_struct("Sml").field("connection", connection).finish(),
+            Self::Mqtt(meter) => f.debug_tuple("Mqtt").field(meter).finish(),
             Self::Simulated { period } => f.debug_struct("Simulated").field("period", period).finish(),
         }
     }

@@ -362,8 +362,8 @@ section! {
         area: String = text(64);
         /// How it is read. Required.
         driver: String = words(
-            &["p1", "iec62056-21", "sml", "modbus", "shelly", "homewizard", "simulated"],
-            &["mqtt"],
+            &["p1", "iec62056-21", "sml", "modbus", "shelly", "homewizard", "mqtt", "simulated"],
+            &[],
             &[],
         );
         /// Where it is: serial:///dev/x?baud=&parity=&stop= or tcp://host:port for p1, iec62056-21, sml and modbus (there
@@ -392,12 +392,61 @@ section! {
         invert: bool = flag();
         /// What it measures. Default: by where it is named.
         role: String = words(&["grid", "circuit", "charger", "battery", "other"], &["solar"], &[]);
+        /// Topic of a meter that comes by MQTT, for every value that names none of its own.
+        topic: String = text(256).only(&["mqtt"]);
+        /// A meter that comes by MQTT is lost after so long without a message. Default: 30.
+        max_age_s: f64 = number(1.2, 3600.0, "s").only(&["mqtt"]);
+        /// Where the time of the values stands, as for the values. Without it replayed (retained) messages are not used.
+        time: String = text(400).only(&["mqtt"]);
+        /// Active power of all phases, import positive: where it stands, as "/json/pointer" in topic, "other/topic#/json/pointer", or "other/topic" for a plain number; " * 1000" behind it multiplies. MQTT.
+        power_w: String = text(400).only(&["mqtt"]);
+        /// Active power of all phases, import only, by MQTT: as power_w.
+        power_import_w: String = text(400).only(&["mqtt"]);
+        /// Active power of all phases, export only, by MQTT: as power_w.
+        power_export_w: String = text(400).only(&["mqtt"]);
+        /// Active power of L1, import positive, by MQTT: as power_w.
+        power_l1_w: String = text(400).only(&["mqtt"]);
+        /// The same of L2, by MQTT: as power_w.
+        power_l2_w: String = text(400).only(&["mqtt"]);
+        /// The same of L3, by MQTT: as power_w.
+        power_l3_w: String = text(400).only(&["mqtt"]);
+        /// Current of L1, by MQTT: as power_w.
+        current_l1_a: String = text(400).only(&["mqtt"]);
+        /// Current of L2, by MQTT: as power_w.
+        current_l2_a: String = text(400).only(&["mqtt"]);
+        /// Current of L3, by MQTT: as power_w.
+        current_l3_a: String = text(400).only(&["mqtt"]);
+        /// Voltage of L1, by MQTT: as power_w.
+        voltage_l1_v: String = text(400).only(&["mqtt"]);
+        /// Voltage of L2, by MQTT: as power_w.
+        voltage_l2_v: String = text(400).only(&["mqtt"]);
+        /// Voltage of L3, by MQTT: as power_w.
+        voltage_l3_v: String = text(400).only(&["mqtt"]);
+        /// Power factor, by MQTT: as power_w.
+        power_factor: String = text(400).only(&["mqtt"]);
+        /// Grid frequency, by MQTT: as power_w.
+        frequency_hz: String = text(400).only(&["mqtt"]);
+        /// Import counter, by MQTT: as power_w.
+        energy_import_kwh: String = text(400).only(&["mqtt"]);
+        /// Export counter, by MQTT: as power_w.
+        energy_export_kwh: String = text(400).only(&["mqtt"]);
+        /// Import counter of tariff 1, by MQTT: as power_w.
+        energy_import_t1_kwh: String = text(400).only(&["mqtt"]);
+        /// Import counter of tariff 2, by MQTT: as power_w.
+        energy_import_t2_kwh: String = text(400).only(&["mqtt"]);
+        /// Export counter of tariff 1, by MQTT: as power_w.
+        energy_export_t1_kwh: String = text(400).only(&["mqtt"]);
+        /// Export counter of tariff 2, by MQTT: as power_w.
+        energy_export_t2_kwh: String = text(400).only(&["mqtt"]);
+        /// Reactive import counter, by MQTT: as power_w.
+        reactive_energy_import_kvarh: String = text(400).only(&["mqtt"]);
+        /// Reactive export counter, by MQTT: as power_w.
+        reactive_energy_export_kvarh: String = text(400).only(&["mqtt"]);
+        /// Number of the active tariff, by MQTT: as power_w.
+        tariff: String = text(400).only(&["mqtt"]);
         /// Pause between two readouts of an iec62056-21 meter that is asked; time between two frames of a simulated one.
         /// Default: 1 for a meter that the controller uses, else 900, because it may run on a battery.
         period_s: f64 = number(0.05, DAY, "s").only(&["iec62056-21", "simulated"]);
-    } later {
-        /// Topic of a meter that comes by MQTT.
-        topic;
     }
 }
 

@@ -57,7 +57,10 @@ impl Config {
                 phases: it.phases,
                 late,
                 lost,
-                lost_default: pushes(&it.driver).then_some(PUSH_LOST),
+                lost_default: match &it.driver {
+                    MeterDriver::Mqtt(driver) => Some(driver.max_age),
+                    driver => pushes(driver).then_some(PUSH_LOST),
+                },
                 period: match it.driver {
                     MeterDriver::Simulated { period } => period,
                     _ => None,

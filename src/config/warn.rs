@@ -48,6 +48,7 @@ pub(super) fn all(
     broker(config, merged, inputs, report);
     if purpose != Purpose::Simulate {
         simulated(config, devices, report);
+        by_broker(config, devices, report);
         no_watchdog(config, devices, report);
         no_timer(config, devices, report);
     }
@@ -178,6 +179,19 @@ fn no_timer(config: &Config, devices: &Raw, report: &mut Report) {
             relay.common.id
         );
         report.warn(at, &device.head.path, message, help);
+    }
+}
+
+/// The one way in which a broker may stand in the way of a reading, chosen by the owner.
+fn by_broker(config: &Config, devices: &Raw, report: &mut Report) {
+    for (meter, device) in config.meters.iter().zip(&devices.meters) {
+        let (MeterDriver::Mqtt(driver), Some((_, at))) = (&meter.driver, device.raw.driver.set()) else { continue };
+        let message = format!("the meter `{}` depends on the broker", meter.common.id);
+        let help = format!(
+            "when the broker or the sender is gone it is lost after {} s, as a meter whose wire is cut",
+            driver.max_age.as_secs_f64()
+        );
+        report.warn(at, &format!("{}.driver", device.head.path), message, help);
     }
 }
 

@@ -16,6 +16,7 @@ use rumqttc::{
     TlsConfiguration, TlsError, Transport,
 };
 
+use super::feed::Feeds;
 use super::options::Tuning;
 use super::outbox::Outgoing;
 use crate::config::model::Secret;
@@ -43,6 +44,8 @@ pub(crate) struct Address {
     pub(crate) client_id: String,
     /// Times.
     pub(crate) tuning: Tuning,
+    /// Topics that devices listen to.
+    pub(crate) feeds: Feeds,
 }
 
 /// What TLS needs.

@@ -352,8 +352,13 @@ impl Task {
     /// Passes a message on if it is for us and there is room for it.
     fn hear(&self, message: &Received) {
         let Some(topic) = message.topic() else { return };
-        let Some(inbound) = self.topics.sort(topic) else { return };
         let counters = &self.shared.counters;
+        // Straight to the device, whatever the conversation about our own topics is at.
+        if let Some(lost) = self.address.feeds.deliver(topic, message.payload(), message.retained()) {
+            counters.received.fetch_add(1, Ordering::Relaxed);
+            counters.overrun.fetch_add(lost as u64, Ordering::Relaxed);
+        }
+        let Some(inbound) = self.topics.sort(topic) else { return };
         counters.received.fetch_add(1, Ordering::Relaxed);
         let size = message.payload().len();
         let payload = if size > inbound.limit() { Err(size) } else { Ok(message.payload().to_vec()) };

@@ -8,6 +8,7 @@ mod client;
 mod command;
 mod discovery;
 mod embedded;
+pub mod feed;
 mod guard;
 mod inbox;
 mod json;
@@ -31,6 +32,7 @@ pub(crate) use guard::Guard;
 pub(crate) use json::Out;
 pub(crate) use stamp::{Clocks, Steady};
 
+pub use feed::Feeds;
 pub use options::{
     ChargerInfo, InputInfo, MeterInfo, MqttOptions, RelayInfo, Requests, Restart, SetLogLevel, SiteInfo, Tuning,
 };
@@ -101,7 +103,15 @@ pub async fn run(options: MqttOptions, views: Views, cancel: CancellationToken) 
         let scheme = if tls.is_some() { "mqtts" } else { "mqtt" };
         status.broker = format!("{scheme}://{host}:{port}");
     }
-    let address = Address { host, port, tls, login, client_id: options.client_id.clone(), tuning: options.tuning };
+    let address = Address {
+        host,
+        port,
+        tls,
+        login,
+        client_id: options.client_id.clone(),
+        tuning: options.tuning,
+        feeds: options.feeds.clone(),
+    };
     let (service, link) = Service::new(Arc::new(options), views, address, status);
     // However this ends, the link does not outlive it.
     let link = AbortOnDropHandle::new(tokio::spawn(link));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use super::feed::Feeds;
 use crate::command::Actions;
 use crate::config::model::{self, Common, Config, MeterRole};
 use crate::control::InputMeaning;
@@ -39,6 +40,8 @@ pub struct MqttOptions {
     pub config_warnings: Vec<String>,
     /// What `bridge/request/…` may do.
     pub requests: Requests,
+    /// Topics of other software that devices listen to.
+    pub feeds: Feeds,
     /// Times and bounds; the defaults are right outside of tests.
     pub tuning: Tuning,
 }
@@ -225,6 +228,7 @@ impl MqttOptions {
             config_errors: Vec::new(),
             config_warnings: Vec::new(),
             requests: Requests::default(),
+            feeds: Feeds::default(),
             tuning: Tuning::default(),
         };
         Ok(Some(options))

@@ -187,7 +187,9 @@ impl Service {
                 self.phase = Phase::Settling { until, latest: until };
                 self.replay_told = false;
                 self.unreadable = None;
-                self.link.subscribe(self.topics.watched());
+                let mut filters = self.topics.watched();
+                filters.extend(self.options.feeds.topics());
+                self.link.subscribe(filters);
                 if self.looking {
                     self.report(LinkState::Standby, Some(self.taken()));
                 } else {

@@ -49,6 +49,7 @@ pub(crate) fn options(broker: SocketAddr) -> MqttOptions {
             influx: false,
         },
         client_id: "gridkeeper-test".into(),
+        feeds: gridkeeper::mqtt::Feeds::default(),
         instance: "test".into(),
         version: "0.0.0-test",
         site: SiteInfo {

@@ -5,6 +5,7 @@ mod authority;
 mod commands;
 mod contract;
 mod discovery;
+mod feed;
 mod house;
 mod influx;
 mod instances;

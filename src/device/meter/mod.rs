@@ -4,6 +4,7 @@ mod collect;
 mod homewizard;
 pub mod iec62056;
 pub mod modbus;
+mod mqtt;
 pub mod p1;
 mod polled;
 mod push;
@@ -30,6 +31,7 @@ use crate::device::shelly::Shelly;
 use crate::device::{ControlLink, DeviceRef, ToControl};
 use crate::link::http::Limits;
 use crate::link::modbus::{BusConfig, Buses};
+use crate::mqtt::Feeds;
 use crate::status::Health;
 
 pub(crate) use homewizard::version_2;
@@ -45,6 +47,7 @@ pub async fn run(
     index: usize,
     meter: Meter,
     buses: Arc<Buses>,
+    feeds: Feeds,
     control: ControlLink,
     clock: Clock,
     cancel: CancellationToken,
@@ -89,6 +92,10 @@ pub async fn run(
         }
         MeterDriver::Sml { ref connection } => {
             sml::run(index, meter.common, connection.clone(), mapping, control, clock, cancel).await;
+        }
+        MeterDriver::Mqtt(ref driver) => {
+            let driver = driver.clone();
+            mqtt::run(driver, destination(index, &meter, control, clock), &feeds, cancel).await;
         }
         MeterDriver::Simulated { .. } => {}
     }
