@@ -95,6 +95,7 @@ impl JsonSchema for Document {
                 "mqtt": generator.subschema_for::<raw::Mqtt>(),
                 "web": generator.subschema_for::<raw::Web>(),
                 "storage": generator.subschema_for::<raw::Storage>(),
+                "influx": generator.subschema_for::<raw::Influx>(),
                 "meter": devices(generator.subschema_for::<raw::Meter>()),
                 "circuit": devices(generator.subschema_for::<raw::Circuit>()),
                 "charger": devices(generator.subschema_for::<raw::Charger>()),
