@@ -353,8 +353,7 @@ fn meter(
         Some(_) => None,
         None => {
             if raw.driver.is_absent() {
-                let help =
-                    "allowed: \"p1\", \"iec62056-21\", \"sml\", \"modbus\", \"shelly\", \"homewizard\", \"mqtt\", \"simulated\"";
+                let help = "allowed: \"p1\", \"iec62056-21\", \"sml\", \"modbus\", \"shelly\", \"homewizard\", \"mqtt\", \"simulated\"";
                 missing(checker, head, "driver", help);
             }
             None
