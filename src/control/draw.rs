@@ -1,7 +1,7 @@
 //! What a charger drew, and when: the house load at the meter's own sample time needs the cars' current at that time,
 //! not at the time at which the frame arrived.
 
-use crate::quantity::{Milliamp, Mono, Phases, Span};
+use crate::quantity::{Milliamp, Mono, Phase, Phases, Span};
 
 /// Changes remembered; at one a second more than a minute, several times the age of the oldest frame that counts.
 const DEPTH: usize = 64;
@@ -24,10 +24,10 @@ impl Range {
         (sum(&self.least), sum(&self.most))
     }
 
-    fn include(&mut self, current: Phases<Milliamp>) {
-        for (phase, value) in current.iter() {
-            self.least[phase] = self.least[phase].min(*value);
-            self.most[phase] = self.most[phase].max(*value);
+    fn include(&mut self, other: &Self) {
+        for phase in Phase::ALL {
+            self.least[phase] = self.least[phase].min(other.least[phase]);
+            self.most[phase] = self.most[phase].max(other.most[phase]);
         }
     }
 }
@@ -35,7 +35,7 @@ impl Range {
 #[derive(Clone, Copy, Debug, Default)]
 struct Sample {
     at: Mono,
-    current: Phases<Milliamp>,
+    current: Range,
 }
 
 /// The last currents on the grid's phases, oldest forgotten first.
@@ -55,6 +55,24 @@ impl Default for Draws {
 impl Draws {
     /// Adds a current that holds from `at` on. Times must not run backwards.
     pub(super) fn push(&mut self, at: Mono, current: Phases<Milliamp>) {
+        self.add(at, Range::exactly(current));
+    }
+
+    /// The same, unless it is what is known already.
+    pub(super) fn push_changed(&mut self, at: Mono, current: Phases<Milliamp>) {
+        if self.recent().next().is_none_or(|newest| newest.current != Range::exactly(current)) {
+            self.push(at, current);
+        }
+    }
+
+    /// From `at` on nobody knew: it may have gone at once, or gone on up to `figure`.
+    pub(super) fn unknown(&mut self, at: Mono, figure: Milliamp) {
+        let Some(newest) = self.recent().next() else { return };
+        let most = newest.current.most.map(|current| current.min(figure));
+        self.add(at.max(newest.at), Range { least: Phases::default(), most });
+    }
+
+    fn add(&mut self, at: Mono, current: Range) {
         self.ring[self.next] = Sample { at, current };
         self.next = (self.next + 1) % DEPTH;
         self.len = (self.len + 1).min(DEPTH);
@@ -66,7 +84,7 @@ impl Draws {
     }
 
     pub(super) fn latest(&self) -> Option<Phases<Milliamp>> {
-        self.recent().next().map(|sample| sample.current)
+        self.recent().next().map(|sample| sample.current.most)
     }
 
     pub(super) fn latest_at(&self) -> Option<Mono> {
@@ -80,21 +98,38 @@ impl Draws {
         for sample in self.recent() {
             if sample.at <= until {
                 match &mut range {
-                    Some(range) => range.include(sample.current),
-                    None => range = Some(Range::exactly(sample.current)),
+                    Some(range) => range.include(&sample.current),
+                    None => range = Some(sample.current),
                 }
                 if sample.at <= from {
                     break;
                 }
             }
         }
-        range.or_else(|| self.recent().last().map(|oldest| Range::exactly(oldest.current)))
+        range.or_else(|| self.recent().last().map(|oldest| oldest.current))
     }
 
-    /// The largest change of any phase within the last `span` before the newest value.
+    /// The first value after `at`: it may have held at `at` already, when nobody looked in between.
+    pub(super) fn next_after(&self, at: Mono) -> Option<Range> {
+        self.recent().take_while(|sample| sample.at > at).last().map(|sample| sample.current)
+    }
+
+    /// The largest change of any phase within the last `span` before the newest value. A time of which nothing is known
+    /// is no change: it gives nobody reason to think that the car is on its way to its offer.
     pub(super) fn movement(&self, span: Span) -> Milliamp {
         let Some(newest) = self.latest_at() else { return Milliamp::ZERO };
-        let Some(range) = self.within(newest - span, newest) else { return Milliamp::ZERO };
+        let mut range: Option<Range> = None;
+        for sample in self.recent() {
+            let highest = Range::exactly(sample.current.most);
+            match &mut range {
+                Some(range) => range.include(&highest),
+                None => range = Some(highest),
+            }
+            if sample.at <= newest - span {
+                break;
+            }
+        }
+        let range = range.unwrap_or_default();
         range.most.iter().map(|(phase, most)| *most - range.least[phase]).max().unwrap_or(Milliamp::ZERO)
     }
 
@@ -122,6 +157,21 @@ mod tests {
         assert_eq!(draws.within(Mono(3_000), Mono(3_000)).unwrap(), Range::exactly(amps(3)));
         assert_eq!(draws.within(Mono(-5), Mono(-1)).unwrap(), Range::exactly(amps(0)), "older than all: the oldest");
         assert_eq!(Draws::default().within(Mono(0), Mono(1)), None);
+    }
+
+    #[test]
+    fn a_time_of_which_nothing_is_known_is_a_range_and_no_movement() {
+        let mut draws = Draws::default();
+        draws.push(Mono(0), amps(9));
+        draws.unknown(Mono(1_000), Milliamp::from_amps(32));
+        draws.push(Mono(20_000), amps(9));
+        let silent = draws.within(Mono(10_000), Mono(15_000)).unwrap();
+        assert_eq!((silent.least, silent.most), (amps(0), amps(9)));
+        assert_eq!(draws.movement(Span::from_secs(30)), Milliamp::ZERO);
+        draws.unknown(Mono(21_000), Milliamp::from_amps(6));
+        assert_eq!(draws.latest(), Some(amps(6)), "never more than it may be offering");
+        assert_eq!(draws.next_after(Mono(500)).unwrap().least, amps(0));
+        assert_eq!(draws.next_after(Mono(21_000)), None);
     }
 
     #[test]

@@ -90,6 +90,11 @@ impl PhaseSwitch {
         self.stage != Stage::Idle
     }
 
+    /// The box is told other phases and has not been seen to use them for long enough.
+    pub(super) fn is_told(&self) -> bool {
+        matches!(self.stage, Stage::Switching { .. })
+    }
+
     /// What is found at first contact. A box that was left on one phase is on its first, or where it can choose on any
     /// (`None`): then it counts on all.
     pub(super) fn adopt(&mut self, shown: Option<u8>, first: Option<PhaseSet>) {

@@ -80,7 +80,14 @@ pub(crate) struct Knowledge {
 impl Knowledge {
     pub(crate) fn new(setup: &Setup) -> Self {
         Self {
-            chargers: vec![Charger::default(); setup.chargers.len()],
+            // Before the first step nothing was ordered: what is ordered then is a change that a car may be following.
+            chargers: vec![
+                Charger {
+                    orders: VecDeque::from([(Mono(0), Milliamp::ZERO, Milliamp::ZERO)]),
+                    ..Charger::default()
+                };
+                setup.chargers.len()
+            ],
             setup: setup.clone(),
             good: VecDeque::new(),
             good_at: Mono(0),

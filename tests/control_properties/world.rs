@@ -230,11 +230,10 @@ impl World {
             self.knowledge.frame(self.now, shown, good);
         }
         self.knowledge.chargers(self.now, &heard);
-        if matches!(op.fault, Some((_, 3))) {
-            // A box that restarts by itself in the moment of switching is known with its next answer only.
-            for sim in &mut self.sims {
-                sim.switched_under_load = false;
-            }
+        if let Some((index, 3)) = op.fault {
+            // Box and order met in this very step: that it restarts by itself is known with its next answer only.
+            let count = self.sims.len();
+            self.sims[index % count].switched_under_load = false;
         }
         let decision = self.controller.step(self.now, None, &observations);
         self.commands.clone_from(&decision.commands);
@@ -287,9 +286,13 @@ impl World {
     /// sent twice in a row.
     fn frame(&mut self, kind: FrameKind) -> Option<(MeterReading, bool)> {
         let mut reading = self.truth();
-        let fuse = self.setup.circuits[0].fuse.expect("a fuse");
-        if reading.current.0.iter().flatten().any(|it| it.0 > fuse.0 * 4) {
-            // True, but doubted all the same: told apart in the tests of plausibility.
+        let mut metered = self.setup.circuits.iter().enumerate().filter(|(_, it)| it.meter.is_some());
+        let absurd = metered.any(|(index, circuit)| {
+            let fuse = circuit.fuse.expect("a fuse");
+            self.current(index).iter().any(|(_, shown)| shown.0 > fuse.0 * 4)
+        });
+        if absurd {
+            // True, but doubted all the same, at whichever meter: told apart in the tests of plausibility.
             return None;
         }
         match kind {
@@ -318,8 +321,7 @@ impl World {
 
     /// What the meter of the circuit below shows when the main meter shows this: damaged in the same way.
     fn below(&self, main: &MeterReading) -> MeterReading {
-        let mut current = self.house.map(|house| Milliamp(house.0 / 4));
-        self.add_cars(&mut current, 1);
+        let current = self.current(1);
         let truth = self.truth();
         let mut reading = *main;
         for phase in Phase::ALL {
@@ -343,9 +345,15 @@ impl World {
         }
     }
 
+    /// What truly flows into a circuit; a quarter of the house is below the root.
+    fn current(&self, circuit: usize) -> Phases<Milliamp> {
+        let mut current = if circuit == 0 { self.house } else { self.house.map(|house| Milliamp(house.0 / 4)) };
+        self.add_cars(&mut current, circuit);
+        current
+    }
+
     fn truth(&self) -> MeterReading {
-        let mut current = self.house;
-        self.add_cars(&mut current, 0);
+        let current = self.current(0);
         MeterReading {
             received_at: self.now,
             sampled_at: Some(self.now),

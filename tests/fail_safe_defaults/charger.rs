@@ -3,6 +3,7 @@
 use gridkeeper::command::Contact;
 use gridkeeper::event::EventType;
 use gridkeeper::quantity::{Mono, Phases, Span};
+use gridkeeper::reading::PilotState;
 
 use crate::site::{Site, amps, setup};
 
@@ -341,4 +342,37 @@ fn a_small_excess_of_two_silent_chargers_is_cut_once() {
     site.house = Phases::all(amps(7.6));
     site.run(60);
     assert_eq!(site.offer(0) + site.offer(1), 31.0, "0.1 A too much are one step: {} {}", site.offer(0), site.offer(1));
+}
+
+/// What an unmeasured car drew when it was last heard is no knowledge of the silence: taken for it, the load that came
+/// meanwhile would look like the car until six seconds after its return, and its start would be given room twice.
+#[test]
+fn the_last_draw_of_an_unmeasured_car_makes_no_room_when_its_charger_comes_back() {
+    let mut started = 0;
+    for jump_at in 35..75 {
+        let mut setup = setup(2);
+        setup.chargers[0].measures = false;
+        setup.chargers[0].fail_safe = amps(0.0);
+        let mut site = Site::charging(setup);
+        site.sims[0].hears = false;
+        site.sims[0].state = PilotState::A;
+        for second in 0..100 {
+            if second == 34 {
+                site.sims[0].hears = true;
+                site.sims[0].state = PilotState::B;
+            }
+            if second == jump_at {
+                site.house = Phases::all(amps(3.5));
+            }
+            site.tick();
+            let sum = site.counted(0) + site.counted(1);
+            let since = Mono(60_000 + jump_at * 1_000);
+            let back_later = second > jump_at && site.told(EventType::ChargerBack, since).is_some();
+            if back_later && site.offer(0) > 0.0 {
+                started += 1;
+                assert!(sum <= 24.5 - 3.5, "{sum} A after {second} s, 3.5 A of house since {jump_at} s");
+            }
+        }
+    }
+    assert!(started > 0, "the car was started in some of these histories");
 }

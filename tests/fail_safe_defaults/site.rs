@@ -275,18 +275,21 @@ impl Sim {
         if self.state == PilotState::B && offer >= self.starts_at {
             self.state = PilotState::C;
         }
-        if self.state == PilotState::C && offer < amps(6.0) && self.stubborn.is_none() {
-            self.state = PilotState::B;
-        }
         let wanted = match (self.state, self.stubborn) {
             (_, Some(stubborn)) => stubborn,
-            (PilotState::C, None) => offer.min(self.car_max) + self.above,
+            (PilotState::C, None) if offer >= amps(6.0) => offer.min(self.car_max) + self.above,
             _ => Milliamp::ZERO,
         };
         self.drawn = match self.ramp {
-            Some(ramp) => wanted.max(self.drawn - ramp).min(self.drawn + ramp),
-            None => wanted,
+            // Only in state C the contactor is closed: in any other nothing flows, however slowly the car would ramp.
+            Some(ramp) if self.state == PilotState::C => wanted.max(self.drawn - ramp).min(self.drawn + ramp),
+            _ => wanted,
         };
+        // A car that is offered nothing ramps down first and leaves state C then (IEC 61851-1: within 5 s).
+        let stops = offer < amps(6.0) && self.stubborn.is_none() && self.drawn == Milliamp::ZERO;
+        if self.state == PilotState::C && stops {
+            self.state = PilotState::B;
+        }
     }
 }
 

@@ -93,9 +93,7 @@ impl Charger {
         for phase in self.active().iter() {
             current[phase] = offer;
         }
-        if self.draws.latest() != Some(current) {
-            self.draws.push(at, current);
-        }
+        self.draws.push_changed(at, current);
     }
 
     /// The last measured or assumed current on the grid's phases.
@@ -123,7 +121,15 @@ impl Charger {
         if !self.measured {
             // A cut may show any time until the response time is over; the meter decides when it has.
             let from = sampled_at - timing.cut_response - self.setup.write_latency;
-            return self.draws.within(from, sampled_at).unwrap_or_default();
+            let mut range = self.draws.within(from, sampled_at).unwrap_or_default();
+            // A car that was found to have stopped did so any time since it was last asked. Taken as drawing until then
+            // it would leave a hole in the house that others are raised into.
+            if let Some(next) = self.draws.next_after(sampled_at) {
+                for phase in Phase::ALL {
+                    range.least[phase] = range.least[phase].min(next.least[phase]);
+                }
+            }
+            return range;
         }
         let mut range = self.draws.within(sampled_at, sampled_at + POLL_LAG).unwrap_or_default();
         let Some(last) = self.draws.latest_at().filter(|last| *last <= sampled_at) else { return range };

@@ -46,6 +46,11 @@ impl Charger {
         let at = report.received_at;
         let facts = self.facts(timing);
         let read_back = report.set_point.or(report.offered);
+        let away = self.link.counted(&facts).filter(|_| self.setup.meter.is_none());
+        if let (Some(figure), Some(heard)) = (away, self.link.heard_at()) {
+            // What it drew when it was last heard is no knowledge of the time since.
+            self.draws.unknown(heard, figure);
+        }
         let change = self.link.report(at, read_back, &facts);
         self.check_watchdog(report, tell);
         let energy = report.energy;

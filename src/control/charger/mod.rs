@@ -274,10 +274,15 @@ impl Charger {
         self.setup.can_switch_phases && self.wired.len() == 3 && says != Some(false)
     }
 
+    /// Nothing is offered and nothing flows: its contactor may be switched.
+    fn is_empty(&self) -> bool {
+        let drained = if self.measured { !self.draws_current() } else { self.state() != Some(PilotState::C) };
+        self.order == Milliamp::ZERO && self.link.is_up() && drained
+    }
+
     /// Moves the switching of phases on; how it ended, if it did.
     pub(in crate::control) fn tick_switch(&mut self, now: Mono) -> Option<Switched> {
-        let drained = if self.measured { !self.draws_current() } else { self.state() != Some(PilotState::C) };
-        let empty = self.order == Milliamp::ZERO && self.link.is_up() && drained;
+        let empty = self.is_empty();
         let shown = self.report.and_then(|report| report.phases_connected);
         let ended = self.switch.tick(now, phase_switch::Sight { empty, shown });
         if ended.is_some() {
@@ -486,7 +491,15 @@ impl Charger {
 
     fn ordered_phases(&self) -> Option<u8> {
         let ordered = self.switch.ordered().filter(|_| self.can_switch() && self.link.is_up())?;
+        // The box may have restarted and be charging since the switching was begun.
+        if self.switch.is_told() && !self.is_empty() && self.shown_phases() != Some(ordered.len()) {
+            return None;
+        }
         u8::try_from(ordered.len()).ok()
+    }
+
+    fn shown_phases(&self) -> Option<u32> {
+        self.report.and_then(|report| report.phases_connected).map(u32::from)
     }
 
     fn ordered_line(&self) -> Option<u8> {
