@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::check::{Checker, amps, mode, seconds};
+use super::check::{Checker, seconds};
+use super::check_buses::{Factory, Wired, agree, buses};
+use super::check_chargers::charger;
 use super::check_circuits;
 use super::check_http;
 use super::check_mqtt_meter;
@@ -17,15 +19,14 @@ use super::layer::Merged;
 use super::meter_models;
 use super::model::{
     Charger, ChargerDriver, Circuit, Common, Connection, Input, InputDriver, Meter, MeterDriver, MeterRole, Parity,
-    Relay, RelayDriver, SerialLine,
+    Relay, RelayDriver,
 };
-use super::raw::{self, Slot};
+use super::raw;
 use super::secret;
+use super::slot::Slot;
 use super::source::{At, Part};
 use crate::codec::model::Model;
-use crate::control::{ChargerSettings, Mode};
-use crate::link::modbus::SerialDefaults;
-use crate::quantity::{Milliamp, Phase};
+use crate::quantity::Phase;
 
 /// What any device has in the file.
 #[derive(Debug)]
@@ -82,63 +83,8 @@ impl Raw {
     }
 }
 
-/// Where a device's bus is, without the parameters of a serial line.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Bus {
-    Serial(std::path::PathBuf),
-    Network(String, u16),
-}
-
-impl Bus {
-    fn of(connection: &Connection) -> Self {
-        match connection {
-            Connection::Serial(line) => Self::Serial(line.path.clone()),
-            Connection::Tcp { host, port } | Connection::RtuOverTcp { host, port } => {
-                Self::Network(host.to_ascii_lowercase(), *port)
-            }
-        }
-    }
-}
-
 /// What stands behind the id of a P1 meter in the id of a meter connected to it.
 const SUB_METERS: [&str; 6] = ["electricity", "gas", "water", "heat", "cooling", "meter"];
-/// A TeltoCharge takes set-points up to this.
-const TELTOCHARGE_MAX_A: f64 = 32.0;
-
-/// A device with a wire.
-pub(super) struct Wired {
-    pub(super) path: String,
-    pub(super) at: At,
-    pub(super) connection: Connection,
-    /// `None`: it takes the line for itself.
-    pub(super) unit: Option<(u8, At)>,
-    /// Its unit may have other inputs and relays as well.
-    pub(super) shares: bool,
-    /// What its line has where the file does not say; `None` for the bus's own defaults.
-    pub(super) factory: Option<Factory>,
-}
-
-/// Parameters of a line as a device ships.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Factory {
-    baud: Option<u32>,
-    parity: Option<Parity>,
-    stop: Option<u8>,
-}
-
-impl Factory {
-    /// Nobody knows.
-    pub(super) const UNKNOWN: Self = Self { baud: None, parity: None, stop: None };
-}
-
-impl Default for Factory {
-    /// What the bus takes by itself.
-    fn default() -> Self {
-        let SerialDefaults { baud, parity, stop } = SerialDefaults::default();
-        Self { baud: Some(baud), parity: Some(parity), stop: Some(stop) }
-    }
-}
-
 /// The models of all devices.
 pub(super) struct Built {
     pub(super) meters: Vec<Meter>,
@@ -501,265 +447,5 @@ pub(super) fn link(
                 None
             }
         },
-    }
-}
-
-fn charger(
-    checker: &mut Checker<'_>,
-    device: &RawDevice<raw::Charger>,
-    meter: Option<usize>,
-    grid_phases: &[Phase],
-    wired: &mut Vec<Wired>,
-) -> Charger {
-    let RawDevice { head, raw } = device;
-    let path = |key: &str| format!("{}.{key}", head.path);
-    let word = raw.driver.get().map(String::as_str);
-    if raw.driver.is_absent() {
-        missing(checker, head, "driver", "allowed: \"teltocharge\", \"evse-din\", \"simulated\"");
-    }
-    let mut driver = ChargerDriver::Simulated;
-    if let Some(kind @ ("teltocharge" | "evse-din")) = word {
-        let help = "write where the charger is, for example connection = \"serial:///dev/ttyUSB1\"";
-        let connection = link(checker, head, &raw.connection, help);
-        if raw.unit.is_absent() {
-            missing(checker, head, "unit", "write its Modbus unit, 1 to 247");
-        }
-        if let (Some((connection, at)), Some((unit, unit_at))) = (connection, raw.unit.set()) {
-            let unit = u8::try_from(*unit).unwrap_or(1);
-            wired.push(Wired {
-                path: head.path.clone(),
-                at,
-                connection: connection.clone(),
-                unit: Some((unit, unit_at)),
-                shares: false,
-                factory: None,
-            });
-            driver = if kind == "teltocharge" {
-                ChargerDriver::TeltoCharge { connection, unit }
-            } else {
-                ChargerDriver::EvseDin { connection, unit }
-            };
-        }
-    }
-    let phases = match raw.phases.set() {
-        Some((phases, at)) => {
-            if let Some(foreign) = phases.iter().find(|it| !grid_phases.contains(it)) {
-                let message = format!("`phases` names {foreign}, but the grid connection has one phase");
-                checker.report.error(at, &path("phases"), message, "allowed: [\"L1\"]");
-            }
-            phases.clone()
-        }
-        None => grid_phases.to_vec(),
-    };
-    let max = raw.max_current_a.get().copied().unwrap_or(16.0);
-    for (slot, key) in [
-        (&raw.fail_safe_current_a, "fail_safe_current_a"),
-        (&raw.fixed_current_a, "fixed_current_a"),
-        (&raw.eco_min_a, "eco_min_a"),
-        (&raw.eco_plus_min_surplus_a, "eco_plus_min_surplus_a"),
-        (&raw.low_tariff_max_a, "low_tariff_max_a"),
-    ] {
-        checker.not_above(slot, &path(key), max, "max_current_a");
-    }
-    if word == Some("teltocharge") {
-        if let Some((value, at)) = raw.max_current_a.set().filter(|it| *it.0 > TELTOCHARGE_MAX_A) {
-            let message = format!("`max_current_a` = {value} is more than a TeltoCharge takes");
-            checker.report.error(at, &path("max_current_a"), message, format!("allowed: 6 to {TELTOCHARGE_MAX_A} A"));
-        }
-        if let Some((value, at)) = raw.fail_safe_current_a.set().filter(|it| it.0.fract() != 0.0) {
-            let message =
-                format!("`fail_safe_current_a` = {value} does not fit its register, which holds whole amperes");
-            checker.report.error(
-                at,
-                &path("fail_safe_current_a"),
-                message,
-                "allowed: 0, or 6 to 32 A, without decimals",
-            );
-        }
-    }
-    let watchdog = watchdog(checker, raw, word, &path("watchdog_s"));
-    let step = match (word, amps(&raw.current_step_a)) {
-        (_, Some(step)) => step,
-        (Some("evse-din"), None) => Milliamp(10),
-        (_, None) => Milliamp(1000),
-    };
-    Charger {
-        common: common(head, &raw.name, &raw.area),
-        driver,
-        phases,
-        circuit: None,
-        meter,
-        max_current: Milliamp::from_f64(max),
-        step,
-        phase_switching: raw.phase_switching.get().copied().unwrap_or(word == Some("teltocharge")),
-        fail_safe: amps(&raw.fail_safe_current_a).unwrap_or(Milliamp::ZERO),
-        watchdog,
-        auto_authorize: raw.authorize.get().is_none_or(|it| it == "auto"),
-        settings: settings(raw, max),
-    }
-}
-
-fn settings(raw: &raw::Charger, max: f64) -> ChargerSettings {
-    let least = |slot: &Slot<f64>, default: f64| Milliamp::from_f64(slot.get().copied().unwrap_or(default).min(max));
-    ChargerSettings {
-        mode: mode(&raw.mode).unwrap_or(Mode::Fast),
-        max_current: Milliamp::from_f64(max),
-        fixed_current: least(&raw.fixed_current_a, 16.0),
-        eco_min: least(&raw.eco_min_a, 6.0),
-        eco_plus_min_surplus: least(&raw.eco_plus_min_surplus_a, 1.0),
-        low_tariff_only: raw.low_tariff_only.get().copied().unwrap_or(false),
-        low_tariff_fast: raw.low_tariff_fast.get().copied().unwrap_or(false),
-        low_tariff_max: least(&raw.low_tariff_max_a, max),
-        priority: raw.priority.get().and_then(|it| u8::try_from(*it).ok()).unwrap_or(5),
-        phases: None,
-        session_limit: None,
-        mode_after_session: mode(&raw.mode_after_session),
-    }
-}
-
-/// The time-out of the charger's own timer, where it has one.
-fn watchdog(
-    checker: &mut Checker<'_>,
-    raw: &raw::Charger,
-    driver: Option<&str>,
-    path: &str,
-) -> Option<crate::quantity::Span> {
-    let value = raw.watchdog_s.get().copied().unwrap_or(30.0);
-    match driver {
-        Some("evse-din") => None,
-        Some("teltocharge") => {
-            if let Some((value, at)) = raw.watchdog_s.set()
-                && (*value < 1.0 || value.fract() != 0.0)
-            {
-                let message = format!("`watchdog_s` = {value} does not fit its register, which holds whole seconds");
-                checker.report.error(at, path, message, "allowed: 1 to 600 s, without decimals");
-            }
-            Some(crate::quantity::Span::from_secs_f64(value))
-        }
-        _ => (value > 0.0).then(|| crate::quantity::Span::from_secs_f64(value)),
-    }
-}
-
-/// Who shares a line with whom: one set of parameters, one kind of framing, every unit once. The parameters of every
-/// serial line.
-fn buses(checker: &mut Checker<'_>, wired: &[Wired]) -> HashMap<std::path::PathBuf, SerialLine> {
-    let mut lines: HashMap<std::path::PathBuf, SerialLine> = HashMap::new();
-    for (index, it) in wired.iter().enumerate() {
-        let bus = Bus::of(&it.connection);
-        let path = format!("{}.connection", it.path);
-        let earlier: Vec<&Wired> = wired[..index].iter().filter(|other| Bus::of(&other.connection) == bus).collect();
-        let Some(first) = earlier.first() else {
-            if let Connection::Serial(line) = &it.connection {
-                if let Some((other, _)) = lines.iter().find(|other| same_port(other.0, &line.path)) {
-                    let message = format!("{} and {} are the same port", line.path.display(), other.display());
-                    checker.report.error(it.at, &path, message, "name a port by one path everywhere");
-                }
-                lines.insert(line.path.clone(), line.clone());
-            }
-            continue;
-        };
-        let first_place = checker.report.describe(first.at);
-        if it.unit.is_none() || first.unit.is_none() {
-            let message = format!("this line is also used by {} ({first_place})", first.path);
-            checker.report.error(
-                it.at,
-                &path,
-                message,
-                "this kind of meter takes its line for itself: one meter, nothing else",
-            );
-            continue;
-        }
-        if std::mem::discriminant(&it.connection) != std::mem::discriminant(&first.connection) {
-            let message = format!("{} speaks another framing to the same host and port ({first_place})", first.path);
-            checker.report.error(it.at, &path, message, "write tcp:// (Modbus TCP) or rtu+tcp:// (RTU frames) in both");
-            continue;
-        }
-        if let Connection::Serial(line) = &it.connection
-            && let Some(agreed) = lines.get_mut(&line.path)
-        {
-            for (what, other) in merge_line(agreed, line) {
-                let message = format!("{what} for this port, but {other} for {} ({first_place})", first.path);
-                checker.report.error(it.at, &path, message, "a port has one set of parameters: write them once");
-            }
-        }
-        let Some((unit, unit_at)) = it.unit else { continue };
-        let same = |other: &&&Wired| other.unit.is_some_and(|other| other.0 == unit) && !(other.shares && it.shares);
-        if let Some(twin) = earlier.iter().find(same) {
-            let place = twin.unit.map(|it| checker.report.describe(it.1)).unwrap_or_default();
-            let message = format!("unit {unit} is used twice on this bus: also by {} ({place})", twin.path);
-            let help = "give every device on a bus a unit of its own";
-            checker.report.error(unit_at, &format!("{}.unit", it.path), message, help);
-        }
-    }
-    for it in wired.iter().filter(|it| it.unit.is_some()) {
-        if let Connection::Serial(line) = &it.connection
-            && let Some(agreed) = lines.get_mut(&line.path)
-        {
-            as_shipped(checker, wired, it, agreed);
-        }
-    }
-    lines
-}
-
-/// Fills in what nobody wrote for a line with what this device ships with; an error when another one ships otherwise.
-fn as_shipped(checker: &mut Checker<'_>, wired: &[Wired], it: &Wired, agreed: &mut SerialLine) {
-    let factory = it.factory.unwrap_or_default();
-    let shipped = SerialLine {
-        path: agreed.path.clone(),
-        baud: factory.baud.filter(|_| unwritten(wired, agreed, |line| line.baud.is_none())),
-        parity: factory.parity.filter(|_| unwritten(wired, agreed, |line| line.parity.is_none())),
-        stop: factory.stop.filter(|_| unwritten(wired, agreed, |line| line.stop.is_none())),
-    };
-    for (own, other) in merge_line(agreed, &shipped) {
-        let name = own.split('=').next().unwrap_or_default();
-        let message = format!("it ships with {own}, another device of this port with {other}");
-        let help = format!("set all of them to the same and write {name}= in the connection");
-        checker.report.error(it.at, &format!("{}.connection", it.path), message, help);
-    }
-}
-
-/// Whether no device of the line has this parameter in the file.
-fn unwritten(wired: &[Wired], agreed: &SerialLine, absent: impl Fn(&SerialLine) -> bool) -> bool {
-    let lines =
-        wired.iter().filter_map(|it| if let Connection::Serial(line) = &it.connection { Some(line) } else { None });
-    lines.filter(|line| line.path == agreed.path).all(absent)
-}
-
-/// Two names of one port, as far as they exist now.
-fn same_port(a: &std::path::Path, b: &std::path::Path) -> bool {
-    match (a.canonicalize(), b.canonicalize()) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => false,
-    }
-}
-
-/// Takes over what is not set yet; what contradicts, as pairs of texts.
-fn merge_line(agreed: &mut SerialLine, line: &SerialLine) -> Vec<(String, String)> {
-    let mut out = Vec::new();
-    fn one<T: Copy + PartialEq>(
-        agreed: &mut Option<T>,
-        new: Option<T>,
-        name: &str,
-        show: impl Fn(T) -> String,
-        out: &mut Vec<(String, String)>,
-    ) {
-        match (*agreed, new) {
-            (None, new) => *agreed = new,
-            (Some(a), Some(b)) if a != b => out.push((format!("{name}={}", show(b)), format!("{name}={}", show(a)))),
-            _ => {}
-        }
-    }
-    one(&mut agreed.baud, line.baud, "baud", |it| it.to_string(), &mut out);
-    one(&mut agreed.parity, line.parity, "parity", |it| format!("{it:?}").to_lowercase(), &mut out);
-    one(&mut agreed.stop, line.stop, "stop", |it| it.to_string(), &mut out);
-    out
-}
-
-/// Gives every device the parameters that were written for its port.
-fn agree(connection: &mut Connection, lines: &HashMap<std::path::PathBuf, SerialLine>) {
-    if let Connection::Serial(line) = connection
-        && let Some(agreed) = lines.get(&line.path)
-    {
-        *line = agreed.clone();
     }
 }

@@ -4,8 +4,9 @@ use super::check::Checker;
 use super::check_devices::{Head, missing};
 use super::connection;
 use super::model::{HttpAddress, MeterDriver};
-use super::raw::{self, Slot};
+use super::raw;
 use super::secret;
+use super::slot::Slot;
 use super::source::At;
 
 /// Where a device with an HTTP interface is.

@@ -3,7 +3,8 @@
 use super::check::Checker;
 use super::layer::Merged;
 use super::model::{HttpAddress, Influx, InfluxApi};
-use super::raw::{self, Slot};
+use super::raw;
+use super::slot::Slot;
 use super::source::At;
 use crate::quantity::Span;
 

@@ -3,8 +3,9 @@
 use super::check::{Checker, seconds};
 use super::connection::parse_broker;
 use super::model::{Mqtt, MqttEndpoint, Secret};
-use super::raw::{self, Slot};
+use super::raw;
 use super::secret;
+use super::slot::Slot;
 use super::source::At;
 use crate::quantity::Span;
 

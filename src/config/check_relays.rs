@@ -1,11 +1,13 @@
 //! Relays: what each kind needs, and what rules need.
 
 use super::check::{Checker, seconds};
-use super::check_devices::{Head, RawDevice, Wired, common, missing};
+use super::check_buses::Wired;
+use super::check_devices::{Head, RawDevice, common, missing};
 use super::check_signals::{Around, board, foreign_topic, gpio_line, shelly};
 use super::key::closest;
 use super::model::{Mqtt, Relay, RelayDriver};
-use super::raw::{self, Slot};
+use super::raw;
+use super::slot::Slot;
 use crate::control::RelayRule;
 use crate::device::relay::{HIGHEST_PULSED, LONGEST_PULSE, Place};
 use crate::quantity::{Span, Watt};

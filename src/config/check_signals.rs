@@ -3,10 +3,12 @@
 use jiff::tz::TimeZone;
 
 use super::check::{Checker, seconds};
-use super::check_devices::{Factory, Head, Raw, RawDevice, Wired, common, link, missing};
+use super::check_buses::{Factory, Wired};
+use super::check_devices::{Head, Raw, RawDevice, common, link, missing};
 use super::key::short;
 use super::model::{Connection, Grid, HttpAddress, Input, InputDriver, Mqtt, ShellyPoint, Site};
-use super::raw::{self, Slot};
+use super::raw;
+use super::slot::Slot;
 use super::source::At;
 use crate::control::InputMeaning;
 use crate::device::input::schedule::{self, Schedule, Window};

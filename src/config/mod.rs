@@ -10,6 +10,8 @@
 use std::path::{Path, PathBuf};
 
 mod check;
+mod check_buses;
+mod check_chargers;
 mod check_circuits;
 mod check_devices;
 mod check_http;
@@ -32,6 +34,7 @@ mod schema;
 mod secret;
 pub mod settings_store;
 mod setup;
+mod slot;
 mod source;
 mod warn;
 

@@ -6,7 +6,7 @@ mod phases;
 mod power;
 mod sharing;
 #[path = "../fail_safe_defaults/site.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each of the tests that share it uses a part")]
 mod site;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each of the tests that share it uses a part")]
 mod world;

@@ -7,7 +7,7 @@
 
 mod knowledge;
 #[path = "../fail_safe_defaults/site.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each of the tests that share it uses a part")]
 mod site;
 mod world;
 

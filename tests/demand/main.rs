@@ -4,7 +4,7 @@ mod modes;
 mod relays;
 mod session;
 #[path = "../fail_safe_defaults/site.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each of the tests that share it uses a part")]
 mod site;
 mod surplus;
 

@@ -44,7 +44,8 @@ fn responses() -> impl Strategy<Value = Response> {
         (0..=60u16, any::<bool>()).prop_map(|(address, on)| Response::WriteSingleCoil(address, on)),
         (14..=16u16, 0..=3u16).prop_map(|(address, value)| Response::WriteSingleRegister(address, value)),
         (14..=16u16, 0..=4u16).prop_map(|(address, count)| Response::WriteMultipleRegisters(address, count)),
-        any::<u8>().prop_map(|function| Response::Custom(function, Default::default())),
+        // Only codes without a response of their own arrive as custom ones.
+        (17..=u8::MAX).prop_map(|function| Response::Custom(function, Default::default())),
     ]
 }
 
