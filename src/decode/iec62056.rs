@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use serde_json::{Map, Value};
 
-use super::{Form, Outcome, name, pieces, plain_number, printable, shown};
+use super::{Form, Message, Outcome, Report, name, pieces, plain_number, printable, shown};
 use crate::codec::iec62056::{Bcc, DataSet, Decoder, FrameError, Item, Readout, obis};
 use crate::codec::p1::object::text;
 
@@ -22,58 +22,44 @@ pub fn iec62056(
     notes: &mut impl Write,
 ) -> io::Result<Outcome> {
     let mut decoder = Decoder::new();
-    let mut sink = Sink { form, out, notes, printed: 0, failed: 0 };
+    let mut report = Report::new(form, out, notes);
     pieces(input, |mut bytes| {
         while let Some(item) = decoder.decode(&mut bytes) {
-            sink.take(item)?;
+            take(&mut report, item)?;
         }
         Ok(())
     })?;
     if let Some(item) = decoder.finish() {
-        sink.take(item)?;
+        take(&mut report, item)?;
     }
-    let nothing = sink.printed == 0;
-    if nothing {
-        writeln!(sink.notes, "no readout found")?;
-    }
-    if decoder.discarded_total() > 0 {
-        writeln!(sink.notes, "{} bytes belong to no readout", decoder.discarded_total())?;
-    }
-    sink.out.flush()?;
-    Ok(if nothing || sink.failed > 0 { Outcome::Invalid } else { Outcome::Valid })
+    report.end(Readout::NOUN, Readout::NOUN, decoder.discarded_total(), None::<&str>)
 }
 
-struct Sink<'a, O, N> {
-    form: Form,
-    out: &'a mut O,
-    notes: &'a mut N,
-    printed: usize,
-    failed: usize,
+fn take(report: &mut Report<'_, impl Write, impl Write>, item: Result<Readout<'_>, FrameError>) -> io::Result<()> {
+    match item {
+        Ok(readout) => report.show(&readout),
+        Err(error) => report.refuse(&error, matches!(error, FrameError::CutShort { .. })),
+    }
 }
 
-impl<O: Write, N: Write> Sink<'_, O, N> {
-    fn take(&mut self, item: Result<Readout<'_>, FrameError>) -> io::Result<()> {
-        let readout = match item {
-            Ok(readout) => readout,
-            Err(error) => {
-                self.failed += usize::from(!matches!(error, FrameError::CutShort { .. }));
-                return writeln!(self.notes, "{error}");
-            }
-        };
-        if !readout.is_complete() && self.printed > 0 {
-            return writeln!(self.notes, "the last readout ends before its end mark and is not shown");
-        }
-        self.printed += 1;
-        if bcc_word(&readout) == "invalid" || readout.parity_errors().is_some_and(|errors| errors > 0) {
-            self.failed += 1;
-        }
-        match self.form {
-            Form::Json => {
-                serde_json::to_writer(&mut *self.out, &readout_json(&readout))?;
-                writeln!(self.out)
-            }
-            Form::Text => readout_text(&readout, self.out),
-        }
+impl Message for Readout<'_> {
+    const NOUN: &'static str = "readout";
+
+    fn is_complete(&self) -> bool {
+        Readout::is_complete(self)
+    }
+
+    fn check(&self) -> Result<(), Option<String>> {
+        let damaged = self.parity_errors().is_some_and(|errors| errors > 0);
+        if bcc_word(self) == "invalid" || damaged { Err(None) } else { Ok(()) }
+    }
+
+    fn json(&self) -> Value {
+        readout_json(self)
+    }
+
+    fn text(&self, out: &mut impl Write) -> io::Result<()> {
+        readout_text(self, out)
     }
 }
 

@@ -4,7 +4,10 @@ mod iec62056;
 mod p1;
 mod sml;
 
-use std::io::{self, Read};
+use std::fmt::Display;
+use std::io::{self, Read, Write};
+
+use serde_json::Value;
 
 use crate::codec::obis::Obis;
 use crate::codec::register;
@@ -45,6 +48,80 @@ pub fn parse_key(hex: &str) -> Result<[u8; 16], String> {
         *byte = pair[0] << 4 | pair[1];
     }
     Ok(key)
+}
+
+/// What a codec finds in the bytes, ready to be shown.
+trait Message {
+    /// What the like of it is called.
+    const NOUN: &'static str;
+
+    /// It has its end mark.
+    fn is_complete(&self) -> bool {
+        true
+    }
+
+    /// It passes its checks as it came; else why not, where the message itself does not show it.
+    fn check(&self) -> Result<(), Option<String>>;
+
+    fn json(&self) -> Value;
+
+    fn text(&self, out: &mut impl Write) -> io::Result<()>;
+}
+
+/// Messages go to `out`, what is to be said about them and about the rest to `notes`.
+struct Report<'a, O, N> {
+    form: Form,
+    out: &'a mut O,
+    notes: &'a mut N,
+    printed: usize,
+    failed: usize,
+}
+
+impl<'a, O: Write, N: Write> Report<'a, O, N> {
+    fn new(form: Form, out: &'a mut O, notes: &'a mut N) -> Self {
+        Self { form, out, notes, printed: 0, failed: 0 }
+    }
+
+    /// A message that the next one cut short is named, but no fault of the input: recordings begin and end anywhere.
+    fn refuse(&mut self, error: &impl Display, cut_short: bool) -> io::Result<()> {
+        self.failed += usize::from(!cut_short);
+        writeln!(self.notes, "{error}")
+    }
+
+    fn show<M: Message>(&mut self, message: &M) -> io::Result<()> {
+        if !message.is_complete() && self.printed > 0 {
+            return writeln!(self.notes, "the last {} ends before its end mark and is not shown", M::NOUN);
+        }
+        self.printed += 1;
+        if let Err(why) = message.check() {
+            self.failed += 1;
+            if let Some(why) = why {
+                writeln!(self.notes, "{why}")?;
+            }
+        }
+        match self.form {
+            Form::Json => {
+                serde_json::to_writer(&mut *self.out, &message.json())?;
+                writeln!(self.out)
+            }
+            Form::Text => message.text(self.out),
+        }
+    }
+
+    /// `kind` is what the input should have held, `noun` what bytes belong to; `hint` is what may be the matter with it.
+    fn end(self, kind: &str, noun: &str, discarded: u64, hint: Option<impl Display>) -> io::Result<Outcome> {
+        if self.printed == 0 {
+            writeln!(self.notes, "no {kind} found")?;
+        }
+        if discarded > 0 {
+            writeln!(self.notes, "{discarded} bytes belong to no {noun}")?;
+        }
+        if let Some(hint) = hint {
+            writeln!(self.notes, "{hint}")?;
+        }
+        self.out.flush()?;
+        Ok(if self.printed == 0 || self.failed > 0 { Outcome::Invalid } else { Outcome::Valid })
+    }
 }
 
 /// Gives all bytes of `input` in pieces.

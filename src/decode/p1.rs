@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use serde_json::{Map, Value, json};
 
-use super::{Form, Outcome, name, pieces, plain_number, printable, shown};
+use super::{Form, Message, Outcome, Report, name, pieces, plain_number, printable, shown};
 use crate::codec::p1::object::{self, Content};
 use crate::codec::p1::{Decoder, FrameError, Keys, Line, Object, TagCheck, Telegram, Verdict};
 use crate::codec::value;
@@ -24,63 +24,45 @@ pub fn p1(
     notes: &mut impl Write,
 ) -> io::Result<Outcome> {
     let mut decoder = Decoder::new(keys);
-    let mut sink = Sink { form, out, notes, printed: 0, failed: 0 };
+    let mut report = Report::new(form, out, notes);
     pieces(input, |mut bytes| {
         while let Some(item) = decoder.decode(&mut bytes) {
-            sink.take(item)?;
+            take(&mut report, item)?;
         }
         Ok(())
     })?;
     if let Some(item) = decoder.finish() {
-        sink.take(item)?;
+        take(&mut report, item)?;
     }
-    let nothing = sink.printed == 0;
-    if nothing {
-        writeln!(sink.notes, "no P1 telegram found")?;
-    }
-    if decoder.discarded_total() > 0 {
-        writeln!(sink.notes, "{} bytes belong to no telegram", decoder.discarded_total())?;
-    }
-    if let Some(hint) = decoder.hint() {
-        writeln!(sink.notes, "{hint}")?;
-    }
-    sink.out.flush()?;
-    Ok(if nothing || sink.failed > 0 { Outcome::Invalid } else { Outcome::Valid })
+    report.end("P1 telegram", Telegram::NOUN, decoder.discarded_total(), decoder.hint())
 }
 
-struct Sink<'a, O, N> {
-    form: Form,
-    out: &'a mut O,
-    notes: &'a mut N,
-    printed: usize,
-    failed: usize,
+fn take(report: &mut Report<'_, impl Write, impl Write>, item: Result<Telegram<'_>, FrameError>) -> io::Result<()> {
+    match item {
+        Ok(telegram) => report.show(&telegram),
+        Err(error) => report.refuse(&error, matches!(error, FrameError::CutShort { .. })),
+    }
 }
 
-impl<O: Write, N: Write> Sink<'_, O, N> {
-    fn take(&mut self, item: Result<Telegram<'_>, FrameError>) -> io::Result<()> {
-        let telegram = match item {
-            Ok(telegram) => telegram,
-            Err(error) => {
-                self.failed += usize::from(!matches!(error, FrameError::CutShort { .. }));
-                return writeln!(self.notes, "{error}");
-            }
-        };
-        if !telegram.is_complete() && self.printed > 0 {
-            return writeln!(self.notes, "the last telegram ends before its end mark and is not shown");
-        }
-        self.printed += 1;
+impl Message for Telegram<'_> {
+    const NOUN: &'static str = "telegram";
+
+    fn is_complete(&self) -> bool {
+        Telegram::is_complete(self)
+    }
+
+    fn check(&self) -> Result<(), Option<String>> {
         // A crc that fits only after a repair is not the crc of the bytes that were given to us.
-        let wrong_tag = telegram.seal().is_some_and(|seal| seal.tag == TagCheck::Wrong);
-        if crc_word(&telegram) == "invalid" || wrong_tag {
-            self.failed += 1;
-        }
-        match self.form {
-            Form::Json => {
-                serde_json::to_writer(&mut *self.out, &telegram_json(&telegram))?;
-                writeln!(self.out)
-            }
-            Form::Text => telegram_text(&telegram, self.out),
-        }
+        let wrong_tag = self.seal().is_some_and(|seal| seal.tag == TagCheck::Wrong);
+        if crc_word(self) == "invalid" || wrong_tag { Err(None) } else { Ok(()) }
+    }
+
+    fn json(&self) -> Value {
+        telegram_json(self)
+    }
+
+    fn text(&self, out: &mut impl Write) -> io::Result<()> {
+        telegram_text(self, out)
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use serde_json::{Map, Value, json};
 
-use super::{Form, Outcome, name, pieces, shown};
+use super::{Form, Message, Outcome, Report, name, pieces, shown};
 use crate::codec::sml::{Decoder, Entry, Frame, FrameError, Value as Content, unit_symbol};
 use crate::codec::value::Decimal;
 
@@ -16,43 +16,36 @@ use crate::codec::value::Decimal;
 /// When reading or writing fails.
 pub fn sml(input: &mut impl Read, form: Form, out: &mut impl Write, notes: &mut impl Write) -> io::Result<Outcome> {
     let mut decoder = Decoder::new();
-    let (mut printed, mut failed) = (0_usize, 0_usize);
+    let mut report = Report::new(form, out, notes);
     pieces(input, |mut bytes| {
         while let Some(item) = decoder.decode(&mut bytes) {
             match item {
-                Ok(frame) => {
-                    printed += 1;
-                    if let Err(rejection) = frame.check() {
-                        failed += 1;
-                        writeln!(notes, "{rejection}")?;
-                    }
-                    match form {
-                        Form::Json => {
-                            serde_json::to_writer(&mut *out, &frame_json(&frame))?;
-                            writeln!(out)?;
-                        }
-                        Form::Text => frame_text(&frame, out)?,
-                    }
-                }
-                Err(error) => {
-                    failed += usize::from(!matches!(error, FrameError::CutShort { .. }));
-                    writeln!(notes, "{error}")?;
-                }
+                Ok(frame) => report.show(&frame)?,
+                Err(error) => report.refuse(&error, matches!(error, FrameError::CutShort { .. }))?,
             }
         }
         Ok(())
     })?;
     if let Some(error) = decoder.finish() {
-        writeln!(notes, "the input ends inside a frame: {error}")?;
+        report.refuse(&format_args!("the input ends inside a frame: {error}"), true)?;
     }
-    if printed == 0 {
-        writeln!(notes, "no SML frame found")?;
+    report.end("SML frame", Frame::NOUN, decoder.discarded_total(), None::<&str>)
+}
+
+impl Message for Frame<'_> {
+    const NOUN: &'static str = "frame";
+
+    fn check(&self) -> Result<(), Option<String>> {
+        Frame::check(self).map_err(|rejection| Some(rejection.to_string()))
     }
-    if decoder.discarded_total() > 0 {
-        writeln!(notes, "{} bytes belong to no frame", decoder.discarded_total())?;
+
+    fn json(&self) -> Value {
+        frame_json(self)
     }
-    out.flush()?;
-    Ok(if printed == 0 || failed > 0 { Outcome::Invalid } else { Outcome::Valid })
+
+    fn text(&self, out: &mut impl Write) -> io::Result<()> {
+        frame_text(self, out)
+    }
 }
 
 fn crc_word(frame: &Frame<'_>) -> &'static str {

@@ -4,6 +4,7 @@
 //! channel that never makes them wait, and they obey the newest order only.
 
 pub mod charger;
+pub mod http;
 pub mod input;
 pub mod meter;
 pub mod relay;

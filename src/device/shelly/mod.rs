@@ -3,35 +3,14 @@
 
 use std::time::Duration;
 
-use crate::codec::json::Malformed;
 use crate::codec::shelly::{self as codec, Device, gen1, rpc};
 use crate::config::model::{HttpAddress, Secret};
 use crate::link::http::{self, Client, Limits, Login, Trust};
 
+pub use super::http::Error;
+
 #[cfg(test)]
 mod tests;
-
-/// Why a Shelly gave no answer that can be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// The link: nobody there, too slow, login refused.
-    #[error("{0}")]
-    Link(#[from] http::Error),
-    /// The answer.
-    #[error("{0}")]
-    Answer(#[from] Malformed),
-    /// The device has not got what was asked for, or a request that would do harm.
-    #[error("{0}")]
-    Refused(String),
-}
-
-impl Error {
-    /// Nobody answered, as against a wrong answer.
-    #[must_use]
-    pub fn is_silence(&self) -> bool {
-        matches!(self, Self::Link(error) if error.is_silence())
-    }
-}
 
 /// A link to one Shelly. It finds out by itself what generation it is, again after each time that it was not there.
 #[derive(Debug)]

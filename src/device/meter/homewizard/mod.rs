@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use super::polled::{Failure, Report, Source};
 use crate::clock::Clock;
 use crate::codec::homewizard::{self as codec, Device, External, Measurement};
-use crate::codec::json::Malformed;
 use crate::config::model::{HttpAddress, Pairing};
+use crate::device::http::Error;
 use crate::link::http::header::{HeaderMap, HeaderName, HeaderValue};
 use crate::link::http::{self, Client, Limits, Login, Method, Pin, Trust};
 use crate::status::{Identity, MeterValues, Value};
@@ -37,17 +37,6 @@ pub(super) struct HomeWizardMeter {
     behind: Behind,
     clock: Clock,
     push_patience: Duration,
-}
-
-/// Why there is no reading.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
-    #[error("{0}")]
-    Link(#[from] http::Error),
-    #[error("{0}")]
-    Answer(#[from] Malformed),
-    #[error("{0}")]
-    Refused(String),
 }
 
 /// The headers of version 2.
