@@ -21,7 +21,14 @@ fn links(text: &str) -> Vec<String> {
 #[test]
 fn every_link_leads_to_a_file() {
     let mut found = 0;
-    for file in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/control.md", "docs/decisions.md"] {
+    for file in [
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "docs/control.md",
+        "docs/decisions.md",
+        "docs/outside-home-assistant.md",
+    ] {
         for link in links(&text(file)) {
             let folder = root().join(file).parent().expect("a file is in a folder").to_owned();
             assert!(folder.join(&link).exists(), "{file} links to {link}, which does not exist");

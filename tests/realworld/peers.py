@@ -173,7 +173,7 @@ class Listener:
     async def up(cls, peers: Peers, broker: Broker, topics: str = "#") -> "Listener":
         it = cls()
         name = f"listener-{len(peers.processes)}"
-        command = ["mosquitto_sub", *broker.login(), "-q", "1", "-t", topics, "-F", "%t\t%p"]
+        command = ["mosquitto_sub", *broker.login(), "-q", "1", "-t", topics, "-F", "%t\t%x"]
         process = await peers.start(name, *command, stdout=asyncio.subprocess.PIPE, limit=1 << 22)
         task = asyncio.create_task(it.follow(process.stdout))
         peers.closing.callback(task.cancel)
@@ -181,7 +181,9 @@ class Listener:
 
     async def follow(self, lines: asyncio.StreamReader) -> None:
         while line := await lines.readline():
+            # In hexadecimal, because a payload may have more than one line.
             topic, _, payload = line.decode(errors="replace").rstrip("\n").partition("\t")
+            payload = bytes.fromhex(payload).decode(errors="replace")
             self.heard.append((time.monotonic(), topic, payload))
             if payload:
                 self.last[topic] = payload
@@ -285,15 +287,18 @@ def modbus_writes(notes: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]
 class Appliance:
     """`gridkeeper run` with the house's devices behind taps."""
 
-    def __init__(self, peers: Peers, broker: Broker, taps: list[Tap], fuse: float, more: str) -> None:
+    def __init__(self, peers: Peers, broker: Broker, taps: list[Tap], fuse: float, more: str, environment: dict) -> None:
         self.peers, self.broker, self.taps, self.fuse, self.more = peers, broker, taps, fuse, more
+        self.environment = {"GRIDKEEPER_LOG": "info"} | environment
         self.web = free_port()
         self.data = peers.folder / "data"
 
     @classmethod
-    async def up(cls, peers: Peers, broker: Broker, house: House, fuse: float = 40, more: str = "") -> "Appliance":
+    async def up(
+        cls, peers: Peers, broker: Broker, house: House, fuse: float = 40, more: str = "", environment: dict | None = None
+    ) -> "Appliance":
         taps = [await Tap.up(peers, it) for it in (house.places["meter"], *house.places["chargers"])]
-        it = cls(peers, broker, taps, fuse, more)
+        it = cls(peers, broker, taps, fuse, more, environment or {})
         await it.start()
         return it
 
@@ -302,7 +307,7 @@ class Appliance:
         file.write_text(self.configuration(chargers))
         file.chmod(0o600)
         program = os.environ["GRIDKEEPER_BINARY"]
-        await self.peers.start("gridkeeper", program, "run", "-c", file, env={"GRIDKEEPER_LOG": "info"}, wait_for=self.web)
+        await self.peers.start("gridkeeper", program, "run", "-c", file, env=self.environment, wait_for=self.web)
 
     async def stop(self) -> None:
         await self.peers.stop("gridkeeper")

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Runs influx.py: our lines in Debian's InfluxDB 1.6 and VictoriaMetrics, config/telegraf.conf by an equivalent of Telegraf,
+# every query of config/grafana-dashboard.json.
+. "$(dirname "$0")/common.sh"
+
+need_debian mosquitto mosquitto-clients influxdb victoria-metrics python3
+build
+python3 "$here/influx.py"
+say "passed"
