@@ -56,13 +56,14 @@ pub fn run(files: &[PathBuf], strict: bool) -> u8 {
     for warning in diagnostics.iter().filter(|it| it.severity == Severity::Warning) {
         tracing::warn!("{warning}");
     }
-    let ingress = std::env::var("GRIDKEEPER_INGRESS").ok().and_then(|it| match it.parse() {
-        Ok(address) => Some(address),
-        Err(_) => {
-            complain(&format!("GRIDKEEPER_INGRESS = {it:?} is no address and port"));
-            None
-        }
-    });
+    let ingress =
+        std::env::var("GRIDKEEPER_INGRESS").ok().filter(|it| !it.is_empty()).and_then(|it| match it.parse() {
+            Ok(address) => Some(address),
+            Err(_) => {
+                complain(&format!("GRIDKEEPER_INGRESS = {it:?} is no address and port"));
+                None
+            }
+        });
     let supervisor = Supervisor::from_environment();
     let (tell, told) = channel();
     let asked = tell.clone();

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Builds the Debian package around the program, installs it into an empty root with dpkg, upgrades, removes and purges it
+# there, and has systemd judge the unit. Needs root, for dpkg. Nothing is installed on this machine but tools.
+. "$(dirname "$0")/common.sh"
+
+[ "$(id -u)" -eq 0 ] || fail "needs root, for dpkg"
+need_debian dpkg-dev systemd strace python3
+build
+python3 "$here/debian.py"
+say "passed"
