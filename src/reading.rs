@@ -211,7 +211,7 @@ pub enum RelayObservation {
         /// When the answer arrived.
         at: Mono,
     },
-    /// A write was acknowledged; for a relay that cannot be read this is all that is known of it.
+    /// A write was acknowledged, and read back where the relay can be read.
     Written {
         /// What was written.
         on: bool,

@@ -172,7 +172,7 @@ fn a_value_from_a_variable_is_read_strictly_and_named() {
         ("GRIDKEEPER__GRID__FUSE_A", "0", "`fuse_a` = 0 is out of range | allowed: 1 to 2000 A"),
         ("GRIDKEEPER__GRID__METER", "mian", "there is no meter `mian` | did you mean \"main\"?"),
         ("GRIDKEEPER__CHARGER__LEFT__MODE", "sun", "= \"sun\""),
-        ("GRIDKEEPER__RELAY__X__LINE", "4", "`relay` is known, but not available in this version"),
+        ("GRIDKEEPER__SERVE__X__LISTEN", "4", "`serve` is known, but not available in this version"),
         ("GRIDKEEPER__GRID__FUSE", "25", "[grid] has no key `fuse` | did you mean …FUSE_A?"),
         ("GRIDKEEPER__GIRD__FUSE_A", "25", "there is no table `gird` | did you mean GRIDKEEPER__GRID…?"),
         ("GRIDKEEPER__GRID", "25", "[grid] has no key ``"),
@@ -424,7 +424,6 @@ interlock = "block"
 id = "block"
 driver = "simulated"
 shed = true
-safe_state = "on"
 force_max_s = 60
 interlock = "boost"
 "#;
@@ -442,7 +441,7 @@ fn surplus_and_relays_become_the_model_with_their_defaults() {
     assert_eq!(boost.on_when, [RelayRule::LowTariff, RelayRule::Export]);
     assert_eq!((boost.export_on, boost.export_off), (Watt(2_000), Watt(-200)), "the load, and -10 % of it");
     assert_eq!((boost.priority, boost.shed, boost.safe_state, boost.interlock), (7, false, false, Some(1)));
-    assert_eq!((block.priority, block.shed, block.safe_state, block.interlock), (5, true, true, Some(0)));
+    assert_eq!((block.priority, block.shed, block.safe_state, block.interlock), (5, true, false, Some(0)));
     assert_eq!((boost.force_max, block.force_max), (Span::from_secs(3_600), Span::from_secs(60)));
 }
 
@@ -459,7 +458,11 @@ fn relays_that_would_flutter_or_short_each_other_are_refused() {
     for (from, to, text) in [
         ("load_w = 2000", "load_w = 2000\nexport_on_w = -300", "is not below export_on_w"),
         ("interlock = \"block\"", "interlock = \"pump\"", "there is no relay `pump`"),
-        ("interlock = \"block\"", "safe_state = \"on\"\ninterlock = \"block\"", "`safe_state` = \"on\""),
+        (
+            "interlock = \"block\"",
+            "safe_state = \"on\"\ninterlock = \"block\"",
+            "a relay of a pair has `safe_state` = \"on\"",
+        ),
         ("interlock = \"boost\"", "", "does not name this relay"),
         ("\"export\"]", "\"sun\"]", "holds \"sun\", which is not one of its words"),
         ("\"export\"]", "\"low-tariff\"]", "twice"),

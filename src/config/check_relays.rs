@@ -150,10 +150,10 @@ fn interlock(checker: &mut Checker<'_>, head: &Head, raw: &raw::Relay, around: A
         let help = format!("write interlock = \"{}\" there too", head.id.as_deref().unwrap_or("…"));
         checker.report.error(at, &path, message, help);
     }
-    let falls_closed = |raw: &raw::Relay| raw.safe_state.get().is_some_and(|it| it == "on");
-    if falls_closed(raw) && falls_closed(other) {
-        let message = "both relays of a pair have `safe_state` = \"on\"";
-        checker.report.error(at, &path, message, "they are never closed together: let one fall open");
+    if let Some((_, at)) = raw.safe_state.set().filter(|it| it.0 == "on") {
+        let message = "a relay of a pair has `safe_state` = \"on\"";
+        let help = "allowed: \"off\", because nobody opens the other one first when both fall to it";
+        checker.report.error(at, &format!("{}.safe_state", head.path), message, help);
     }
     found
 }

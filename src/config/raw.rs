@@ -492,7 +492,7 @@ section! {
 
 section! {
     /// A relay: follows the tariff or the surplus, and can be switched by hand.
-    Relay = "relay", list: true, key: "id", status: Simulate {
+    Relay = "relay", list: true, key: "id", status: Now {
         /// Name that is shown. Default: the id.
         name: String = text(64);
         /// Suggested area in Home Assistant.
@@ -541,7 +541,7 @@ section! {
         force_max_s: f64 = number(1.0, DAY, "s");
         /// What it is while nobody decides: "off" or "on". Default: "off".
         safe_state: String = word(&["off", "on"]);
-        /// Id of the relay that is never closed together with this one, as the two of SG-Ready.
+        /// Id of the relay that is never closed together with this one, as the two of SG-Ready. Both need safe_state "off".
         interlock: String = text(32);
     }
 }

@@ -100,6 +100,7 @@ impl JsonSchema for Document {
                 "circuit": devices(generator.subschema_for::<raw::Circuit>()),
                 "charger": devices(generator.subschema_for::<raw::Charger>()),
                 "input": devices(generator.subschema_for::<raw::Input>()),
+                "relay": devices(generator.subschema_for::<raw::Relay>()),
             },
             "additionalProperties": false,
         })

@@ -12,7 +12,7 @@ use super::raw;
 use super::slot::Slot;
 use super::source::{At, Inputs, Part, Place, Report};
 use crate::codec::model::{Model, Poll};
-use crate::control::Timing;
+use crate::control::{InputMeaning, Timing};
 use crate::device::relay::timer;
 use crate::feature::Purpose;
 use crate::quantity::{Milliamp, Phase, Span};
@@ -168,8 +168,8 @@ fn no_timer(config: &Config, devices: &Raw, report: &mut Report) {
         let help = match relay.driver {
             RelayDriver::Gpio { .. } => "wire it so that the line without us, not driven, is its safe state",
             RelayDriver::Modbus { .. } => "write pulse_s where its board can switch for a time",
-            RelayDriver::Mqtt { .. } => "give whoever listens a time-out of his own",
-            RelayDriver::Shelly { .. } | RelayDriver::Simulated => continue,
+            // That it depends on the broker says as much.
+            RelayDriver::Mqtt { .. } | RelayDriver::Shelly { .. } | RelayDriver::Simulated => continue,
         };
         if timer(&relay.driver).is_some() {
             continue;
@@ -192,6 +192,25 @@ fn by_broker(config: &Config, devices: &Raw, report: &mut Report) {
             "when the broker or the sender is gone it is lost after {} s, as a meter whose wire is cut",
             driver.max_age.as_secs_f64()
         );
+        report.warn(at, &format!("{}.driver", device.head.path), message, help);
+    }
+    for (input, device) in config.inputs.iter().zip(&devices.inputs) {
+        let (InputDriver::Mqtt { kept, .. }, Some((_, at))) = (&input.driver, device.raw.driver.set()) else {
+            continue;
+        };
+        let message = format!("the input `{}` depends on the broker", input.common.id);
+        let lost = match input.max_age {
+            Some(age) if !kept => format!("when its value is older than {} s", age.as_secs_f64()),
+            _ => "when the broker has been gone for 60 s".to_owned(),
+        };
+        let side = if input.meaning == InputMeaning::LowTariff { "not active" } else { "active" };
+        let help = format!("{lost} it is lost and counts as {side}");
+        report.warn(at, &format!("{}.driver", device.head.path), message, help);
+    }
+    for (relay, device) in config.relays.iter().zip(&devices.relays) {
+        let (RelayDriver::Mqtt { .. }, Some((_, at))) = (&relay.driver, device.raw.driver.set()) else { continue };
+        let message = format!("the relay `{}` depends on the broker", relay.common.id);
+        let help = "without it the relay stays as it is, and nobody confirms that it switched: give whoever listens a time-out of his own";
         report.warn(at, &format!("{}.driver", device.head.path), message, help);
     }
 }

@@ -36,8 +36,8 @@ impl Controller {
             self.hold_at_zero(index, &mut want);
             scratch.wants.push(want);
         }
+        self.reserve_closed(&mut scratch);
         self.share_surplus(now, &mut scratch);
-        self.count_shed(now, &mut scratch);
         for (charger, want) in self.chargers.iter().zip(&scratch.wants) {
             scratch.asks.push(Ask {
                 cap: want.cap,

@@ -29,6 +29,11 @@ impl Flow {
         phases.iter().fold(by_sum, |least, phase| least.min(self.phases[phase]))
     }
 
+    /// What a load on one of `phases` may be at most, whichever it is on.
+    pub(super) fn least(&self, phases: PhaseSet) -> Milliamp {
+        phases.iter().fold(self.sum, |least, phase| least.min(self.phases[phase]))
+    }
+
     /// Takes `amount` per phase out; a negative one gives back.
     pub(super) fn take(&mut self, phases: PhaseSet, amount: Milliamp) {
         for phase in phases.iter() {
@@ -53,6 +58,7 @@ mod tests {
         assert_eq!(room.sum, Milliamp(2_000));
         assert_eq!(room.least_for(PhaseSet::of([Phase::L2])), Milliamp(2_000));
         room.take(three, Milliamp(2_000));
+        assert_eq!(room.least(three), Milliamp(-4_000));
         assert_eq!(room.least_for(three), Milliamp(-1_334), "what is too much is too much for each");
     }
 }

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use super::line::Line;
 use crate::config::Config;
 use crate::config::model::MeterRole;
-use crate::mqtt::{Clocks, Guard, Key, Moment, Out, QUALITY, Steady, charger, meter, site};
+use crate::mqtt::{Clocks, Guard, Key, Moment, Out, QUALITY, Steady, charger, meter, relay, site};
 use crate::quantity::Mono;
 use crate::status::{MeterView, Snapshot};
 
@@ -74,6 +74,14 @@ impl Collector {
                 line.put(key.name, &self.value(key, view, &at, &view.id, heard));
             }
             lines.extend(self.finish("charger", Arc::clone(&view.id), line, heard.map(|it| clocks.wall(it))));
+        }
+        for view in &snapshot.relays {
+            let mut line = Line::new("relay", &view.id, "relay");
+            let heard = view.status.heard_at;
+            for key in &relay::KEYS {
+                line.put(key.name, &self.value(key, view, &at, &view.id, heard));
+            }
+            lines.extend(self.finish("relay", Arc::clone(&view.id), line, heard.map(|it| clocks.wall(it))));
         }
         for view in snapshot.meters.iter().chain(&snapshot.sub_meters).take(MAX_LINES) {
             lines.extend(self.meter(view, clocks));

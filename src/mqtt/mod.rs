@@ -27,7 +27,7 @@ mod track;
 
 // What the lines for InfluxDB share with the state topics.
 pub(crate) use discovery::meter::QUALITY;
-pub(crate) use discovery::{Key, Moment, charger, meter, site};
+pub(crate) use discovery::{Key, Moment, charger, meter, relay, site};
 pub(crate) use guard::Guard;
 pub(crate) use json::Out;
 pub(crate) use stamp::{Clocks, Steady};

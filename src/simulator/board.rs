@@ -35,6 +35,8 @@ struct Inner {
     inputs: [bool; SIZE],
     registers: [u16; SIZE],
     silent: bool,
+    /// Contacts that no longer move.
+    welded: [bool; SIZE],
     /// Each write of a coil or register: address, value, and when.
     writes: Vec<(u16, u16, Instant)>,
 }
@@ -80,8 +82,10 @@ impl Inner {
                     _ => return Err(3),
                 };
                 let coil = usize::from(coil);
-                *self.coils.get_mut(coil).ok_or(2_u8)? = on;
-                self.pulses[coil] = pulse.map(|it| Instant::now() + Duration::from_millis(u64::from(it) * 100));
+                if !*self.welded.get(coil).ok_or(2_u8)? {
+                    self.coils[coil] = on;
+                    self.pulses[coil] = pulse.map(|it| Instant::now() + Duration::from_millis(u64::from(it) * 100));
+                }
                 self.writes.push((address, value, Instant::now()));
                 Ok(pdu[..5].to_vec())
             }
@@ -109,6 +113,7 @@ impl RelayBoard {
             inputs: [false; SIZE],
             registers: [0; SIZE],
             silent: false,
+            welded: [false; SIZE],
             writes: Vec::new(),
         };
         let (inner, cancel) = (Arc::new(Mutex::new(inner)), CancellationToken::new());
@@ -155,6 +160,13 @@ impl RelayBoard {
     /// It hears, does nothing and answers nothing.
     pub fn silence(&self, silent: bool) {
         self.lock().silent = silent;
+    }
+
+    /// From now on a coil confirms every write and stays as it is, or obeys again.
+    pub fn weld(&self, coil: usize, welded: bool) {
+        let mut inner = self.lock();
+        inner.welded[coil] = welded;
+        inner.pulses[coil] = None;
     }
 
     /// Every write so far: address, value, when.

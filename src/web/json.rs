@@ -30,8 +30,12 @@ pub(super) fn status(state: &WebState, snapshot: Option<&Snapshot>, mqtt: &MqttS
         "chargers": snapshot.map(|it| {
             it.chargers.iter().enumerate().map(|(at, view)| charger(info.charger_name(at, view), view, now)).collect::<Vec<_>>()
         }),
-        "inputs": snapshot.map(|it| it.inputs.iter().map(|view| input(view, now)).collect::<Vec<_>>()),
-        "relays": snapshot.map(|it| it.relays.iter().map(|view| relay(view, now)).collect::<Vec<_>>()),
+        "inputs": snapshot.map(|it| {
+            it.inputs.iter().enumerate().map(|(at, view)| input(info.input_name(at, view), view, now)).collect::<Vec<_>>()
+        }),
+        "relays": snapshot.map(|it| {
+            it.relays.iter().enumerate().map(|(at, view)| relay(info.relay_name(at, view), view, now)).collect::<Vec<_>>()
+        }),
     })
 }
 
@@ -115,21 +119,24 @@ fn charger(name: &str, view: &ChargerView, now: Mono) -> Value {
     json.into()
 }
 
-fn input(view: &InputView, now: Mono) -> Value {
+fn input(name: &str, view: &InputView, now: Mono) -> Value {
     json!({
         "id": view.id.as_ref(),
+        "name": name,
         "active": view.status.active,
         "age_s": view.status.heard_at.map(|at| now.since(at).as_secs_f64()),
         "health": health(&view.health),
     })
 }
 
-fn relay(view: &RelayView, now: Mono) -> Value {
+fn relay(name: &str, view: &RelayView, now: Mono) -> Value {
     json!({
         "id": view.id.as_ref(),
+        "name": name,
         "state": if view.status.on { "on" } else { "off" },
         "command": view.status.command,
         "reason": view.status.reason.to_string(),
+        "forced_s": view.status.forced_until.map(|end| end.since(now).as_secs_f64()),
         "available": view.status.available,
         "age_s": view.status.heard_at.map(|at| now.since(at).as_secs_f64()),
         "health": health(&view.health),

@@ -38,7 +38,7 @@ use crate::config::model::{Config, Secret};
 use crate::influx::InfluxStatus;
 use crate::mqtt::MqttStatus;
 use crate::quantity::{Milliamp, Span};
-use crate::status::{ChargerView, MeterView, Snapshot};
+use crate::status::{ChargerView, InputView, MeterView, RelayView, Snapshot};
 
 /// Connections at a time; further ones are closed at once.
 const MOST_CONNECTIONS: usize = 64;
@@ -68,6 +68,10 @@ pub struct WebInfo {
     pub meters: Vec<String>,
     /// Shown names, in the order of the configuration.
     pub chargers: Vec<String>,
+    /// Shown names, in the order of the configuration.
+    pub inputs: Vec<String>,
+    /// Shown names, in the order of the configuration.
+    pub relays: Vec<String>,
 }
 
 impl WebInfo {
@@ -80,6 +84,8 @@ impl WebInfo {
             grid_meter: config.grid.meter,
             meters: config.meters.iter().map(|it| it.common.name.clone()).collect(),
             chargers: config.chargers.iter().map(|it| it.common.name.clone()).collect(),
+            inputs: config.inputs.iter().map(|it| it.common.name.clone()).collect(),
+            relays: config.relays.iter().map(|it| it.common.name.clone()).collect(),
         }
     }
 
@@ -89,6 +95,14 @@ impl WebInfo {
 
     fn charger_name<'a>(&'a self, at: usize, view: &'a ChargerView) -> &'a str {
         self.chargers.get(at).map_or(view.id.as_ref(), String::as_str)
+    }
+
+    fn input_name<'a>(&'a self, at: usize, view: &'a InputView) -> &'a str {
+        self.inputs.get(at).map_or(view.id.as_ref(), String::as_str)
+    }
+
+    fn relay_name<'a>(&'a self, at: usize, view: &'a RelayView) -> &'a str {
+        self.relays.get(at).map_or(view.id.as_ref(), String::as_str)
     }
 }
 

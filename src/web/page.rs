@@ -51,7 +51,7 @@ fn body(html: &mut Html, state: &WebState, snapshot: Option<&Snapshot>, mqtt: &M
     }
     html.raw("</section>\n<section id=\"signals\" aria-label=\"Inputs and relays\">");
     if let Some(snapshot) = snapshot {
-        signals(html, snapshot, now);
+        signals(html, state, snapshot, now);
     }
     html.raw("</section>\n<section id=\"links\" aria-label=\"MQTT\">");
     links(html, mqtt);
@@ -94,6 +94,11 @@ fn problems(html: &mut Html, state: &WebState, snapshot: Option<&Snapshot>, now:
     if snapshot.site.fail_safe {
         fine = false;
         html.raw("<p class=\"bad\">A fail-safe rule is in force.</p>");
+    }
+    let silent = snapshot.relays.iter().any(|it| !it.status.available);
+    if silent || snapshot.inputs.iter().any(|it| it.status.active.is_none()) {
+        fine = false;
+        html.raw("<p class=\"bad\">An input or a relay needs attention; see below.</p>");
     }
     if !snapshot.site.settings.charging_enabled {
         html.raw("<p class=\"warn\">Charging is switched off for the whole site.</p>");
@@ -261,13 +266,13 @@ fn meter(html: &mut Html, view: &MeterView, now: Mono) {
     }
 }
 
-fn signals(html: &mut Html, snapshot: &Snapshot, now: Mono) {
+fn signals(html: &mut Html, state: &WebState, snapshot: &Snapshot, now: Mono) {
     if snapshot.inputs.is_empty() && snapshot.relays.is_empty() {
         return;
     }
     html.raw("<h2>Inputs and relays</h2>");
-    for view in &snapshot.inputs {
-        html.raw("<article><h3>").text(&view.id).raw("</h3>");
+    for (at, view) in snapshot.inputs.iter().enumerate() {
+        html.raw("<article><h3>").text(state.info.input_name(at, view)).raw("</h3>");
         match view.status.active {
             Some(true) => html.raw("<p>Active.</p>"),
             Some(false) => html.raw("<p>Not active.</p>"),
@@ -279,12 +284,18 @@ fn signals(html: &mut Html, snapshot: &Snapshot, now: Mono) {
         last_error(html, &view.health);
         html.raw("</article>");
     }
-    for view in &snapshot.relays {
-        html.raw("<article><h3>").text(&view.id).raw("</h3><p class=\"why\">").text(view.status.reason);
-        html.raw("</p><p").raw(if view.status.available { ">" } else { " class=\"bad\">Does not answer; counts as " });
-        html.raw(if view.status.on { "On" } else { "Off" });
-        html.raw(", command ").text(view.status.command.word()).raw(".</p>");
-        last_error(html, &view.health);
+    for (at, view) in snapshot.relays.iter().enumerate() {
+        let status = &view.status;
+        html.raw("<article><h3>").text(state.info.relay_name(at, view)).raw("</h3><p class=\"why\">");
+        html.text(status.reason).raw("</p><p");
+        html.raw(match (status.available, status.on) {
+            (true, true) => ">On",
+            (true, false) => ">Off",
+            (false, true) => " class=\"bad\">Does not answer; counts as on",
+            (false, false) => " class=\"bad\">Does not answer; taken to be off",
+        });
+        html.raw(", command ").text(status.command.word()).raw(".</p>");
+        link(html, &view.health, status.heard_at.map(|at| now.since(at)));
         html.raw("</article>");
     }
 }

@@ -5,12 +5,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::*;
 use crate::control::{
     ChargerSettings, ChargerStatus, ChargerStatusWord, InputStatus, LimitReason, MeterStatus, Mode, Problem, Quality,
-    Reason, Sharing, SiteSettings, SiteStatus,
+    Reason, RelayCommand, RelayReason, RelayStatus, RelayWord, Sharing, SiteSettings, SiteStatus,
 };
 use crate::mqtt::LinkState;
 use crate::quantity::{Mono, Phases, Watt, WattHour};
 use crate::reading::Flags;
-use crate::status::{Health, Identity, InputView, MeterValues, Value};
+use crate::status::{Health, Identity, InputView, MeterValues, RelayView, Value};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -122,7 +122,18 @@ fn snapshot() -> Snapshot {
                 health: Health { last_error: Some("input gate: no <chip>".into()), ..Health::default() },
             },
         ],
-        relays: Vec::new(),
+        relays: vec![RelayView {
+            id: "boiler".into(),
+            status: RelayStatus {
+                on: true,
+                command: RelayCommand::On,
+                forced_until: Some(Mono(30_000)),
+                reason: RelayReason { word: RelayWord::Offline, surplus: None, wait: None },
+                available: false,
+                heard_at: Some(Mono(0)),
+            },
+            health: Health { last_error: Some("relay boiler: no answer".into()), ..Health::default() },
+        }],
         chargers: vec![charger()],
     }
 }
@@ -153,6 +164,8 @@ async fn serve_with(password: Option<&str>, first: Option<Snapshot>, diagnostics
             grid_meter: Some(0),
             meters: vec!["House meter".into()],
             chargers: vec!["Left <b>box</b>".into()],
+            inputs: vec!["Ripple control".into()],
+            relays: vec!["Boiler & <pump>".into()],
         }),
         diagnostics: Arc::new(diagnostics),
         password: password.map(|it| Secret::new(it.into())),
@@ -198,6 +211,10 @@ async fn the_page_shows_phases_chargers_meters_and_what_is_wrong_and_escapes_all
         "41 good, 3 bad",
         "retrying: mqtt://broker.local:1883",
         "connection refused",
+        "An input or a relay needs attention",
+        "<h3>Ripple control</h3><p>Active.</p>",
+        "<h3>Boiler &amp; &lt;pump&gt;</h3><p class=\"why\">does not answer; it counts as closed</p>",
+        "Does not answer; counts as on, command on.",
         "content-security-policy: default-src 'none'",
         "cache-control: no-store",
     ] {
@@ -243,6 +260,9 @@ async fn the_same_as_data_under_the_keys_of_the_contract() {
     assert_eq!(json["meters"][0]["quality"], "good");
     assert_eq!(json["meters"][0]["values"]["power_w"], 5300.0);
     assert_eq!(json["mqtt"]["state"], "retrying");
+    let relay = &json["relays"][0];
+    assert_eq!((&relay["state"], &relay["command"], &relay["available"]), (&"on".into(), &"on".into(), &false.into()));
+    assert!(relay["forced_s"].as_f64().is_some_and(|it| it <= 30.0), "{relay}");
     assert!(json["meters"][0]["age_s"].as_f64().unwrap() >= 0.0);
 }
 

@@ -23,6 +23,7 @@ const CHARGER: &str = "status mode offered_current_a current_l1_a current_l2_a c
 const SITE: &str = "available_l1_a available_l2_a available_l3_a limit_l1_a limit_l2_a limit_l3_a surplus_w charging_w \
     charging_enabled fail_safe problem risks dim low_tariff block max_import_a max_import_kw peak_15min_kw \
     max_charging_kw sharing reset_settings time";
+const RELAY: &str = "state command reason time age_s";
 const INFO: &str = "version instance started uptime_s interval_s log_level config_errors config_warnings risks time";
 const STATUS: &str = "disconnected waiting_for_authorization connected waiting charging finished fault offline";
 const QUALITY: &str = "good late doubtful lost";
@@ -64,6 +65,7 @@ async fn topics_and_keys_are_those_of_the_contract() {
         ("gridkeeper/meter/main-gas/state", GAS),
         ("gridkeeper/charger/left/state", CHARGER),
         ("gridkeeper/charger/right/state", CHARGER),
+        ("gridkeeper/relay/boiler/state", RELAY),
         ("gridkeeper/site/state", SITE),
         ("gridkeeper/bridge/info", INFO),
     ] {
@@ -88,10 +90,10 @@ async fn topics_and_keys_are_those_of_the_contract() {
     let ours = "status site/state meter/main/state meter/main/availability meter/main-gas/state \
         meter/main-gas/availability charger/left/state charger/left/availability charger/right/state \
         charger/right/availability result event charger/left/event bridge/info bridge/response/restart \
-        input/tariff/state input/tariff/availability input/dim/state input/dim/availability \
+        relay/boiler/state relay/boiler/availability input/tariff/state input/tariff/availability input/dim/state input/dim/availability \
         charger/left/set/max_current_a bridge/request/restart";
     let mut expected: BTreeSet<_> = ours.split_whitespace().map(|it| format!("gridkeeper/{it}")).collect();
-    for device in ["site", "meter_main", "meter_main-gas", "charger_left", "charger_right"] {
+    for device in ["site", "meter_main", "meter_main-gas", "charger_left", "charger_right", "relay_boiler"] {
         expected.insert(format!("homeassistant/device/gridkeeper_{device}/config"));
     }
     assert_eq!(topics, expected);

@@ -18,7 +18,7 @@ use super::schema;
 
 /// The device messages of the house, by topic.
 async fn messages(peer: &Peer) -> Vec<(String, Value)> {
-    for device in ["site", "charger_left", "charger_right", "meter_main", "meter_main-gas"] {
+    for device in ["site", "charger_left", "charger_right", "meter_main", "meter_main-gas", "relay_boiler"] {
         peer.json(&format!("homeassistant/device/gridkeeper_{device}/config"), |_| true).await;
     }
     let mut found: Vec<(String, Value)> = Vec::new();
@@ -37,7 +37,7 @@ async fn every_device_message_is_what_home_assistant_accepts_and_what_is_on_file
     rig.online().await;
     let peer = Peer::connect(broker.address, "homeassistant/#").await;
     let messages = messages(&peer).await;
-    assert_eq!(messages.len(), 5);
+    assert_eq!(messages.len(), 6);
     for (topic, message) in &messages {
         assert_eq!(schema::faults(topic, message), [""; 0], "{topic}");
         compare(topic.split('/').rev().nth(1).unwrap(), message);
@@ -279,7 +279,20 @@ fn controller() -> Controller {
         meters: Vec::new(),
         chargers: vec![charger("left", &Phase::ALL, 1000), charger("right", &[Phase::L2], 10)],
         inputs: Vec::new(),
-        relays: Vec::new(),
+        relays: vec![RelaySetup {
+            id: "boiler".into(),
+            on_when: vec![RelayRule::Export],
+            load: Watt(2_000),
+            export_on: Watt(2_000),
+            export_off: Watt(-200),
+            priority: 5,
+            shed: false,
+            min_on: Span::ZERO,
+            min_off: Span::ZERO,
+            force_max: Span::from_secs(3_600),
+            safe_state: false,
+            interlock: None,
+        }],
         surplus: SurplusSetup::default(),
         batteries: Vec::new(),
         min_on: Span::ZERO,

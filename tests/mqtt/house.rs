@@ -1,4 +1,4 @@
-//! A house to show: one P1 meter with a gas meter behind it, two chargers.
+//! A house to show: one P1 meter with a gas meter behind it, two chargers, a relay.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gridkeeper::command::Actions;
 use gridkeeper::config::model::{Common, MeterRole, Mqtt, MqttEndpoint};
 use gridkeeper::control::*;
-use gridkeeper::mqtt::{ChargerInfo, InputInfo, MeterInfo, MqttOptions, Requests, SiteInfo, Tuning};
+use gridkeeper::mqtt::{ChargerInfo, InputInfo, MeterInfo, MqttOptions, RelayInfo, Requests, SiteInfo, Tuning};
 use gridkeeper::quantity::*;
 use gridkeeper::reading::Flags;
 use gridkeeper::status::*;
@@ -72,7 +72,7 @@ pub(crate) fn options(broker: SocketAddr) -> MqttOptions {
             InputInfo { common: common("tariff", "Ripple control"), meaning: InputMeaning::LowTariff },
             InputInfo { common: common("dim", "Grid operator"), meaning: InputMeaning::GridDim },
         ],
-        relays: Vec::new(),
+        relays: vec![RelayInfo { common: common("boiler", "Boiler") }],
         config_errors: Vec::new(),
         config_warnings: vec!["one".into(), "two".into()],
         requests: Requests::default(),
@@ -209,6 +209,18 @@ fn input(id: &str, active: Option<bool>, at: Mono) -> InputView {
     InputView { id: id.into(), status: InputStatus { active, heard_at }, health: Health::default() }
 }
 
+fn relay(id: &str, at: Mono) -> RelayView {
+    let status = RelayStatus {
+        on: true,
+        command: RelayCommand::Auto,
+        forced_until: None,
+        reason: RelayReason { word: RelayWord::Export, surplus: Some(Watt(2_400)), wait: None },
+        available: true,
+        heard_at: Some(at),
+    };
+    RelayView { id: id.into(), status, health: Health::default() }
+}
+
 pub(crate) fn snapshot(at: Mono, power: f64) -> Snapshot {
     let amps = |amps| Phases::all(Some(Milliamp::from_amps(amps)));
     Snapshot {
@@ -239,6 +251,6 @@ pub(crate) fn snapshot(at: Mono, power: f64) -> Snapshot {
         sub_meters: vec![gas(at)],
         chargers: vec![charger("left", at), charger("right", at)],
         inputs: vec![input("tariff", Some(true), at), input("dim", None, at)],
-        relays: Vec::new(),
+        relays: vec![relay("boiler", at)],
     }
 }

@@ -47,6 +47,7 @@ async fn every_state_is_there_as_a_line_with_the_same_keys_and_numbers() {
             "gridkeeper_charger,id=right,role=charger",
             "gridkeeper_meter,id=main,role=grid",
             "gridkeeper_meter,id=main-gas,role=gas",
+            "gridkeeper_relay,id=boiler,role=relay",
             "gridkeeper_site,id=site,role=site",
         ]
     );
@@ -54,6 +55,7 @@ async fn every_state_is_there_as_a_line_with_the_same_keys_and_numbers() {
         ("gridkeeper_meter,id=main,role=grid", "gridkeeper/meter/main/state"),
         ("gridkeeper_meter,id=main-gas,role=gas", "gridkeeper/meter/main-gas/state"),
         ("gridkeeper_charger,id=left,role=charger", "gridkeeper/charger/left/state"),
+        ("gridkeeper_relay,id=boiler,role=relay", "gridkeeper/relay/boiler/state"),
         ("gridkeeper_site,id=site,role=site", "gridkeeper/site/state"),
     ] {
         let mut state = peer.json(topic, |_| true).await;

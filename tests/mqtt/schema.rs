@@ -87,7 +87,7 @@ const CLASSES: [(&str, &[&str], &[&str]); 13] = [
     ("volume", &["m³"], &["total", "total_increasing", "measurement"]),
     ("duration", &["s"], &["", "measurement"]),
 ];
-const BINARY_CLASSES: [&str; 5] = ["plug", "battery_charging", "connectivity", "problem", "running"];
+const BINARY_CLASSES: [&str; 6] = ["plug", "battery_charging", "connectivity", "power", "problem", "running"];
 
 /// Everything that is wrong with a device message.
 pub(crate) fn faults(topic: &str, message: &Value) -> Vec<String> {

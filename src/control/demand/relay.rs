@@ -8,8 +8,10 @@ use crate::reading::RelayObservation;
 
 /// Failed writes in a row after which it is lost.
 const ATTEMPTS: u8 = 3;
-/// A relay that was told to open has done so, and the meter shows it, after this time.
-const SHEDS: Span = Span::from_secs(3);
+/// A load that was switched on is in the next sample of the meter after this time.
+const SHOWS: Span = Span::from_secs(3);
+/// Cars that are squeezed for so long are taken to be.
+const SQUEEZED: Span = Span::from_secs(2);
 /// The mean covers so many slices of this length: 60 s.
 const SLICES: usize = 12;
 const SLICE: Span = Span::from_secs(5);
@@ -62,6 +64,8 @@ pub(in crate::control) enum Room {
     Free,
     /// It would overload a fuse; where it is closed it may stay.
     Tight,
+    /// Running cars are down to little more than their minimum. A car that ramps up may look so for a moment.
+    Squeezed,
     /// It must open before a car is stopped.
     Shed,
 }
@@ -75,7 +79,12 @@ pub(in crate::control) struct Relay {
     order: bool,
     /// When the order last changed.
     changed_at: Option<Mono>,
+    /// A fuse has opened it, and nobody but the controller wants it closed again.
+    shed: bool,
+    squeezed_since: Option<Mono>,
     heard: Option<bool>,
+    /// It was heard since the order last changed.
+    confirmed: bool,
     heard_at: Option<Mono>,
     failed: u8,
     lost: bool,
@@ -92,7 +101,10 @@ impl Relay {
             forced_until: None,
             order,
             changed_at: None,
+            shed: false,
+            squeezed_since: None,
             heard: None,
+            confirmed: false,
             heard_at: None,
             failed: 0,
             lost: false,
@@ -106,20 +118,21 @@ impl Relay {
         self.order
     }
 
-    /// It was told to open for the fuse so recently that its load may still be there.
-    pub(super) fn is_shedding(&self, now: Mono) -> bool {
-        let recent = self.changed_at.is_some_and(|at| now.since(at) < SHEDS);
-        recent && !self.order && !self.lost && self.reason.word == RelayWord::Shed
+    /// What it was told to switch on, as long as no sample of the meter can hold it.
+    pub(super) fn unseen(&self, sampled_at: Mono) -> Watt {
+        let seen = self.changed_at.is_none_or(|at| sampled_at >= at + SHOWS);
+        if self.order && !seen { self.setup.load } else { Watt::ZERO }
     }
 
-    /// It is known to be open.
+    /// It is known to be open: told so, and heard to be since.
     pub(in crate::control) fn is_open(&self) -> bool {
-        !self.order && !self.lost && self.heard == Some(false)
+        !self.order && !self.lost && self.confirmed && self.heard == Some(false)
     }
 
     /// A person's command. One of on or off ends by itself.
     pub(in crate::control) fn force(&mut self, now: Mono, command: RelayCommand) {
         self.command = command;
+        self.shed = false;
         self.forced_until = (command != RelayCommand::Auto).then(|| now + self.setup.force_max);
     }
 
@@ -134,6 +147,8 @@ impl Relay {
             RelayObservation::State { on, at } | RelayObservation::Written { on, at } => {
                 self.heard = Some(on);
                 self.heard_at = Some(at);
+                // A look that was begun under the order before says nothing of this one.
+                self.confirmed |= self.changed_at.is_none_or(|changed| at >= changed);
                 self.failed = 0;
                 std::mem::take(&mut self.lost).then_some(Turn::Back)
             }
@@ -166,10 +181,17 @@ impl Relay {
             self.mean.add(now, surplus);
         }
         let (mut on, mut reason) = self.wanted(now, known, signals);
+        self.squeezed_since = (room == Room::Squeezed).then(|| self.squeezed_since.unwrap_or(now));
+        let room = match self.squeezed_since {
+            Some(since) if now.since(since) >= SQUEEZED => Room::Shed,
+            Some(_) => Room::Tight,
+            None => room,
+        };
         let say = |word, wait| RelayReason { word, surplus: None, wait };
         if on && (room == Room::Shed || (room == Room::Tight && !self.order)) {
             (on, reason) = (false, say(RelayWord::Shed, None));
-        } else if self.command == RelayCommand::Auto
+            self.shed |= self.order;
+        } else if (self.command == RelayCommand::Auto || (self.shed && on))
             && on != self.order
             && let Some(left) = self.bound(now)
         {
@@ -182,6 +204,8 @@ impl Relay {
         if on != self.order {
             self.order = on;
             self.changed_at = Some(now);
+            self.confirmed = false;
+            self.shed &= !on;
         }
         self.reason = if self.lost { say(RelayWord::Offline, None) } else { reason };
     }
@@ -347,6 +371,9 @@ mod tests {
         assert!(!at(&mut it, 3, Room::Free), "min_off_s");
         assert!(!at(&mut it, 400, Room::Tight));
         assert!(at(&mut it, 401, Room::Free));
+        assert!(at(&mut it, 402, Room::Squeezed) && at(&mut it, 403, Room::Squeezed), "a car ramps up");
+        assert!(at(&mut it, 404, Room::Tight) && at(&mut it, 405, Room::Squeezed) && at(&mut it, 406, Room::Squeezed));
+        assert!(!at(&mut it, 407, Room::Squeezed));
     }
 
     #[test]

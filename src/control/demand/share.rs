@@ -22,6 +22,9 @@ use super::tariff::{follows_sun, mode};
 const IDLE_AFTER: Span = Span::from_secs(90);
 /// From this draw on a power factor is worth looking at.
 const CLEAR: Milliamp = Milliamp::from_amps(3);
+/// A relay that sheds opens while running cars still have so much beyond their minimum: less than that is what a house
+/// switches on without anybody noticing.
+const AHEAD: Milliamp = Milliamp::from_amps(3);
 /// The reactive share of a car's apparent power, squared and in thousandths, from which it is taken as the car's: the
 /// house behind the same meter has some of its own.
 const REACTIVE: i64 = 360;
@@ -251,9 +254,14 @@ impl Controller {
                 let room = self.room_for_relay(it.index, scratch);
                 let paired = self.paired_is_open(it.index);
                 let relay = &mut self.relays[it.index];
+                let was = relay.order();
                 relay.decide(now, surplus.zip(fresh).map(|(net, _)| net), left.is_some(), self.signals, room, paired);
                 if let Some(left) = left {
                     left.take(relay.added_back(), self.grid_phases);
+                }
+                if relay.order() && !was {
+                    let load = relay.setup.load;
+                    self.reserve_load(load, scratch);
                 }
                 continue;
             }
@@ -429,7 +437,9 @@ impl Controller {
         plugged.then_some((account.is_on(), judged.enough, wait))
     }
 
-    /// What the fuses leave for a relay: a one-phase load may be on any of them.
+    /// What the fuses leave for a relay: a one-phase load may be on any phase. It is to open while running cars still
+    /// have [`AHEAD`] beyond their minimum: what it gives back is room for nobody before the meter shows it, and a car that
+    /// has to be stopped in the same step was not spared.
     fn room_for_relay(&self, index: usize, scratch: &Scratch) -> Room {
         let setup = &self.relays[index].setup;
         if !setup.shed {
@@ -437,42 +447,47 @@ impl Controller {
         }
         let Some(budget) = scratch.budgets.first() else { return Room::Free };
         let (mut keep, mut close) = (budget.cut, budget.start);
-        for charger in &self.chargers {
+        let mut runs = false;
+        for (charger, want) in self.chargers.iter().zip(&scratch.wants) {
             let counted = charger.counted(&self.timing);
-            for phase in charger.phases().iter() {
-                keep.phases[phase] -= counted.min(charger.least());
-                close.phases[phase] -= counted;
-            }
+            keep.take(charger.phases(), counted.min(charger.least()));
+            // A car that waits for room and is served before it has it first.
+            let waits = !want.forbidden && want.cap >= charger.least() && charger.settings.priority <= setup.priority;
+            let counted = counted.max(if waits { charger.least() } else { Milliamp::ZERO });
+            runs |= counted > Milliamp::ZERO;
+            close.take(charger.phases(), counted);
         }
         let overload = self.grid_phases.iter().any(|phase| self.circuits[0].overload[phase]);
-        let load = setup.load.current_at(NOMINAL);
-        if overload || self.grid_phases.iter().any(|phase| keep.phases[phase] < Milliamp::ZERO) {
+        let ahead = if runs { AHEAD } else { Milliamp::ZERO };
+        let keep = keep.least(self.grid_phases);
+        if overload || keep < Milliamp::ZERO {
             Room::Shed
-        } else if self.grid_phases.iter().any(|phase| close.phases[phase] < load) {
+        } else if keep < ahead {
+            Room::Squeezed
+        } else if close.least(self.grid_phases) < setup.load.current_at(NOMINAL) + ahead {
             Room::Tight
         } else {
             Room::Free
         }
     }
 
-    /// What relays that were just shed will still take away counts as gone, as far as running cars need it to keep their
-    /// minimum: opened first, it is they that make room.
-    pub(in crate::control) fn count_shed(&self, now: Mono, scratch: &mut Scratch) {
-        let pending: Watt =
-            self.relays.iter().filter(|relay| relay.is_shedding(now)).map(|relay| relay.setup.load).sum();
-        if pending == Watt::ZERO {
-            return;
+    /// Nothing rises into the room of a relay that was closed and whose load no sample of the meter can hold yet.
+    pub(in crate::control) fn reserve_closed(&self, scratch: &mut Scratch) {
+        let Some(sampled_at) = self.circuits[0].house.sampled_at() else { return };
+        for relay in &self.relays {
+            self.reserve_load(relay.unseen(sampled_at), scratch);
         }
-        let Some(budget) = scratch.budgets.first_mut() else { return };
-        let mut keep = Phases::<Milliamp>::default();
-        for charger in self.chargers.iter().filter(|charger| charger.order() >= charger.least()) {
-            for phase in charger.phases().iter() {
-                keep[phase] += charger.least();
+    }
+
+    /// Takes a load out of what raises and starts may use, on whichever phase it is.
+    fn reserve_load(&self, load: Watt, scratch: &mut Scratch) {
+        let Some(budget) = scratch.budgets.first_mut().filter(|_| load > Watt::ZERO) else { return };
+        let current = load.current_at(NOMINAL);
+        for flow in [&mut budget.raise, &mut budget.start] {
+            for phase in self.grid_phases.iter() {
+                flow.phases[phase] -= current;
             }
-        }
-        for phase in self.grid_phases.iter() {
-            let cut = budget.cut.phases[phase];
-            budget.cut.phases[phase] = cut.max(keep[phase].min(cut + pending.current_at(NOMINAL)));
+            flow.sum -= current;
         }
     }
 

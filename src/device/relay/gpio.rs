@@ -37,7 +37,7 @@ impl Switch for Pin {
         Ok(())
     }
 
-    async fn read(&mut self) -> Result<Option<bool>, Trouble> {
+    async fn read(&mut self, _: Priority) -> Result<Option<bool>, Trouble> {
         let Some(line) = self.held.clone() else { return Ok(None) };
         let level = off_thread(move || line.is_high()).await;
         if level.is_err() {

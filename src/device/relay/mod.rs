@@ -64,7 +64,7 @@ trait Switch: Send {
     fn set(&mut self, on: bool, priority: Priority) -> impl Future<Output = Result<(), Trouble>> + Send;
 
     /// What it is; `None` where it cannot be read.
-    fn read(&mut self) -> impl Future<Output = Result<Option<bool>, Trouble>> + Send;
+    fn read(&mut self, priority: Priority) -> impl Future<Output = Result<Option<bool>, Trouble>> + Send;
 
     /// Between two looks at it.
     fn period(&self) -> Span;
@@ -114,6 +114,17 @@ pub async fn run(relay: &Relay, ends: RelayEnds, clock: Clock, cancel: Cancellat
         }
     };
     let _ = cancel.run_until_cancelled(work).await;
+}
+
+/// An acknowledgement says that a telegram arrived: what the relay is says whether it has switched.
+async fn read_back<S: Switch>(switch: &mut S, on: bool, priority: Priority) -> Result<(), Trouble> {
+    match switch.read(priority).await? {
+        Some(is) if is != on => {
+            let (told, is) = if on { ("on", "off") } else { ("off", "on") };
+            Err(Trouble::bad(format!("it confirmed {told} and reads {is}")))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Never, as a time.
@@ -219,11 +230,14 @@ impl Task {
         }
     }
 
-    /// Whether it was confirmed.
+    /// Whether it was confirmed: acknowledged, and read back where it can be read.
     async fn write<S: Switch>(&mut self, switch: &mut S, on: bool) -> bool {
         let begun = self.clock.now();
         let priority = if on { Priority::SetPoint } else { Priority::Reduction };
-        let result = switch.set(on, priority).await;
+        let result = match switch.set(on, priority).await {
+            Ok(()) => read_back(switch, on, priority).await,
+            Err(trouble) => Err(trouble),
+        };
         let at = self.clock.now();
         match result {
             Ok(()) => {
@@ -241,7 +255,7 @@ impl Task {
     }
 
     async fn look<S: Switch>(&mut self, switch: &mut S) {
-        let result = switch.read().await;
+        let result = switch.read(Priority::Slow).await;
         let at = self.clock.now();
         self.looked_at = at;
         match result {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Switch;
 use crate::device::voice::Trouble;
-use crate::link::modbus::{Bus, Operation, Priority, Reply};
+use crate::link::modbus::{Bus, BusError, Operation, Priority, Reply};
 use crate::quantity::Span;
 
 /// Time for an answer; a serial bus shortens that of a read.
@@ -65,12 +65,17 @@ impl Switch for Coil {
         Ok(())
     }
 
-    async fn read(&mut self) -> Result<Option<bool>, Trouble> {
+    async fn read(&mut self, priority: Priority) -> Result<Option<bool>, Trouble> {
         let operation = match self.place {
             Place::Coil(address) => Operation::ReadCoils { address, count: 1 },
             Place::Register(address) => Operation::ReadHolding { address, count: 1 },
         };
-        match self.bus.call(self.unit, operation, LIMIT, Priority::Slow).await? {
+        let answer = match self.bus.call(self.unit, operation, LIMIT, priority).await {
+            // A board that knows only how to write: its acknowledgement is all that there is.
+            Err(BusError::Exception { code: 1, .. }) => return Ok(None),
+            answer => answer?,
+        };
+        match answer {
             Reply::Bits(bits) if bits.len() == 1 => Ok(Some(bits[0])),
             Reply::Registers(words) if words.len() == 1 && words[0] <= 1 => Ok(Some(words[0] == 1)),
             Reply::Registers(words) => Err(Trouble::bad(format!("its register holds {words:?}, allowed are 0 and 1"))),

@@ -36,7 +36,7 @@ impl Switch for Outlet {
         self.online()
     }
 
-    async fn read(&mut self) -> Result<Option<bool>, Trouble> {
+    async fn read(&mut self, _: Priority) -> Result<Option<bool>, Trouble> {
         self.online().map(|()| None)
     }
 

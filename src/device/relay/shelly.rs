@@ -37,7 +37,7 @@ impl Switch for Output {
         Ok(self.shelly.switch(self.channel, on, back_after).await?)
     }
 
-    async fn read(&mut self) -> Result<Option<bool>, Trouble> {
+    async fn read(&mut self, _: Priority) -> Result<Option<bool>, Trouble> {
         Ok(self.shelly.output(self.channel).await?)
     }
 

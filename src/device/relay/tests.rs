@@ -20,6 +20,8 @@ struct FakeRelay {
     writes: Writes,
     on: Arc<Mutex<bool>>,
     dead: Arc<Mutex<bool>>,
+    /// It confirms and does not switch.
+    stuck: Arc<Mutex<bool>>,
 }
 
 impl Switch for FakeRelay {
@@ -28,11 +30,13 @@ impl Switch for FakeRelay {
         if *self.dead.lock().unwrap() {
             return Err(Trouble::bad("dead"));
         }
-        *self.on.lock().unwrap() = on;
+        if !*self.stuck.lock().unwrap() {
+            *self.on.lock().unwrap() = on;
+        }
         Ok(())
     }
 
-    async fn read(&mut self) -> Result<Option<bool>, Trouble> {
+    async fn read(&mut self, _: Priority) -> Result<Option<bool>, Trouble> {
         if *self.dead.lock().unwrap() { Err(Trouble::bad("dead")) } else { Ok(Some(*self.on.lock().unwrap())) }
     }
 
@@ -56,7 +60,8 @@ impl Rig {
         let (sender, inbox) = sync_channel(1024);
         let (orders, received) = watch::channel(Leased::never(RelayOrder { on: safe_state }));
         let leave = CancellationToken::new();
-        let relay = FakeRelay { clock, writes: Writes::default(), on: Arc::default(), dead: Arc::default() };
+        let (on, dead, stuck) = (Arc::default(), Arc::default(), Arc::default());
+        let relay = FakeRelay { clock, writes: Writes::default(), on, dead, stuck };
         let voice = Voice::new("relay boiler".into(), DeviceRef::Relay(0), ControlLink::new(sender));
         let task = Task::new(0, Rules { safe_state, timer }, voice, clock);
         let task = tokio::spawn(task.serve(relay.clone(), received, leave.clone()));
@@ -145,6 +150,24 @@ async fn a_failed_write_is_told_and_tried_again_and_a_new_order_waits_for_nothin
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_relay_that_confirms_and_does_not_switch_has_failed() {
+    let rig = Rig::start(false, None);
+    rig.order(true);
+    rig.pass(1000).await;
+    rig.heard();
+    *rig.relay.stuck.lock().unwrap() = true;
+    rig.order(false);
+    rig.pass(5000).await;
+    let heard = rig.heard();
+    assert!(heard.len() >= 3, "{heard:?}");
+    assert!(heard.iter().all(|it| matches!(it, RelayObservation::Failed { write: true, .. })), "{heard:?}");
+    *rig.relay.stuck.lock().unwrap() = false;
+    rig.pass(6000).await;
+    let heard = rig.heard();
+    assert!(heard.iter().any(|it| matches!(it, RelayObservation::Written { on: false, .. })), "{heard:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_somebody_else_switched_is_switched_back() {
     let rig = Rig::start(false, None);
     rig.order(true);
@@ -204,13 +227,13 @@ async fn a_line_is_taken_at_the_level_that_is_wanted() {
     let mut pin = gpio::Pin::new(Arc::new(chip.clone()), name);
     assert!(pin.set(true, Priority::SetPoint).await.is_err(), "no such line yet");
     chip.drive("gpiochip0/5", Some(false));
-    assert_eq!(pin.read().await, Ok(None), "it is not held yet");
+    assert_eq!(pin.read(Priority::Slow).await, Ok(None), "it is not held yet");
     pin.set(true, Priority::SetPoint).await.unwrap();
     pin.set(false, Priority::Reduction).await.unwrap();
     assert_eq!(chip.history(), [true, false]);
-    assert_eq!(pin.read().await, Ok(Some(false)));
+    assert_eq!(pin.read(Priority::Slow).await, Ok(Some(false)));
     chip.drive("gpiochip0/5", None);
-    assert!(pin.read().await.is_err());
+    assert!(pin.read(Priority::Slow).await.is_err());
     assert_eq!(chip.level("gpiochip0/5"), None);
 }
 
@@ -222,9 +245,9 @@ async fn a_shelly_leaves_its_safe_state_on_its_own_timer_only() {
     let point = ShellyPoint { address, channel: 0, login: None };
     let mut output = shelly::Output::new(&point, Span::from_secs(60), false).unwrap();
     output.set(true, Priority::SetPoint).await.unwrap();
-    assert_eq!(output.read().await, Ok(Some(true)));
+    assert_eq!(output.read(Priority::Slow).await, Ok(Some(true)));
     output.set(false, Priority::Reduction).await.unwrap();
-    assert_eq!(output.read().await, Ok(Some(false)));
+    assert_eq!(output.read(Priority::Slow).await, Ok(Some(false)));
     let asked: Vec<String> = stand_in.requests().into_iter().filter(|it| it.contains("Switch.Set")).collect();
     assert!(asked[0].contains("on=true") && asked[0].contains("toggle_after=60"), "{asked:?}");
     assert!(asked[1].contains("on=false") && !asked[1].contains("toggle_after"), "{asked:?}");
