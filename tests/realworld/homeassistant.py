@@ -7,23 +7,13 @@ import math
 import os
 import re
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
-from peers import Appliance, Broker, Failure, House, Listener, Peers, Tap, check, free_port, main
+from hass import BROKER_AWAY, HomeAssistant
+from peers import Appliance, Broker, Failure, House, Listener, Peers, Tap, check, main
 from peers import modbus_writes, percentiles, say, until
-from websocket import WebSocket
-
-# What Home Assistant says of this small installation itself, and of a broker that is not there.
-NOT_ABOUT_US = re.compile(
-    r"haffmpeg|Skipping pip|img_util|pip install|SQLite|shutdown was not clean|Ended unfinished session"
-)
-BROKER_AWAY = re.compile(
-    r"(MQTT server|MQTT client|mqtt\.client|Connection refused|Disconnected from|Failed to connect|config_entries.*[Mm]qtt)"
-)
 
 # Entities that must be, whatever the device messages say: entity id, device class, unit, state class.
 EXPECTED = [
@@ -54,175 +44,6 @@ EXPECTED = [
     ("sensor.test_house_problem", "enum", None, None),
     ("binary_sensor.test_house_fail_safe", "problem", None, None),
 ]
-
-
-class HomeAssistant:
-    """The program in its own root, with a new and empty configuration."""
-
-    def __init__(self, peers: Peers) -> None:
-        self.peers, self.port = peers, free_port()
-        self.root = os.environ["GRIDKEEPER_HA_ROOT"]
-        self.config = peers.folder / "homeassistant"
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.refresh = self.socket = None
-        self.token, self.token_at = "", 0.0
-        # Length of its log when we came.
-        self.before_us = 0
-
-    @classmethod
-    async def up(cls, peers: Peers, broker: Broker) -> "HomeAssistant":
-        it = cls(peers)
-        it.config.mkdir()
-        it.write_configuration()
-        await it.run()
-        await it.onboard()
-        # Until somebody confirms its HTTP settings, it goes back to all interfaces after five minutes.
-        await it.socket.ask(type="http/config/promote")
-        await it.add_broker(broker)
-        it.before_us = peers.log("hass").stat().st_size
-        return it
-
-    def write_configuration(self) -> None:
-        """Small, on loopback, with our blueprints beside its own."""
-        (self.config / "configuration.yaml").write_text(
-            f"""
-homeassistant: {{name: Test, unit_system: metric, time_zone: Europe/Amsterdam, currency: EUR, country: NL}}
-http: {{server_host: 127.0.0.1, server_port: {self.port}}}
-api:
-config:
-recorder: {{commit_interval: 1}}
-history:
-energy:
-automation: []
-logger: {{default: warning}}
-"""
-        )
-
-    async def run(self) -> None:
-        """Starts it; returns when it says that it runs."""
-        enter = """root=$1; config=$2; shift 2
-            mount --bind /dev "$root/dev" && mount -t proc proc "$root/proc" && mount --bind "$config" "$root/config" &&
-            exec chroot "$root" "$@" """
-        program = ["env", "LANG=C.UTF-8", "PATH=/opt/ha/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
-        program += ["/opt/ha/bin/hass", "-c", "/config", "--skip-pip", "--log-no-color"]
-        command = ["unshare", "--mount", "--", "sh", "-c", enter, "sh", self.root, self.config, *program]
-        await self.peers.start("hass", *command)
-        await until("Home Assistant listens", lambda: self.peers.listens("hass", self.port), 180)
-        if self.refresh:
-            await self.ready()
-
-    async def ready(self) -> None:
-        await until("Home Assistant runs", self.runs, 180)
-        if self.socket:
-            self.socket.close()
-        self.socket = await WebSocket.up(self.port, await self.access())
-
-    async def runs(self) -> bool:
-        try:
-            return (await self.get("config"))["state"] == "RUNNING"
-        except (OSError, Failure):
-            return False
-
-    async def stop(self) -> None:
-        if self.socket:
-            self.socket.close()
-            self.socket = None
-        await self.peers.stop("hass", 60)
-
-    async def http(self, path: str, body: bytes | None = None, kind: str = "", token: str = "", method: str | None = None):
-        def ask():
-            headers = {"Content-Type": kind} if kind else {}
-            if token:
-                headers["Authorization"] = f"Bearer {token}"
-            request = urllib.request.Request(self.url + path, data=body, headers=headers, method=method)
-            with urllib.request.urlopen(request, timeout=40) as answer:
-                text = answer.read()
-                return json.loads(text) if text else None
-
-        try:
-            return await asyncio.to_thread(ask)
-        except urllib.error.HTTPError as error:
-            raise Failure(f"{path}: {error.code} {error.read().decode(errors='replace')}") from None
-
-    async def tokens(self, **form: str) -> dict:
-        body = urllib.parse.urlencode(form | {"client_id": f"{self.url}/"}).encode()
-        return await self.http("/auth/token", body, "application/x-www-form-urlencoded")
-
-    async def access(self) -> str:
-        """Access tokens last half an hour."""
-        if not self.token or time.monotonic() - self.token_at > 1200:
-            self.token = (await self.tokens(grant_type="refresh_token", refresh_token=self.refresh))["access_token"]
-            self.token_at = time.monotonic()
-        return self.token
-
-    async def post(self, path: str, body: dict | None = None):
-        return await self.http(f"/api/{path}", json.dumps(body or {}).encode(), "application/json", await self.access())
-
-    async def get(self, path: str):
-        return await self.http(f"/api/{path}", token=await self.access())
-
-    async def call(self, service: str, **data) -> None:
-        await self.post(f"services/{service.replace('.', '/')}", data)
-
-    async def onboard(self) -> None:
-        """Makes the owner's account through its own first-run pages, and throws out what needs the outside world."""
-
-        async def there() -> bool:
-            try:
-                await self.http("/api/onboarding")
-                return True
-            except (OSError, Failure):
-                return False
-
-        await until("its first-run pages", there, 60)
-        user = {"name": "Owner", "username": "owner", "password": "owner-secret", "language": "en"}
-        body = json.dumps(user | {"client_id": f"{self.url}/"}).encode()
-        code = (await self.http("/api/onboarding/users", body, "application/json"))["auth_code"]
-        self.refresh = (await self.tokens(grant_type="authorization_code", code=code))["refresh_token"]
-        await self.post("onboarding/core_config")
-        await self.post("onboarding/analytics")
-        await self.post("onboarding/integration", {"client_id": f"{self.url}/", "redirect_uri": f"{self.url}/"})
-        await self.ready()
-        for entry in await self.get("config/config_entries/entry"):
-            if entry["domain"] in ("google_translate", "met", "radio_browser", "shopping_list"):
-                path = f"/api/config/config_entries/entry/{entry['entry_id']}"
-                await self.http(path, token=await self.access(), method="DELETE")
-
-    async def add_broker(self, broker: Broker) -> None:
-        """Through its own dialogue, which dials the broker before it accepts."""
-        flow = await self.post("config/config_entries/flow", {"handler": "mqtt"})
-        answers = {"broker": "127.0.0.1", "port": broker.port, "username": broker.USER, "password": broker.PASSWORD}
-        for field in flow["data_schema"]:
-            if field["name"] == "protocol":
-                answers["protocol"] = field.get("default", "5")
-            elif field["name"] == "other_settings":
-                answers["other_settings"] = {"set_client_cert": False, "set_ca_cert": "off", "transport": "tcp"}
-        done = await self.post(f"config/config_entries/flow/{flow['flow_id']}", answers)
-        check(done["type"] == "create_entry", f"the MQTT dialogue says {done}")
-
-    async def states(self) -> dict[str, dict]:
-        return {it["entity_id"]: it for it in await self.get("states")}
-
-    async def state(self, entity: str) -> str | None:
-        return (await self.states()).get(entity, {}).get("state")
-
-    async def becomes(self, entity: str, wanted: str, patience: float = 60) -> None:
-        seen = []
-
-        async def look() -> bool:
-            seen[:] = [await self.state(entity)]
-            return seen[0] == wanted
-
-        try:
-            await until("", look, patience)
-        except Failure:
-            raise Failure(f"{entity} is {seen[0]}, not {wanted}") from None
-
-    def complaints(self, *also: re.Pattern) -> list[str]:
-        """Warnings and errors of its log that are about us, or may be."""
-        lines = self.peers.log("hass").read_bytes()[self.before_us :].decode(errors="replace").splitlines()
-        loud = [it for it in lines if re.search(r" (WARNING|ERROR|CRITICAL) ", it)]
-        return [it for it in loud if not any(known.search(it) for known in (NOT_ABOUT_US, *also))]
 
 
 async def components(listener: Listener) -> dict[str, tuple[str, dict]]:
@@ -466,6 +287,54 @@ async def removed_charger(ha: HomeAssistant, appliance: Appliance, listener: Lis
     await everything_shown(ha, listener, least=70)
 
 
+async def blueprints(ha: HomeAssistant, broker: Broker, house: House) -> None:
+    """Each of config/blueprints does what it says."""
+    mode, plug = "select.garage_charge_mode", "binary_sensor.garage_plug"
+    price = lambda amount: ha.post("states/sensor.price", {"state": str(amount)})
+    await price(0.30)
+    await ha.automate("cheap", "price_drives_mode", mode=mode, plug=plug, price="sensor.price", limit=0.2, high="off")
+    await ha.becomes(mode, "off")
+    await house.sees("too dear: the garage is stopped", lambda it: it["chargers"][0]["offered_a"] < 6)
+    await price("unavailable")
+    await price(0.2)
+    await ha.becomes(mode, "fast")
+    await house.sees("cheap: the garage charges", lambda it: it["chargers"][0]["offered_a"] >= 6)
+    await ha.forget("cheap")
+
+    now = datetime.now(ZoneInfo("Europe/Amsterdam"))
+    days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+    at = lambda hours: (now + timedelta(hours=hours)).strftime("%H:%M:%S")
+    plan = {"mode": mode, "plug": plug, "days": days, "hours": 4, "else": "fixed"}
+    await ha.automate("leaving", "departure_drives_mode", departure=at(10), **plan)
+    await ha.becomes(mode, "fixed")
+    await ha.automate("leaving", "departure_drives_mode", departure=at(3), **plan)
+    await ha.becomes(mode, "fast")
+    tomorrow = days[(now + timedelta(hours=3)).weekday()]
+    plan["days"] = [it for it in days if it != tomorrow]
+    await ha.automate("leaving", "departure_drives_mode", departure=at(3), **plan)
+    await ha.becomes(mode, "fixed")
+    await ha.forget("leaving")
+    await ha.call("select.select_option", entity_id=mode, option="fast")
+    await ha.becomes(mode, "fast")
+
+    async def told(*kinds: str) -> bool:
+        notifications = await ha.socket.ask(type="persistent_notification/get")
+        ids = " ".join(it["notification_id"] for it in notifications)
+        return all(f"gridkeeper_{kind}_" in ids and "gridkeeper_started" not in ids for kind in kinds)
+
+    await ha.automate("trouble", "notify_on_trouble", event="event.test_house_event")
+    await house.ask("period 3600")
+    await until("it tells of a lost meter and the fail-safe", lambda: told("meter_lost", "fail_safe_entered"))
+    await house.ask("period 1")
+    await ha.becomes("binary_sensor.test_house_fail_safe", "off")
+    # No box here disobeys: the event as the appliance would send it.
+    event = {"event_type": "not_obeying", "subject": "garage", "detail": "it keeps 16 A", "time": now.isoformat()}
+    await broker.publish("gridkeeper/event", json.dumps(event))
+    await until("it tells of a charger that does not obey", lambda: told("not_obeying"))
+    await ha.forget("trouble")
+    await house.sees("all is as before", lambda it: it["chargers"][0]["offered_a"] > 15)
+
+
 async def energy_dashboard(ha: HomeAssistant) -> None:
     """Its own validation, once it has compiled statistics, which it does each five minutes."""
     prefs = {
@@ -539,6 +408,8 @@ async def test(peers: Peers) -> None:
     say("  modes, numbers and switches reach the chargers and come back; a value out of range is refused by its form")
     await refusal_snaps_back(ha, broker, listener)
     say("  a refused command snaps back, and its event says so")
+    await blueprints(ha, broker, house)
+    say("  three blueprints: price and departure drive the mode, a lost meter, fail-safe and disobedience are told")
     await from_rest_to_modbus(ha, appliance, house, listener)
     await from_telegram_to_state(ha, appliance, house, listener)
     await energy_dashboard(ha)
