@@ -3,9 +3,10 @@
 
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -106,18 +107,45 @@ enum Ended {
     ToStartAnew,
 }
 
-/// Becomes a new process in place of this one, with the same arguments: a service manager, a container and a terminal
-/// see the same process go on. Comes back only when that fails.
-fn start_anew() -> u8 {
-    use std::os::unix::process::CommandExt;
+/// The program of the next process, tried: one that may not be started, or no longer fits this machine, must not cost the
+/// controller that is there.
+fn successor() -> Result<PathBuf, String> {
     let program = match std::env::current_exe() {
         // The kernel marks a program that was replaced by an update; its successor has the same name.
         Ok(path) => match path.to_str().and_then(|it| it.strip_suffix(" (deleted)")) {
             Some(name) => PathBuf::from(name),
             None => path,
         },
-        Err(error) => {
-            complain(&format!("cannot start anew: {error}"));
+        Err(error) => return Err(format!("the program cannot be found: {error}")),
+    };
+    let mut command = std::process::Command::new(&program);
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let fails = |error: std::io::Error| format!("{} cannot be started: {error}", program.display());
+    let mut child = command.spawn().map_err(fails)?;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match child.try_wait().map_err(fails)? {
+            Some(status) if status.success() => return Ok(program),
+            Some(status) => return Err(format!("{} --version ends with {status}", program.display())),
+            None if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
+            None => {
+                // Neither failing matters: it is not used.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("{} --version does not end", program.display()));
+            }
+        }
+    }
+}
+
+/// Becomes a new process in place of this one, with the same arguments: a service manager, a container and a terminal
+/// see the same process go on. Comes back only when that fails.
+fn start_anew() -> u8 {
+    use std::os::unix::process::CommandExt;
+    let program = match successor() {
+        Ok(program) => program,
+        Err(why) => {
+            complain(&why);
             return FAILED;
         }
     };
@@ -439,6 +467,10 @@ fn until_told(tell: Sender<Told>, told: &Receiver<Told>, start: impl FnOnce() ->
     loop {
         match told.recv_timeout(Duration::from_secs(1)) {
             Ok(Told::Restart) => {
+                if let Err(why) = successor() {
+                    tracing::error!("not stopped for a restart that would fail: {why}");
+                    continue;
+                }
                 tracing::info!("stopping, to start anew");
                 appliance.stop();
                 return if told.try_iter().any(|it| it == Told::Stop) { Ended::With(DONE) } else { Ended::ToStartAnew };

@@ -28,7 +28,7 @@ async fn it_announces_broker_and_page_balances_the_cars_and_ends_on_ctrl_c() {
 
     let page = between(&output, "http://", "/");
     let mut stream = TcpStream::connect(page).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.contains("Garage") && answer.contains("Carport"), "{answer}");

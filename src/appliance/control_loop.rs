@@ -12,7 +12,7 @@ use super::signals::Tariffs;
 use super::store::StoreRequest;
 use crate::clock::{self, Clock, wall_ms};
 use crate::command::{ChargerAction, ChargerCommand, LastOffer, Leased, RelayOrder};
-use crate::control::{Accepted, Controller, LimitReason, Problem};
+use crate::control::{Accepted, Controller, LimitReason, Problem, Reason};
 use crate::device::{Answer, ToControl, Wish};
 use crate::event::{Event, EventType};
 use crate::quantity::{Mono, Span};
@@ -48,6 +48,8 @@ pub(super) struct ControlLoop {
     pub(super) early: Vec<Event>,
     /// The configuration is wrong: show what is heard, order nothing.
     pub(super) safe_only: bool,
+    /// As the configuration has it, whatever `safe_only` makes of it.
+    pub(super) charging_enabled: bool,
     /// Set at an orderly stop; a queue full of news cannot keep it from being seen.
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) wall: WallClock,
@@ -159,7 +161,7 @@ impl ControlLoop {
                 let drawn = self.picture.draw(now, wall_ms, wall.is_some(), self.controller.decision());
                 if let Some(mut snapshot) = drawn {
                     if self.safe_only {
-                        mark_invalid(&mut snapshot);
+                        mark_invalid(&mut snapshot, self.charging_enabled);
                     }
                     self.snapshots.send_replace(Some(Arc::new(snapshot)));
                 }
@@ -228,13 +230,14 @@ impl ControlLoop {
 }
 
 /// Nobody decides while the configuration is wrong, and the views must say so.
-fn mark_invalid(snapshot: &mut Snapshot) {
+fn mark_invalid(snapshot: &mut Snapshot, charging_enabled: bool) {
     snapshot.site.problem = Problem::Setup;
     snapshot.site.fail_safe = true;
+    snapshot.site.settings.charging_enabled = charging_enabled;
     for charger in &mut snapshot.chargers {
-        charger.status.reason.word = LimitReason::ConfigInvalid;
         // Nothing is ordered: what it was found at is what it may still offer.
         charger.status.offered = charger.status.counted;
+        charger.status.reason = Reason::of(LimitReason::ConfigInvalid, charger.status.counted);
     }
 }
 

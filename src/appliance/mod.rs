@@ -108,6 +108,7 @@ impl Appliance {
         let cancel = CancellationToken::new();
         let errors = sentences(&options.diagnostics, Severity::Error);
         let safe_only = !errors.is_empty();
+        let charging_enabled = setup.site.charging_enabled;
         setup.site.charging_enabled &= !safe_only;
 
         let (mut store, notes) = SettingsStore::open(&config.storage.data_dir);
@@ -160,6 +161,7 @@ impl Appliance {
             events: events.clone(),
             ports: signals.ports.clone(),
             lease: setup.timing.lease,
+            leave: signals.leave.clone(),
             cancel: cancel.clone(),
             feeds: feeds.clone(),
             warnings: sentences(&options.diagnostics, Severity::Warning),
@@ -201,6 +203,7 @@ impl Appliance {
             picture: picture::Picture::new(&config, faces.clone()),
             early,
             safe_only,
+            charging_enabled,
             stopping: Arc::clone(&stopping),
             wall: control_loop::WallClock::default(),
         };

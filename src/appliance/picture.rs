@@ -10,7 +10,7 @@ use crate::config::model::{Common, RelayDriver};
 use crate::control::{Decision, Problem, Quality};
 use crate::device::{DeviceRef, relay};
 use crate::event::{Event, EventType};
-use crate::quantity::Mono;
+use crate::quantity::{Milliamp, Mono};
 use crate::reading::MeterReading;
 use crate::status::{ChargerView, Health, Identity, InputView, MeterValues, MeterView, RelayView, Snapshot};
 
@@ -264,11 +264,19 @@ fn standing_risks(config: &Config) -> Vec<String> {
             relay.common.id
         )
     }));
-    if config.grid.meter.is_some() && config.grid.meter_lost_current > crate::quantity::Milliamp::ZERO {
-        risks.push(format!(
-            "while the grid meter is lost, the chargers together keep {} per phase (meter_lost_current_a): this is the owner's word, no measurement stands behind it",
-            config.grid.meter_lost_current
-        ));
+    let kept = |what: &str, current: Milliamp| {
+        format!(
+            "while {what} is lost, the chargers behind it together keep {current} per phase (meter_lost_current_a): this is the owner's word, no measurement stands behind it"
+        )
+    };
+    if config.grid.meter.is_some() && config.grid.meter_lost_current > Milliamp::ZERO {
+        risks.push(kept("the grid meter", config.grid.meter_lost_current));
     }
+    let metered = config.circuits.iter().filter(|circuit| circuit.meter.is_some());
+    risks.extend(
+        metered
+            .filter(|it| it.meter_lost_current > Milliamp::ZERO)
+            .map(|circuit| kept(&format!("the meter of circuit `{}`", circuit.id), circuit.meter_lost_current)),
+    );
     risks
 }

@@ -34,6 +34,8 @@ pub(super) struct Parts {
     pub(super) events: broadcast::Sender<Event>,
     pub(super) ports: Ports,
     pub(super) lease: Span,
+    /// Set when an orderly stop begins: from then on nobody decides, and that is right.
+    pub(super) leave: CancellationToken,
     pub(super) cancel: CancellationToken,
     pub(super) feeds: Feeds,
     pub(super) warnings: Vec<String>,
@@ -132,27 +134,30 @@ async fn run(parts: Parts, heard: broadcast::Receiver<Event>, mirrors: Arc<Mirro
         supervise("influx".to_owned(), control.clone(), cancel.clone(), database),
         supervise("ingress".to_owned(), control.clone(), cancel.clone(), ingress),
         supervise("page".to_owned(), control, cancel.clone(), page),
-        watch_control(parts.snapshots, parts.events, parts.clock, parts.lease, cancel),
+        watch_control(parts.snapshots, parts.events, parts.clock, parts.lease, parts.leave),
     );
 }
 
-/// Tells when the control loop hangs. It cannot do so itself; the leases have lowered the chargers by then.
+/// Tells when the control loop hangs, until `leave`. It cannot do so itself; the leases lower the chargers by then.
 async fn watch_control(
     snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     events: broadcast::Sender<Event>,
     clock: Clock,
     lease: Span,
-    cancel: CancellationToken,
+    leave: CancellationToken,
 ) {
     let mut hangs = false;
-    while cancel.run_until_cancelled(tokio::time::sleep(lease.to_std() / 4)).await.is_some() {
+    while leave.run_until_cancelled(tokio::time::sleep(lease.to_std() / 4)).await.is_some() {
         let drawn = snapshots.borrow().as_ref().map_or(Mono::default(), |it| it.at);
         let silent = clock.now().since(drawn) > lease;
         if silent == std::mem::replace(&mut hangs, silent) {
             continue;
         }
         let (event_type, detail) = if silent {
-            (EventType::FailSafeEntered, "the control loop hangs: every charger was lowered to its fail-safe current")
+            (
+                EventType::FailSafeEntered,
+                "the control loop hangs: every charger is being lowered to its fail-safe current",
+            )
         } else {
             (EventType::FailSafeLeft, "the control loop decides again")
         };

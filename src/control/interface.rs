@@ -423,6 +423,12 @@ pub struct Reason {
 }
 
 impl Reason {
+    /// The word and the current alone.
+    #[must_use]
+    pub const fn of(word: LimitReason, offer: Milliamp) -> Self {
+        Self { word, offer, figure: None, wait: None, detail: Detail::None }
+    }
+
     /// Before anything was heard.
     #[must_use]
     pub const fn start_up() -> Self {

@@ -89,6 +89,8 @@ fn meter(name: &str, meter: &MeterView, now: Mono) -> Value {
 fn charger(name: &str, view: &ChargerView, now: Mono) -> Value {
     let status = &view.status;
     let reason = (status.reason.word != LimitReason::None).then(|| status.reason.to_string());
+    // What it does is not known before.
+    let heard = status.heard_at.is_some();
     let mut json = Map::new();
     phases(&mut json, "current", "a", status.current.map(amps));
     phases(&mut json, "voltage", "v", status.voltage.map(volts));
@@ -97,7 +99,7 @@ fn charger(name: &str, view: &ChargerView, now: Mono) -> Value {
         ("name".to_owned(), json!(name)),
         ("status".to_owned(), json!(status.word)),
         ("mode".to_owned(), json!(status.settings.mode)),
-        ("offered_current_a".to_owned(), amps(Some(status.offered))),
+        ("offered_current_a".to_owned(), amps(heard.then_some(status.offered))),
         ("counted_current_a".to_owned(), amps(Some(status.counted))),
         ("power_w".to_owned(), watts(status.power)),
         ("energy_kwh".to_owned(), json!(status.energy.map(|it| it.as_f64() / 1000.0))),
@@ -110,8 +112,8 @@ fn charger(name: &str, view: &ChargerView, now: Mono) -> Value {
         ("warning".to_owned(), json!((!status.warning.is_empty()).then(|| status.warning.to_string()))),
         ("fail_safe_current_a".to_owned(), amps(Some(status.fail_safe))),
         ("watchdog_verified".to_owned(), json!(status.watchdog_verified)),
-        ("plugged".to_owned(), json!(status.plugged)),
-        ("charging".to_owned(), json!(status.charging)),
+        ("plugged".to_owned(), json!(heard.then_some(status.plugged))),
+        ("charging".to_owned(), json!(heard.then_some(status.charging))),
         ("interruptions".to_owned(), json!(status.interruptions)),
         ("age_s".to_owned(), json!(status.heard_at.map(|at| now.since(at).as_secs_f64()))),
         ("health".to_owned(), health(&view.health)),

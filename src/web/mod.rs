@@ -20,7 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -109,7 +110,7 @@ impl WebInfo {
 /// What the page is made of.
 #[derive(Clone, Debug)]
 pub struct WebState {
-    /// The newest picture; `None` before the first, and for good where the configuration was refused.
+    /// The newest picture; `None` before the first.
     pub snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     /// The link to the broker.
     pub mqtt: watch::Receiver<MqttStatus>,
@@ -229,7 +230,20 @@ async fn guard(State(state): State<WebState>, request: Request, next: Next) -> R
                 .into_response();
         }
     }
+    // A name that somebody else's server resolves to this machine would let a page of theirs read ours.
+    if state.password.is_none() && state.only_from.is_none() && !is_this_machine(request.headers()) {
+        return (StatusCode::FORBIDDEN, "ask for localhost or an address, or set [web] password_file\n")
+            .into_response();
+    }
     next.run(request).await
+}
+
+/// The request names this machine as nobody else's name server can: by `localhost` or by an address.
+fn is_this_machine(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else { return true };
+    let Ok(authority) = host.to_str().unwrap_or_default().parse::<Authority>() else { return false };
+    let name = authority.host();
+    name.eq_ignore_ascii_case("localhost") || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }
 
 async fn secure(mut response: Response) -> Response {

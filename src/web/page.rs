@@ -184,8 +184,13 @@ fn charger(html: &mut Html, view: &ChargerView, now: Mono) {
     let status = &view.status;
     html.raw("<p class=\"why\">").text(status.reason).raw("</p><p>").text(words(status.word.word()));
     html.raw(", mode ").text(words(status.settings.mode.word()));
-    html.raw(". Offered ").text(status.offered);
-    if status.counted > status.offered {
+    html.raw(". ");
+    if status.heard_at.is_some() {
+        html.raw("Offered ").text(status.offered);
+    } else {
+        html.raw("Not heard yet, counted as ").text(status.counted);
+    }
+    if status.heard_at.is_some() && status.counted > status.offered {
         html.raw(" (counted as ").text(status.counted).raw(")");
     }
     if status.current != Phases([None; 3]) {

@@ -181,7 +181,7 @@ async fn serve_with(password: Option<&str>, first: Option<Snapshot>, diagnostics
 impl Served {
     async fn get(&self, path: &str, more: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{more}\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
@@ -267,6 +267,43 @@ async fn the_same_as_data_under_the_keys_of_the_contract() {
 }
 
 #[tokio::test]
+async fn of_a_charger_never_heard_nothing_is_told_that_only_it_can_know() {
+    let mut unheard = snapshot();
+    unheard.chargers[0].status.heard_at = None;
+    let served = serve_with(None, Some(unheard), Vec::new()).await;
+    let (_, answer) = served.get("/api/status", "").await;
+    let json: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    for key in ["offered_current_a", "plugged", "charging", "age_s"] {
+        assert_eq!(json["chargers"][0][key], serde_json::Value::Null, "{key}");
+    }
+    let (_, page) = served.get("/", "").await;
+    assert!(page.contains("Not heard yet, counted as 12 A") && !page.contains("Offered "), "{page}");
+}
+
+#[tokio::test]
+async fn without_a_password_a_foreign_name_for_this_machine_is_refused() {
+    let ask = async |served: &Served, host: &str| {
+        let mut stream = TcpStream::connect(served.address).await.unwrap();
+        let request = format!("GET /api/status HTTP/1.1\r\n{host}Connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        answer
+    };
+    let served = serve_with(None, Some(snapshot()), Vec::new()).await;
+    for host in ["Host: localhost:8080\r\n", "Host: 127.0.0.1\r\n", "Host: [::1]:8080\r\n"] {
+        assert!(ask(&served, host).await.starts_with("HTTP/1.1 200"), "{host}");
+    }
+    for host in ["Host: evil.example\r\n", "Host: localhost.evil.example\r\n", "Host: 127.0.0.1.evil.example:80\r\n"] {
+        let answer = ask(&served, host).await;
+        assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("localhost"), "{host}: {answer}");
+    }
+    let guarded = serve_with(Some("secret"), Some(snapshot()), Vec::new()).await;
+    let named = "Host: gridkeeper.lan\r\nAuthorization: Basic eDpzZWNyZXQ=\r\n";
+    assert!(ask(&guarded, named).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
 async fn health_follows_the_control_loop() {
     let served = serve_with(None, None, Vec::new()).await;
     assert_eq!(served.get("/healthz", "").await.0, 503);
@@ -314,7 +351,7 @@ async fn a_refused_configuration_is_shown_with_its_errors() {
 async fn it_ends_at_once_although_clients_hold_their_connections() {
     let served = serve_with(None, Some(snapshot()), Vec::new()).await;
     let mut idle = TcpStream::connect(served.address).await.unwrap();
-    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     let mut first = [0; 15];
     idle.read_exact(&mut first).await.unwrap();
     assert_eq!(&first, b"HTTP/1.1 200 OK");
@@ -341,7 +378,7 @@ async fn a_flood_of_connections_and_an_endless_head_are_cut_off() {
     let mut held = Vec::new();
     for _ in 0..MOST_CONNECTIONS {
         let mut stream = TcpStream::connect(served.address).await.unwrap();
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
         let mut first = [0; 15];
         tokio::time::timeout(PATIENCE, stream.read_exact(&mut first)).await.unwrap().unwrap();
         held.push(stream);
@@ -354,7 +391,8 @@ async fn a_flood_of_connections_and_an_endless_head_are_cut_off() {
     let again = async {
         loop {
             let mut stream = TcpStream::connect(served.address).await.unwrap();
-            let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await;
+            let asked =
+                stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
             let mut answer = String::new();
             if asked.is_ok() && stream.read_to_string(&mut answer).await.is_ok() && answer.contains("200 OK") {
                 return;

@@ -67,7 +67,12 @@ async fn a_wrong_file_lowers_to(fail_safe: i32) {
         it["config_errors"].as_str().is_some_and(|errors| errors.contains(&place))
     })
     .await;
-    peer.json_after(mark, "gridkeeper/charger/c0/state", |it| it["limit_reason"] == "config_invalid").await;
+    peer.json_after(mark, "gridkeeper/charger/c0/state", |it| {
+        it["limit_reason"] == "config_invalid" && it["reason"] == format!("{fail_safe} A: the configuration is wrong")
+    })
+    .await;
+    let site = peer.json_after(mark, "gridkeeper/site/state", |it| it["problem"] == "setup").await;
+    assert_eq!(site["charging_enabled"], true, "the owner did not switch it off: {site}");
     scene.until_status("the page knows", |status| status["site"]["problem"] == "setup").await;
     let page = scene.app.get("/").await;
     for part in [place.as_str(), "fuse_a = &quot;25 A&quot;", "number"] {

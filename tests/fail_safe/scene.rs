@@ -343,7 +343,7 @@ impl Appliance {
         let log = self.until_log("where the page is", |log| log.contains("the page is on http://")).await;
         let address = log.split_once("the page is on http://").and_then(|(_, rest)| rest.split_once('/'));
         let mut stream = TcpStream::connect(address.expect("an address").0).await.expect("a page");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: gridkeeper\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("a connection that takes a request");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("an answer in text");
