@@ -5,6 +5,10 @@
 //! counts as confirmed when the next line brings an answer of that charger. Simulated inputs are off until named, and
 //! simulated relays do as they are told.
 
+mod appliance;
+mod charger_box;
+mod load;
+mod meter_post;
 mod play;
 pub mod scenario;
 mod timeline;
@@ -143,6 +147,8 @@ pub struct Seam {
     inputs: Vec<Option<bool>>,
     /// As ordered last: a simulated relay obeys by the next line.
     relays: Vec<Option<bool>>,
+    /// Relays whose writes fail, for scenarios.
+    relay_fails: Vec<bool>,
     observations: Vec<Observation>,
 }
 
@@ -220,6 +226,7 @@ impl Seam {
             chargers: vec![Said::default(); setup.chargers.len()],
             inputs: vec![Some(false); setup.inputs.len()],
             relays: vec![None; setup.relays.len()],
+            relay_fails: vec![false; setup.relays.len()],
             observations: Vec::new(),
             setup,
         }
@@ -324,6 +331,10 @@ impl Seam {
             });
         }
         for (index, on) in self.relays.iter().enumerate().filter_map(|(index, on)| Some((index, (*on)?))) {
+            if self.relay_fails[index] {
+                self.observations.push(Observation::Relay(index, RelayObservation::Failed { at: now, write: true }));
+                continue;
+            }
             self.observations.push(Observation::Relay(index, RelayObservation::Written { on, at: now }));
             self.observations.push(Observation::Relay(index, RelayObservation::State { on, at: now }));
         }

@@ -30,7 +30,7 @@ impl Controller {
             }
             if index == 0 {
                 if let Some(limit) = self.site.peak_15min {
-                    let allowed = self.quarter.allowed(now, limit);
+                    let allowed = self.quarter.allowed(now, limit, self.running_now(now));
                     circuit.bound_power(&mut budget, meter, allowed, LimitReason::Peak15min, now);
                 }
                 self.bound_charging(now, meter.map_or(NOMINAL, Meter::voltage), &mut budget);
@@ -52,6 +52,24 @@ impl Controller {
             let room = if kept { room.max(self.running_least()) } else { room };
             budget.together(room, room, room, word);
         }
+    }
+
+    /// What a mean that is held quarter after quarter leaves on each of three phases, whatever this one has saved.
+    pub(super) fn steady(&self, now: Mono) -> Milliamp {
+        let root = &self.circuits[0];
+        let (Some(limit), Some(load)) = (self.site.peak_15min, root.house.load(now)) else { return UNLIMITED };
+        let voltage = root.setup.meter.map_or(NOMINAL, |meter| self.meters[meter].voltage());
+        Milliamp((limit.current_at(voltage) - load.sum).0 / 3)
+    }
+
+    /// What the house takes now and what the running chargers take at their least, both as power; `None` while that is
+    /// not known.
+    fn running_now(&self, now: Mono) -> Option<(Watt, Watt)> {
+        let root = self.circuits.first()?;
+        let voltage = root.setup.meter.map_or(NOMINAL, |meter| self.meters[meter].voltage());
+        let house = root.house.load(now)?.sum.at(voltage);
+        let least = self.running_least();
+        (least > Milliamp::ZERO).then(|| (house, least.at(voltage)))
     }
 
     /// The least of all that run now, on all their phases.

@@ -399,6 +399,7 @@ impl Controller {
             let overload =
                 circuits.iter().any(|circuit| phases.iter().any(|phase| self.circuits[*circuit].overload[phase]));
             self.chargers[index].check_response(now, hard, &self.timing);
+            self.chargers[index].contest(now, overload);
             if self.chargers[index].watch(now, overload, &self.timing) {
                 let charger = &self.chargers[index];
                 let drawn = largest(&charger.current());
@@ -447,11 +448,15 @@ impl Controller {
     }
 
     fn meter_turned(&mut self, index: usize, turn: Turn) {
+        // One that guards no fuse holds nobody down.
+        let guards = self.circuits.iter().any(|circuit| circuit.setup.meter == Some(index));
         let (event, detail) = match turn {
-            Turn::Late => (EventType::MeterLate, "no good frame for the late time: nothing is raised"),
-            Turn::Lost => {
+            Turn::Late if guards => (EventType::MeterLate, "no good frame for the late time: nothing is raised"),
+            Turn::Late => (EventType::MeterLate, "no good frame for the late time"),
+            Turn::Lost if guards => {
                 (EventType::MeterLost, "no good frame for the lost time: chargers behind it fall to its figure")
             }
+            Turn::Lost => (EventType::MeterLost, "no good frame for the lost time: nothing is taken from it"),
             Turn::Back => (EventType::MeterBack, "good frames again"),
         };
         if turn == Turn::Lost {

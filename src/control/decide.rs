@@ -64,6 +64,7 @@ impl Controller {
         self.learn_cuts(now, &mut scratch);
         self.target(now, &mut scratch);
         self.apply_cuts(now, &mut scratch);
+        self.count_short_runs(now, &scratch);
         self.apply_raises(now, &mut scratch);
         self.choose_phases(now, &scratch);
         for (charger, want) in self.chargers.iter_mut().zip(&scratch.wants) {
@@ -89,7 +90,9 @@ impl Controller {
             Some(on) if !starts_drawing(charger) && on >= IDLE_AFTER => (tier, 4, on.0),
             Some(on) => {
                 let turns = TURN + i64::from(charger.session.interruptions);
-                if on < self.min_on.times(turns) { (tier, 0, 0) } else { (tier, 2, on.0) }
+                // Who was interrupted often is the last to be interrupted again.
+                let spared = -i64::from(charger.session.interruptions);
+                if on < self.min_on.times(turns) { (tier, 0, spared) } else { (tier, 2, on.0) }
             }
             None => {
                 let stopped = charger.off_since.or(charger.session.start).unwrap_or(Mono(0));
@@ -114,7 +117,7 @@ impl Controller {
         if charger.master_forbids(now, &self.timing) {
             return Some(LimitReason::SecondMaster);
         }
-        if charger.is_spared(now) {
+        if charger.spared_for(now).is_some() {
             return Some(LimitReason::Car);
         }
         for circuit in &self.chains[charger.setup.circuit] {
@@ -130,6 +133,15 @@ impl Controller {
             }
         }
         None
+    }
+
+    /// Whoever was stopped in this step although it may charge had too little room.
+    fn count_short_runs(&mut self, now: Mono, scratch: &super::controller::Scratch) {
+        for (charger, want) in self.chargers.iter_mut().zip(&scratch.wants) {
+            if charger.off_since == Some(now) && charger.link.is_up() && want.cap >= charger.least() {
+                charger.displaced(self.min_on);
+            }
+        }
     }
 
     /// A charger that appeared keeps min(offer, 6 A) where a car charges, the rest gets 0; the cut that follows keeps
@@ -263,12 +275,18 @@ impl Controller {
                     }
                 }
             }
-            self.reasons[index] = self.reason(index, blocked, scratch);
+            self.reasons[index] = self.reason(now, index, blocked, scratch);
         }
     }
 
     /// The word and the sentence for what was decided.
-    fn reason(&self, index: usize, blocked: Option<LimitReason>, scratch: &super::controller::Scratch) -> Reason {
+    fn reason(
+        &self,
+        now: Mono,
+        index: usize,
+        blocked: Option<LimitReason>,
+        scratch: &super::controller::Scratch,
+    ) -> Reason {
         let charger = &self.chargers[index];
         let want = &scratch.wants[index];
         let offer = charger.order();
@@ -283,12 +301,32 @@ impl Controller {
         if offer >= cap || cap < charger.least() {
             return Reason { wait: want.wait, ..with(want.word, want.detail, want.figure) };
         }
-        if let Some(word) = blocked {
+        let ask = &scratch.asks[index];
+        let free = |rows: &allocate::Room| allocate::room_for(ask, &self.chains, rows);
+        let spared = charger.spared_for(now).filter(|_| blocked == Some(LimitReason::Car));
+        if spared.is_some() && free(&scratch.start_room) >= ask.least {
+            return Reason { wait: spared, ..with(LimitReason::Car, Detail::Spared, None) };
+        }
+        if let Some(word) = blocked.filter(|_| spared.is_none()) {
             return with(word, Detail::None, None);
         }
         let target = scratch.target[index];
-        let rows = if target > offer { &scratch.start_room } else { &scratch.left };
-        self.tightest(index, scratch, rows, with)
+        if target <= offer {
+            return self.tightest(index, scratch, &scratch.left, with);
+        }
+        if offer < ask.least {
+            if free(&scratch.start_room) >= ask.least {
+                return with(LimitReason::Turn, Detail::Queued, None);
+            }
+        } else if free(&scratch.room).max(free(&scratch.start_room)) >= ask.step {
+            let held = if target >= cap {
+                with(want.word, Detail::None, None)
+            } else {
+                self.tightest(index, scratch, &scratch.left, with)
+            };
+            return Reason { detail: Detail::Rising, figure: Some(target), ..held };
+        }
+        self.tightest(index, scratch, &scratch.start_room, with)
     }
 
     /// What leaves the least.

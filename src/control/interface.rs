@@ -466,6 +466,14 @@ pub enum Detail {
     TakesLess,
     /// The car sleeps; its pilot is taken away for a moment.
     WakingUp,
+    /// It was interrupted often, so its next start waits longer.
+    Spared,
+    /// The car has ended by itself.
+    Ended,
+    /// It is raised step by step; the reason's figure is where to.
+    Rising,
+    /// Another car was started in this second.
+    Queued,
     /// Too much one-phase current on this phase compared with the others.
     Imbalance,
     /// The charger was never heard.

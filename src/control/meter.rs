@@ -22,6 +22,37 @@ const PLAUSIBLE: Millivolt = Millivolt(100_000);
 /// Below this a current is noise: no load, no direction.
 const NOISE: Milliamp = Milliamp(1_000);
 
+/// Zeros under which the counters move faster than this, in at least so many steps and for so long (s), are none.
+const LEAK: Watt = Watt(300);
+const LEAK_SEEN: (u8, i64) = (3, 10);
+
+/// Frames of zeros one after another.
+#[derive(Clone, Copy, Debug)]
+struct Zeros {
+    /// The meter's own time where it tells it, in s.
+    since: i64,
+    first: (Option<WattHour>, Option<WattHour>),
+    last: (Option<WattHour>, Option<WattHour>),
+    /// How often a counter has moved.
+    steps: u8,
+}
+
+impl Zeros {
+    /// What the counters say of the power since the first of them, where they say it.
+    fn moved(&mut self, at: i64, counters: (Option<WattHour>, Option<WattHour>)) -> Option<Watt> {
+        self.steps = self.steps.saturating_add(u8::from(counters != self.last));
+        self.last = counters;
+        let span = at - self.since;
+        if self.steps < LEAK_SEEN.0 || span < LEAK_SEEN.1 {
+            return None;
+        }
+        let since = |first: Option<WattHour>, now: Option<WattHour>| Some((now? - first?).0.max(0));
+        let import = since(self.first.0, counters.0).unwrap_or(0);
+        let export = since(self.first.1, counters.1).unwrap_or(0);
+        i32::try_from((import + export).saturating_mul(3_600) / span).ok().map(Watt)
+    }
+}
+
 /// A frame as the controller uses it: signed currents, sampled at a known time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Frame {
@@ -95,6 +126,9 @@ pub(super) struct Meter {
     late: bool,
     /// Real load was seen since the last believed zero.
     loaded: bool,
+    zeros: Option<Zeros>,
+    /// The zeros that come are none: a car drew current under those that were believed, or the counters go on.
+    refuted: bool,
     energy: Option<(Option<WattHour>, Option<WattHour>)>,
     believed: Phases<Option<Milliamp>>,
     flipped: Option<Phase>,
@@ -124,6 +158,8 @@ impl Meter {
             lost: false,
             late: false,
             loaded: false,
+            zeros: None,
+            refuted: false,
             energy: None,
             believed: Phases([None; 3]),
             flipped: None,
@@ -271,6 +307,7 @@ impl Meter {
             self.energy = Some((reading.energy_import, reading.energy_export));
         }
         self.loaded = !all_zero(frame);
+        self.refuted &= !self.loaded;
         self.believed = frame.current;
         let shown = PhaseSet::shown(&frame.current);
         self.seen = if self.lost { shown } else { self.seen.union(shown) };
@@ -355,9 +392,19 @@ impl Meter {
         turned.is_some() && !borne_out
     }
 
-    /// All zero although there was load. Believed when a counter moved, voltages are there and the cars are idle.
-    fn zeroed(&self, frame: &Frame, reading: &MeterReading, guard: Guard) -> bool {
-        if !all_zero(frame) || (!self.loaded && guard.cars_idle) {
+    /// All zero although there was load. Believed when a counter moved, voltages are there and the cars are idle. Not
+    /// believed until something else is shown where the counter moves as under load, or a car then draws.
+    fn zeroed(&mut self, frame: &Frame, reading: &MeterReading, guard: Guard) -> bool {
+        if !all_zero(frame) {
+            self.zeros = None;
+            return false;
+        }
+        let counters = (reading.energy_import, reading.energy_export);
+        let at = reading.stamp.unwrap_or(frame.sampled_at.0.div_euclid(1_000));
+        let zeros = self.zeros.get_or_insert(Zeros { since: at, first: counters, last: counters, steps: 0 });
+        self.refuted |= zeros.moved(at, counters).is_some_and(|power| power > LEAK);
+        self.refuted |= !self.loaded && !guard.cars_idle;
+        if !self.loaded && !self.refuted && guard.cars_idle {
             return false;
         }
         let moved = self.energy.is_some_and(|(import, export)| {
@@ -367,7 +414,7 @@ impl Meter {
             differs(import, reading.energy_import) || differs(export, reading.energy_export)
         });
         let alive = frame.voltage.iter().any(|(_, voltage)| voltage.is_some_and(|it| it.0 > 50_000));
-        !(moved && alive && guard.cars_idle)
+        self.refuted || !(moved && alive && guard.cars_idle)
     }
 
     pub(super) fn status(&self) -> MeterStatus {

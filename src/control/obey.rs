@@ -9,6 +9,9 @@ pub(super) fn exceeds(drawn: Milliamp, offer: Milliamp) -> bool {
     drawn.0 > offer.0.saturating_add(1000) && i64::from(drawn.0) * 10 > i64::from(offer.0) * 11
 }
 
+/// Against an overload a second master is rewritten this often.
+const CONTEST_EVERY: Span = Span::from_secs(5);
+
 /// What a set-point read back above ours means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Foreign {
@@ -47,6 +50,15 @@ impl ReadBack {
             return Foreign::Again;
         }
         Foreign::Wait
+    }
+
+    /// Whether ours may be written again now although the minute is not over: what it takes back is an overload.
+    pub(super) fn contest(&mut self, now: Mono) -> bool {
+        let due = self.master && self.rewritten_at.is_none_or(|at| now.since(at) >= CONTEST_EVERY);
+        if due {
+            self.rewritten_at = Some(now);
+        }
+        due
     }
 
     /// Somebody else writes set-points: ours only go down.
@@ -204,6 +216,17 @@ mod tests {
         assert!(back.second_master());
         back.tick(at(781), &TIMING());
         assert!(!back.second_master(), "forgotten after ten quiet minutes");
+    }
+
+    #[test]
+    fn an_overload_does_not_wait_for_the_minute() {
+        let mut back = ReadBack::default();
+        assert!(!back.contest(at(0)), "nobody else writes");
+        back.above(at(0), &TIMING());
+        back.above(at(10), &TIMING());
+        assert!(back.contest(at(11)));
+        assert!(!back.contest(at(15)));
+        assert!(back.contest(at(16)));
     }
 
     #[test]

@@ -100,6 +100,7 @@ impl Controller {
             return Some(wired);
         }
         let on_three = self.available(index, wired, scratch);
+        let steady = self.steady(now);
         let (best, on_one) = self.best_phase(index, scratch);
         let rested = charger.switch.rested(now);
         let may_again = rested.is_none_or(|rested| rested >= self.phase_switch_min);
@@ -119,7 +120,9 @@ impl Controller {
             let lasts = charger.switch.prefer(now, best) >= TO_ONE;
             return lasts.then_some(best);
         }
-        let (three, one) = (on_three.min(want.cap), on_one.min(want.cap).max(charger.order()));
+        // In steps, as they would be offered.
+        let three = on_three.min(want.cap).min(steady).floor_to(charger.step());
+        let one = on_one.min(want.cap).max(charger.order());
         let worth = i64::from(three.0) * 3 * 4 >= i64::from(one.0) * 5;
         let paid = charger.settings.mode != Mode::Solar || want.sun_phases == Some(3);
         if on_three < least + MARGIN || !worth || !paid || one_phase_car {

@@ -15,8 +15,14 @@ const BUCKET: i64 = 5_000;
 const BUCKETS: usize = 360;
 /// Stamps come in whole seconds and telegrams are late; more than this is a clock that was set.
 const JITTER: i64 = 3_000;
-/// What is left of the energy is spread over at least this time: cars take seconds to follow.
+/// What is left of the energy is spread over at least this time, the beginning of the next quarter included.
 const SPREAD: Span = Span::from_secs(60);
+/// What is lost where power is taken for current and back, in W.
+const ROUNDING: i64 = 10;
+/// And never over less than this: cars take seconds to follow.
+const LEAST: Span = Span::from_secs(5);
+/// Part of the limit by which the house may grow without that the quarter is lost, for a car to be kept running.
+const RESERVE_PERMILLE: i64 = 450;
 /// Part of the limit that is kept for what the house switches on when no charging is left to be cut.
 const KEPT_PERMILLE: i64 = 15;
 
@@ -121,8 +127,13 @@ impl Quarter {
         sum + i64::from(unknown.0) * before.0
     }
 
-    /// What may be imported from now on so that the mean of the quarter stays under `limit`.
-    pub(super) fn allowed(&self, now: Mono, limit: Watt) -> Watt {
+    /// What may be imported from now on so that the mean of the quarter stays under `limit`. `running`: what the house
+    /// takes now, and the least at which whoever charges goes on.
+    ///
+    /// A kettle is no reason to stop a car while the quarter has energy left: as long as the house alone, and
+    /// nearly half of the limit more, can be paid for from what is left, the least goes on and what it costs is saved later.
+    pub(super) fn allowed(&self, now: Mono, limit: Watt, running: Option<(Watt, Watt)>) -> Watt {
+        let whole = i64::from(limit.0) * (2_000 - KEPT_PERMILLE) / 2_000 * QUARTER.0;
         let limit = Watt(clamp(i64::from(limit.0) * (1_000 - KEPT_PERMILLE) / 1_000));
         let until = |end: Mono| {
             let left = end.since(now).min(QUARTER);
@@ -132,7 +143,20 @@ impl Quarter {
                 used = used.max(i64::from(demand.0) * at.since(begun).0);
             }
             let rest = i64::from(limit.0) * QUARTER.0 - used;
-            Watt(clamp(rest / left.max(SPREAD).0))
+            let spread = rest / left.max(LEAST).0;
+            // The next quarter begins with the limit, whatever this one has left.
+            let beyond = (SPREAD.0 - left.0).max(0);
+            let smooth = (rest + i64::from(limit.0) * beyond) / left.max(SPREAD).0;
+            let even = spread.min(smooth);
+            let kept = running.map_or(i64::MIN, |(house, least)| {
+                let house = i64::from(house.0.max(0));
+                let reserve = i64::from(limit.0) * RESERVE_PERMILLE / 1_000;
+                let kept = house + i64::from(least.0) + ROUNDING;
+                // Or it ends well anyway, with half of what is kept.
+                let ends = whole - used >= kept * left.0;
+                if spread >= house + reserve || ends { kept } else { i64::MIN }
+            });
+            Watt(clamp(even.max(kept)))
         };
         let Some(end) = self.end.filter(|end| *end > now) else {
             // Every fifteen minutes count: what half of one has left is no credit.
@@ -177,37 +201,37 @@ mod tests {
     fn what_was_not_used_may_be_used_in_the_rest() {
         let mut quarter = Quarter::default();
         run(&mut quarter, 0..450, 2_000);
-        near(quarter.allowed(at(450), LIMIT), 2 * KEPT - 2_000);
+        near(quarter.allowed(at(450), LIMIT, None), 2 * KEPT - 2_000);
         run(&mut quarter, 450..891, 2_000);
-        near(quarter.allowed(at(891), LIMIT), (KEPT - 2_000) * 15 + 2_000 * 9 / 60);
+        near(quarter.allowed(at(891), LIMIT, None), (KEPT - 2_000) * 15 + 2_000 * 9 / 60 + KEPT * 51 / 60);
         run(&mut quarter, 891..902, 2_000);
-        near(quarter.allowed(at(902), LIMIT), KEPT + 6);
+        near(quarter.allowed(at(902), LIMIT, None), KEPT + 6);
     }
 
     #[test]
     fn what_was_used_too_much_is_saved_in_the_rest() {
         let mut quarter = Quarter::default();
         run(&mut quarter, 0..300, 10_000);
-        near(quarter.allowed(at(300), LIMIT), (KEPT * 900 - 10_000 * 300) / 600);
+        near(quarter.allowed(at(300), LIMIT, None), (KEPT * 900 - 10_000 * 300) / 600);
         run(&mut quarter, 300..500, 10_000);
-        assert!(quarter.allowed(at(500), LIMIT) < Watt::ZERO);
+        assert!(quarter.allowed(at(500), LIMIT, None) < Watt::ZERO);
     }
 
     #[test]
     fn a_clock_that_is_set_keeps_both_countings() {
         let mut quarter = Quarter::default();
         run(&mut quarter, 0..600, 4_000);
-        let before = quarter.allowed(at(600), LIMIT);
+        let before = quarter.allowed(at(600), LIMIT, None);
         // Ten minutes forward: by the new clock the quarter has just begun, by the old one it has 300 s to go.
         quarter.frame(at(601), Watt(8_000), None, None);
         quarter.clock(at(601), Some(601 + 600));
-        assert!(quarter.allowed(at(601), LIMIT) <= before, "nothing is won by it");
+        assert!(quarter.allowed(at(601), LIMIT, None) <= before, "nothing is won by it");
         for second in 602..902 {
             quarter.frame(at(second), Watt(8_000), None, None);
             quarter.clock(at(second), Some(second + 600));
         }
         // The old quarter is over, the new one has had 300 s of 4 kW and 300 s of 8 kW.
-        near(quarter.allowed(at(902), LIMIT), (KEPT * 900 - 4_000 * 300 - 8_000 * 300) / 300);
+        near(quarter.allowed(at(902), LIMIT, None), (KEPT * 900 - 4_000 * 300 - 8_000 * 300) / 300);
     }
 
     #[test]
@@ -218,7 +242,7 @@ mod tests {
             quarter.frame(at(second), Watt(1_000), Some(600 + second), Some(Watt(6_000)));
             quarter.clock(at(second), Some(second));
         }
-        near(quarter.allowed(at(99), LIMIT), (KEPT * 900 - 6_000 * 699) / 201);
+        near(quarter.allowed(at(99), LIMIT, None), (KEPT * 900 - 6_000 * 699) / 201);
     }
 
     #[test]
@@ -227,10 +251,33 @@ mod tests {
         for second in 0..2_000 {
             quarter.frame(at(second), Watt(0), None, None);
         }
-        near(quarter.allowed(at(2_000), LIMIT), KEPT);
+        near(quarter.allowed(at(2_000), LIMIT, None), KEPT);
         for second in 2_000..2_300 {
             quarter.frame(at(second), Watt(9_000), None, None);
         }
-        assert!(quarter.allowed(at(2_300), LIMIT) <= Watt(KEPT));
+        assert!(quarter.allowed(at(2_300), LIMIT, None) <= Watt(KEPT));
+    }
+
+    #[test]
+    fn a_kettle_does_not_stop_a_car_while_the_quarter_has_energy_left() {
+        let mut quarter = Quarter::default();
+        run(&mut quarter, 0..300, 4_500);
+        let kettle = Some((Watt(2_500), Watt(4_140)));
+        assert_eq!(quarter.allowed(at(300), LIMIT, kettle), Watt(2_500 + 4_140 + 10), "goes on");
+        near(quarter.allowed(at(300), LIMIT, None), (KEPT * 900 - 4_500 * 300) / 600);
+        run(&mut quarter, 300..600, 6_640);
+        let left = (KEPT * 900 - 4_500 * 300 - 6_640 * 300) / 300;
+        near(quarter.allowed(at(600), LIMIT, kettle), left.max(0));
+        let little = Some((Watt(500), Watt(1_380)));
+        assert_eq!(quarter.allowed(at(600), LIMIT, little), Watt(1_890).max(quarter.allowed(at(600), LIMIT, None)));
+    }
+
+    #[test]
+    fn the_last_seconds_of_a_quarter_are_no_reason_to_stop_what_fits_into_it() {
+        let mut quarter = Quarter::default();
+        run(&mut quarter, 0..895, 4_936);
+        let running = Some((Watt(700), Watt(4_140)));
+        assert_eq!(quarter.allowed(at(895), LIMIT, running), Watt(4_850));
+        assert!(quarter.allowed(at(895), LIMIT, None) < Watt(4_850));
     }
 }

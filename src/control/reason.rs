@@ -16,7 +16,7 @@ pub(super) fn sentence(reason: &Reason, f: &mut fmt::Formatter<'_>) -> fmt::Resu
         Detail::LowTariffMax | Detail::SunCloud | Detail::SunGrace | Detail::SunProof | Detail::SunRest => {
             f.write_str(match reason.detail {
                 Detail::LowTariffMax => "the highest current that was chosen for the low tariff",
-                Detail::SunCloud => "runs through a cloud: so far the sun has paid for the minimum",
+                Detail::SunCloud => "too little sun for the minimum: goes on for now, a stop would cost more",
                 Detail::SunGrace => "not enough sun: held at the minimum",
                 Detail::SunProof => "there is enough sun: waits whether it lasts",
                 _ => "there is sun again, but it was stopped a short while ago",
@@ -27,6 +27,16 @@ pub(super) fn sentence(reason: &Reason, f: &mut fmt::Formatter<'_>) -> fmt::Resu
         Detail::NotDrawing => return f.write_str("the car has not begun to draw; it gets more when it does"),
         Detail::TakesLess => return f.write_str("the car takes less than it could have"),
         Detail::WakingUp => return f.write_str("the car sleeps; its pilot is taken away for 20 s to wake it"),
+        Detail::Spared => {
+            f.write_str("there is room, but the car was interrupted a short while ago: its next start waits")?;
+            return still(reason.wait, f);
+        }
+        Detail::Rising => {
+            let target = reason.figure.unwrap_or(reason.offer);
+            return write!(f, "on its way up to {target}");
+        }
+        Detail::Queued => return f.write_str("cars are started one after another"),
+        Detail::Ended => return f.write_str("the car is full or has ended by itself"),
         Detail::Imbalance => {
             return f.write_str("one phase would carry too much more of the chargers' current than the others");
         }

@@ -21,6 +21,8 @@ pub(super) struct Session {
     energy: Option<WattHour>,
     /// Stops by us while the car drew.
     pub(super) interruptions: u16,
+    /// Runs that were over too soon for want of room, less those that lasted.
+    pub(super) short_runs: u8,
     /// Phases that the car uses, once known.
     uses: Option<PhaseSet>,
     clear_since: Option<(Mono, PhaseSet)>,

@@ -60,6 +60,11 @@ impl WakeUp {
         self.stage = Stage::Away { until: now + AWAY };
     }
 
+    /// It was told that it does not start.
+    pub(super) fn is_told(&self) -> bool {
+        self.stage == Stage::Told
+    }
+
     /// Nothing may be offered now.
     pub(super) fn is_away(&self) -> bool {
         matches!(self.stage, Stage::Away { .. })

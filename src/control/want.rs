@@ -103,7 +103,8 @@ impl Controller {
             want.lower_with(limit, word, Detail::None, Some(limit));
         }
         if !starts_drawing(charger) {
-            want.lower_with(charger.start_cap(now), LimitReason::Car, Detail::NotDrawing, None);
+            let detail = if report.state == PilotState::D { Detail::Ended } else { Detail::NotDrawing };
+            want.lower_with(charger.start_cap(now), LimitReason::Car, detail, None);
         } else if let Some(cap) = charger.taper.cap(charger.step()) {
             want.lower_with(cap.max(charger.least()), LimitReason::Car, Detail::TakesLess, None);
         }

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::scenario::{Expect, Happening, Level, Scenario};
+use super::appliance::Appliance;
+use super::scenario::{ApplianceTurn, Expect, Happening, Level, Scenario};
 use super::timeline::Timeline;
 use super::world::World;
 use super::{Heard, Seam};
 use crate::clock;
 use crate::config::model::InputDriver;
 use crate::quantity::{Milliamp, Mono, Span};
+
+/// Seconds in a quarter of an hour.
+const QUARTER_S: u32 = 900;
 
 /// What came of a scenario.
 #[derive(Clone, Debug)]
@@ -25,10 +29,14 @@ pub struct Outcome {
 /// When its wall clock is no time.
 pub fn play(scenario: &Scenario) -> Result<Outcome, String> {
     let script = &scenario.script;
-    let setup = scenario.config.setup();
-    let begin = script.wall.as_deref().map(wall_ms).transpose()?;
+    let mut setup = scenario.config.setup();
+    for charger in setup.chargers.iter_mut().filter(|it| script.unmeasured.contains(&it.id)) {
+        charger.measures = false;
+    }
+    let mut begin = script.wall.as_deref().map(wall_ms).transpose()?;
     let mut world = World::new(scenario, &setup);
     let mut seam = Seam::new(setup.clone());
+    let mut appliance = Appliance::new();
     let mut timeline = Timeline::new(scenario, &setup);
     let mut events: Vec<&Happening> = script.events.iter().collect();
     events.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
@@ -46,16 +54,34 @@ pub fn play(scenario: &Scenario) -> Result<Outcome, String> {
             for (id, level) in &event.input {
                 levels.insert(id, if let Level::Known(level) = level { Some(*level) } else { None });
             }
+            if let Some(wall) = &event.wall {
+                begin = Some(wall_ms(wall)? - now.0);
+            }
+            if let Some(turn) = event.appliance {
+                appliance.turn(now, turn);
+                timeline.turn(now, turn);
+                if turn == ApplianceTurn::Started {
+                    seam = Seam::new(setup.clone());
+                    world.boxes.iter_mut().for_each(|it| it.forget_task());
+                }
+            }
         }
         if now > Mono(0) {
-            for (index, order) in seam.controller.decision().relay_orders.iter().enumerate() {
-                world.switch(index, order.on);
-                tally.closed[index] += u32::from(order.on);
+            for index in 0..setup.relays.len() {
+                if let Some(order) = seam.controller.decision().relay_orders.get(index).filter(|_| appliance.runs()) {
+                    world.switch(index, order.on);
+                }
+                tally.closed[index] += u32::from(world.is_closed(index));
+                seam.relay_fails[index] = !world.relay_answers(index);
             }
-            world.advance(now, &seam.controller.decision().commands);
-            if let Some(fuse) = fuse {
-                tally.overload += world.grid.iter().map(|it| (it - fuse).max(0.0)).sum::<f64>();
-            }
+            world.advance(now, appliance.orders(now, &seam));
+            tally.second(&world, fuse);
+        }
+        if !appliance.runs() {
+            world.frames(now, |_, _| {});
+            timeline.pass(now, &world);
+            now = now + Span::from_secs(1);
+            continue;
         }
         let wall = begin.map(|begin| begin + now.0);
         let mut heard = Heard {
@@ -108,6 +134,10 @@ fn wall_ms(text: &str) -> Result<i64, String> {
 pub(super) struct Tally {
     /// Above the main fuse, in As.
     pub(super) overload: f64,
+    /// Imported in the running quarter of an hour, in Ws, and how many of its seconds are over.
+    quarter: (f64, u32),
+    /// Highest mean of a quarter, in W.
+    pub(super) highest_quarter: Option<f64>,
     /// Set-points that were changed.
     pub(super) changes: u32,
     /// Seconds that each relay was closed.
@@ -121,11 +151,26 @@ impl Tally {
     fn new(chargers: usize, relays: usize) -> Self {
         Self {
             overload: 0.0,
+            quarter: (0.0, 0),
+            highest_quarter: None,
             changes: 0,
             closed: vec![0; relays],
             events: Vec::new(),
             reasons: vec![Default::default(); chargers],
             offers: vec![None; chargers],
+        }
+    }
+
+    fn second(&mut self, world: &World, fuse: Option<f64>) {
+        if let Some(fuse) = fuse {
+            self.overload += world.grid().iter().map(|it| (it - fuse).max(0.0)).sum::<f64>();
+        }
+        self.quarter.0 += world.grid_power().max(0.0);
+        self.quarter.1 += 1;
+        if self.quarter.1 == QUARTER_S {
+            let mean = self.quarter.0 / f64::from(QUARTER_S);
+            self.highest_quarter = Some(self.highest_quarter.map_or(mean, |highest| highest.max(mean)));
+            self.quarter = (0.0, 0);
         }
     }
 
@@ -139,6 +184,8 @@ impl Tally {
             }
         };
         within("overload in As".to_owned(), self.overload, expect.overload_as.as_ref());
+        let quarter = self.highest_quarter.unwrap_or(0.0) / 1000.0;
+        within("highest quarter of an hour in kW".to_owned(), quarter, expect.quarter_kw.as_ref());
         let whole = |range: &[u32; 2]| range.map(f64::from);
         within("changed set-points".to_owned(), f64::from(self.changes), expect.changes.as_ref().map(whole).as_ref());
         for (index, charger) in scenario.config.chargers.iter().enumerate() {

@@ -73,7 +73,7 @@ pub struct Script {
     /// Loads and sun.
     #[serde(default)]
     pub house: House,
-    /// A home battery that holds the grid at zero as far as it can.
+    /// A home battery that holds the grid at 15 W as far as it can.
     pub battery: Option<Battery>,
     /// The car at each charger; a charger without one has none.
     #[serde(default)]
@@ -81,6 +81,9 @@ pub struct Script {
     /// What meters see and know; the grid meter needs no entry.
     #[serde(default)]
     pub meters: BTreeMap<String, Meter>,
+    /// Chargers that measure nothing, as an EVSE-DIN.
+    #[serde(default)]
+    pub unmeasured: Vec<String>,
     /// Where relays' loads are connected; without an entry L1.
     #[serde(default)]
     pub relays: BTreeMap<String, Vec<Phase>>,
@@ -154,6 +157,12 @@ pub struct Car {
     pub plugged: bool,
     /// It charges at the beginning with what its box offers then.
     pub charging_at_a: f64,
+    /// It begins to draw only from this offer on; once begun it goes on with less.
+    pub begins_at_a: f64,
+    /// It begins to draw only after its pilot was gone for 10 s.
+    pub asleep: bool,
+    /// Power factor from an offer on, rising: `[[6, 0.07], [7, 0.45], [8, 1.0]]`. Empty: 1.
+    pub power_factor: Vec<[f64; 2]>,
 }
 
 impl Default for Car {
@@ -168,6 +177,9 @@ impl Default for Car {
             wants_kwh: None,
             plugged: true,
             charging_at_a: 0.0,
+            begins_at_a: 6.0,
+            asleep: false,
+            power_factor: Vec::new(),
         }
     }
 }
@@ -228,6 +240,12 @@ pub struct Happening {
     pub charger: BTreeMap<String, ChargerTurn>,
     /// `true`, `false`, or `"lost"`.
     pub input: BTreeMap<String, Level>,
+    /// What becomes of relays.
+    pub relay: BTreeMap<String, RelayTurn>,
+    /// The wall clock is set to this, RFC 3339.
+    pub wall: Option<String>,
+    /// What becomes of the appliance itself.
+    pub appliance: Option<ApplianceTurn>,
 }
 
 /// What a car does from now on.
@@ -238,6 +256,8 @@ pub enum CarTurn {
     Obeys,
     /// It draws 4 A more than it is offered.
     DrawsMore,
+    /// It goes on drawing what it draws although it is offered less.
+    Clings,
     /// Its owner has stopped it in the car.
     Stops,
     /// And lets it go on.
@@ -256,8 +276,14 @@ pub enum MeterTurn {
     Frozen,
     /// Zeros in every current and power; its counters stand still.
     Zeros,
+    /// The same, and its counters go on.
+    ZeroPower,
     /// L1 is missing in every frame.
     LacksL1,
+    /// 400 A on L1.
+    Spike,
+    /// L1 with the sign turned.
+    FlipsL1,
 }
 
 /// What a charger does from now on.
@@ -274,6 +300,34 @@ pub enum ChargerTurn {
     Reboot,
     /// Somebody else writes 16 A now.
     ForeignWrite,
+    /// It takes no set-point above 10 A.
+    LimitsItself,
+}
+
+/// What a relay does from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RelayTurn {
+    /// It takes orders.
+    Good,
+    /// It takes none and stays as it is.
+    Silent,
+}
+
+/// What the appliance does from now on. Its device tasks are played as the fail-safe table has them; that they really do
+/// so is for the tests of the whole binary to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApplianceTurn {
+    /// Its control loop hangs: after the lease of 5 s the device tasks write min(offer, programmed fail-safe current)
+    /// and feed no timer any more.
+    Hung,
+    /// Its process is gone.
+    Killed,
+    /// It stops in good order.
+    Stopped,
+    /// It starts and knows nothing of before.
+    Started,
 }
 
 /// Level of an input.
@@ -292,6 +346,8 @@ pub enum Level {
 pub struct Expect {
     /// Ampere-seconds above the main fuse, all phases.
     pub overload_as: Option<[f64; 2]>,
+    /// Highest mean import of a quarter of an hour, counted from the beginning.
+    pub quarter_kw: Option<[f64; 2]>,
     /// Energy of each car.
     pub energy_kwh: BTreeMap<String, [f64; 2]>,
     /// Starts of each car.
@@ -358,7 +414,7 @@ impl Scenario {
         let relays = || self.config.relays.iter().map(|it| it.common.id.as_str());
         let cars = script.cars.keys().chain(script.expect.energy_kwh.keys()).chain(script.expect.starts.keys());
         let cars = cars.chain(script.expect.reasons.keys());
-        known("charger", cars, chargers)?;
+        known("charger", cars.chain(&script.unmeasured), chargers)?;
         known("meter", script.meters.keys(), meters)?;
         known("relay", script.relays.keys().chain(script.expect.closed_s.keys()), relays)?;
         for event in &script.events {
@@ -372,6 +428,7 @@ impl Scenario {
             known("charger", event.charger.keys(), chargers)?;
             known("meter", event.meter.keys(), meters)?;
             known("input", event.input.keys(), inputs)?;
+            known("relay", event.relay.keys(), relays)?;
         }
         for meter in script.meters.values() {
             match meter.sees.split_once(':') {

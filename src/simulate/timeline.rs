@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::play::Tally;
-use super::scenario::Scenario;
+use super::scenario::{ApplianceTurn, Scenario};
 use super::world::World;
 use crate::control::{Decision, Detail, LimitReason, RelayWord, Setup};
 use crate::event::Event;
@@ -80,16 +80,37 @@ impl Timeline {
                 format_args!("{id:indent$}  {order:<9} {:<13} {}", status.reason.word.word(), status.reason),
             );
         }
+        self.pass(now, world);
+    }
+
+    /// A second in which nothing was decided.
+    pub(super) fn pass(&mut self, now: Mono, world: &World) {
         if now >= self.next {
             self.next = now + self.sample;
             self.currents(now, world);
         }
     }
 
+    /// What becomes of the appliance itself.
+    pub(super) fn turn(&mut self, now: Mono, turn: ApplianceTurn) {
+        let text = match turn {
+            ApplianceTurn::Hung => "its control loop hangs",
+            ApplianceTurn::Killed => "its process is killed",
+            ApplianceTurn::Stopped => "it stops in good order",
+            ApplianceTurn::Started => "it starts",
+        };
+        self.line(now, format_args!("* appliance: {text}"));
+        self.chargers.iter_mut().for_each(|it| it.1 = None);
+        self.relays.iter_mut().for_each(|it| it.1 = None);
+    }
+
     /// What it came to.
     pub(super) fn close(&mut self, tally: &Tally, scenario: &Scenario, world: &World) {
         let _ =
             writeln!(self.text, "\nabove the fuse: {:.1} As; set-points changed: {}", tally.overload, tally.changes);
+        if let Some(highest) = tally.highest_quarter.filter(|_| scenario.script.expect.quarter_kw.is_some()) {
+            let _ = writeln!(self.text, "highest quarter of an hour: {:.3} kW", highest / 1000.0);
+        }
         for (it, charger) in world.boxes.iter().zip(&scenario.config.chargers) {
             let id = &charger.common.id;
             let _ = writeln!(self.text, "{id}: {:.3} kWh, started {} times", it.total_wh / 1000.0, it.starts);
@@ -108,7 +129,7 @@ impl Timeline {
         let mut line = String::new();
         let indent = self.indent;
         let _ = write!(line, "{:indent$}  ", "grid");
-        for amps in world.grid {
+        for amps in world.grid() {
             // Without the sign of a zero.
             let _ = write!(line, "{:7.2}", (amps * 100.0).round() / 100.0 + 0.0);
         }

@@ -29,7 +29,7 @@ fn mean_runs_through_clouds_and_stops_when_the_sun_has_gone() {
         sun(&mut site, 2.0);
         site.run(60);
         assert_eq!(site.offer(0), 6.0);
-        assert_eq!(sentence(&site, 0), "6 A: runs through a cloud: so far the sun has paid for the minimum");
+        assert_eq!(sentence(&site, 0), "6 A: too little sun for the minimum: goes on for now, a stop would cost more");
         sun(&mut site, 12.0);
         site.run(60);
     }

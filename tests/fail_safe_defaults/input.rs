@@ -54,7 +54,7 @@ fn low_tariff_counts_as_inactive_while_unknown_or_lost() {
 #[test]
 fn a_limit_that_cannot_be_kept_yet_stops() {
     let mut site = Site::charging(setup(1));
-    site.set("site/set/peak_15min_kw", "5");
+    site.set("site/set/peak_15min_kw", "2");
     site.tick();
     assert_eq!((site.offer(0), site.reason(0)), (0.0, "peak_15min"));
     site.set("site/set/peak_15min_kw", "none");

@@ -134,13 +134,28 @@ fn zeros_that_a_moving_counter_bears_out_are_believed() {
         if second == 20 {
             site.house = Phases::default();
         }
-        energy += 1;
+        // What a battery lets through that holds the connection at zero.
+        energy += i64::from(second % 20 == 0);
         let mut reading = site.frame();
         reading.energy_import = Some(WattHour(energy));
         site.fault = MeterFault::Silent;
         site.tick_with(&[Observation::Meter(0, reading)]);
         assert_ne!(quality(&site), Quality::Doubtful, "second {second}");
     }
+}
+
+#[test]
+fn zeros_under_which_the_counter_moves_as_before_are_none() {
+    let mut site = Site::charging(setup(1));
+    for second in 0..60 {
+        site.fault = MeterFault::Zero;
+        let mut reading = site.frame();
+        reading.energy_import = Some(WattHour(1_000 + second));
+        site.fault = MeterFault::Silent;
+        site.tick_with(&[Observation::Meter(0, reading)]);
+        assert!(second < 15 || site.offer(0) == 0.0, "second {second}: {}", site.offer(0));
+    }
+    assert_eq!(quality(&site), Quality::Lost, "idle cars and a counter that moves do not make zeros true");
 }
 
 #[test]

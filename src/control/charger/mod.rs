@@ -23,9 +23,9 @@ const FOLLOWS: Milliamp = Milliamp(500);
 /// Orders of the past that a slow box may still show.
 const ORDERS: usize = 16;
 const ORDER_MEMORY: Span = Span::from_secs(10);
-/// From this interruption on a start waits longer, by so much for each, at most so long.
-const SPARED_FROM: u16 = 3;
-const SPARED: (Span, Span) = (Span::from_secs(10), Span::from_secs(60));
+/// After a run that ended too soon for want of room the next start waits so long, twice as long after each further one,
+/// and at most so long.
+const SPARED: (Span, Span) = (Span::from_secs(20), Span::from_secs(180));
 /// Response of a car that was not seen yet.
 const RESPONSE: Span = Span::from_secs(5);
 /// A charger that was stopped keeps its fail-safe current for so long: the register lies in an EEPROM, and a kettle must
@@ -100,6 +100,8 @@ pub(in crate::control) struct Charger {
     /// When it last began or ceased to be offered current.
     pub(in crate::control) on_since: Option<Mono>,
     pub(in crate::control) off_since: Option<Mono>,
+    /// How long it was offered current without a break before it was last stopped.
+    ran_for: Span,
     pub(in crate::control) raised_at: Option<Mono>,
     /// From an order to the current that follows it, as this car was seen to take.
     response: Span,
@@ -151,6 +153,7 @@ impl Charger {
             appeared_at_frames: vec![0; meters],
             on_since: None,
             off_since: None,
+            ran_for: Span::ZERO,
             raised_at: None,
             response: RESPONSE,
             overdue: false,
@@ -251,11 +254,21 @@ impl Charger {
         self.read_back.second_master() && (waits || self.held.is_some())
     }
 
-    /// Cars give up after a handful of interruptions: after some, each new start waits a little longer.
-    pub(in crate::control) fn is_spared(&self, now: Mono) -> bool {
-        let beyond = i64::from(self.session.interruptions.saturating_sub(SPARED_FROM));
-        let pause = SPARED.0.times(beyond).min(SPARED.1);
-        self.order == Milliamp::ZERO && self.off_since.is_some_and(|since| now.since(since) < pause)
+    /// It was stopped for want of room. Cars give up after a handful of interruptions: a run that was over before
+    /// `min_on` was not worth one.
+    pub(in crate::control) fn displaced(&mut self, min_on: Span) {
+        let short = self.ran_for < min_on;
+        let runs = &mut self.session.short_runs;
+        *runs = if short { runs.saturating_add(1) } else { *runs / 2 };
+    }
+
+    /// How much longer its next start waits.
+    pub(in crate::control) fn spared_for(&self, now: Mono) -> Option<Span> {
+        let doublings = u32::from(self.session.short_runs).checked_sub(1)?;
+        let pause = Span(SPARED.0.0 << doublings.min(8)).min(SPARED.1);
+        let since = self.off_since.filter(|_| self.order == Milliamp::ZERO)?;
+        let left = pause.0 - now.since(since).0;
+        (left > 0).then_some(Span(left))
     }
 
     /// Phases on which it counts.
@@ -302,8 +315,8 @@ impl Charger {
 
     /// What a car is offered that has not begun to draw: the least, or it would jump to what it was raised to.
     pub(in crate::control) fn start_cap(&self, now: Mono) -> Milliamp {
-        // One that has charged and ended by itself needs no more to begin.
-        let since = self.on_since.filter(|_| !self.session.has_drawn);
+        // One that has charged and ended by itself needs no more to begin, and one that nothing wakes keeps no more.
+        let since = self.on_since.filter(|_| !self.session.has_drawn && !self.wake.is_told());
         WakeUp::start_cap(self.least(), since.map_or(Span::ZERO, |since| now.since(since)))
     }
 
@@ -330,7 +343,7 @@ impl Charger {
             self.on_since = Some(now);
         }
         if offer == Milliamp::ZERO {
-            self.on_since = None;
+            self.ran_for = self.on_since.take().map_or(Span::ZERO, |since| now.since(since));
             self.off_since = Some(now);
             if self.draws_current() {
                 self.session.interruptions = self.session.interruptions.saturating_add(1);
@@ -442,6 +455,15 @@ impl Charger {
     /// How long this car takes to follow a cut.
     pub(in crate::control) fn response(&self) -> Span {
         self.response
+    }
+
+    /// A second master's figure is above ours and a fuse above it is passed: a reduction waits for no minute.
+    pub(in crate::control) fn contest(&mut self, now: Mono, overload: bool) {
+        let above = self.held.is_some_and(|held| held.figure > self.order);
+        if overload && above && !self.rewriting && self.link.is_up() && self.read_back.contest(now) {
+            self.rewrite = self.rewrite.wrapping_add(1);
+            self.rewriting = true;
+        }
     }
 
     /// Judges the car's obedience; `true` when it has just been found not to obey.

@@ -6,6 +6,8 @@ use super::account::Account;
 
 /// An offer is changed when the wish is off by so much, and not more often than this.
 const CHANGE: (Milliamp, Span) = (Milliamp(800), Span::from_secs(3));
+/// Or when it has been off by so much for this time: less than a step is no reason to hurry, and none to stay.
+const DRIFT: (Milliamp, Span) = (Milliamp(600), Span::from_secs(20));
 /// Or when it is off by so much, after this time.
 const JUMP: (Milliamp, Span) = (Milliamp(2_500), Span::from_secs(2));
 /// Cars draw less than offered, by this before it was seen and by this at most.
@@ -27,6 +29,8 @@ pub(in crate::control) struct Solar {
     /// The offer that follows the surplus; zero before it was found.
     level: Milliamp,
     level_at: Mono,
+    /// Since when the wish has been off by a little, on the same side.
+    drifts_since: Option<(bool, Mono)>,
     /// What the car draws less than it is offered.
     under: Milliamp,
     /// The least offer at which the car turns current into power, as far as is known.
@@ -43,6 +47,7 @@ impl Default for Solar {
             account: None,
             level: Milliamp::ZERO,
             level_at: Mono(i64::MIN / 2),
+            drifts_since: None,
             under: UNDER.0,
             least: Milliamp::ZERO,
             factor: 1000,
@@ -112,12 +117,21 @@ impl Solar {
         let wish = wish.max(floor).min(cap.max(floor));
         let off = (wish - self.level).abs();
         let age = now.since(self.level_at);
-        let due = (off >= CHANGE.0 && age >= CHANGE.1) || (off >= JUMP.0 && age >= JUMP.1);
+        let side = wish > self.level;
+        let drifts = match self.drifts_since.filter(|(before, _)| *before == side && off >= DRIFT.0) {
+            Some((_, since)) => now.since(since) >= DRIFT.1,
+            None => {
+                self.drifts_since = (off >= DRIFT.0).then_some((side, now));
+                false
+            }
+        };
+        let due = drifts || (off >= CHANGE.0 && age >= CHANGE.1) || (off >= JUMP.0 && age >= JUMP.1);
         // At its floor or ceiling a wish says all that it can.
         let ends = off > Milliamp::ZERO && age >= CHANGE.1 && (wish == floor || wish == cap);
         if due || ends || self.level < floor {
             self.level = Milliamp(wish.0.saturating_add(step.0 / 2)).floor_to(step).max(floor);
             self.level_at = now;
+            self.drifts_since = None;
         }
         self.level
     }
@@ -142,7 +156,9 @@ mod tests {
     fn a_flicker_changes_nothing_and_a_jump_is_followed_sooner() {
         let mut solar = Solar::default();
         assert_eq!(follow(&mut solar, 0, 9_400), 9_000);
-        assert_eq!(follow(&mut solar, 60_000, 9_700), 9_000);
+        assert_eq!(follow(&mut solar, 40_000, 9_700), 9_000);
+        assert_eq!(follow(&mut solar, 59_000, 9_700), 9_000);
+        assert_eq!(follow(&mut solar, 60_000, 9_500), 9_000, "back within half a step and a little");
         assert_eq!(follow(&mut solar, 61_000, 9_900), 10_000);
         assert_eq!(follow(&mut solar, 62_000, 8_900), 10_000, "too soon");
         assert_eq!(follow(&mut solar, 63_000, 7_300), 7_000, "a cloud");
