@@ -25,6 +25,10 @@ use crate::supervisor::Supervisor;
 use crate::tool::registers::{self, Reading, Target, ToolError};
 use crate::tool::scan::{self, ScanError};
 
+mod backup;
+
+pub use backup::{backup, restore};
+
 /// Done.
 pub const DONE: u8 = 0;
 /// Failed at run time.
@@ -38,19 +42,20 @@ pub const INVALID_INPUT: u8 = 3;
 #[must_use]
 pub fn run(files: &[PathBuf], strict: bool) -> u8 {
     let logging = Logging::start("info");
-    let (config, diagnostics) = match config::load(files, config::environment(), add_on_options(), Purpose::Run) {
+    let (config, diagnostics, inputs) = match config::load(files, config::environment(), add_on_options(), Purpose::Run)
+    {
         Ok(loaded) => {
             if let Err(error) = config::save_last_good(&loaded.config.storage.data_dir, &loaded.inputs) {
                 tracing::warn!("no copy of the valid configuration could be kept: {error}");
             }
-            (Some(loaded.config), loaded.warnings)
+            (Some(loaded.config), loaded.warnings, Some(loaded.inputs))
         }
         Err(refused) => {
             complain(&refused.to_string());
             if strict {
                 return WRONG_USAGE;
             }
-            (config::fallback(&refused), refused.list)
+            (config::fallback(&refused), refused.list, None)
         }
     };
     let Some(config) = config else { return WRONG_USAGE };
@@ -76,6 +81,7 @@ pub fn run(files: &[PathBuf], strict: bool) -> u8 {
             // Nobody listening any more means that it ends anyway.
             begin: Arc::new(move || _ = asked.send(Told::Restart)),
         }),
+        inputs,
         supervisor,
         ingress,
     };
@@ -527,6 +533,11 @@ fn written(result: std::io::Result<()>) -> u8 {
             FAILED
         }
     }
+}
+
+/// Something worth knowing that is no fault.
+fn note(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 fn complain(text: &str) {

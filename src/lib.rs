@@ -16,6 +16,7 @@
 //! slow or broken without the controller noticing.
 
 pub mod appliance;
+pub mod backup;
 pub mod clock;
 pub mod codec;
 pub mod command;

@@ -90,6 +90,22 @@ enum Command {
     },
     /// Print the JSON Schema of the configuration.
     Schema,
+    /// Write configuration, the files that it names, settings, history and sessions into one file (tar). It holds secrets.
+    Backup {
+        /// File to write; one that is there is replaced.
+        file: PathBuf,
+        /// Configuration file, as for `run`.
+        #[arg(short, long = "config", value_name = "FILE")]
+        config: Vec<PathBuf>,
+    },
+    /// Put a backup back where it came from; what it replaces is kept beside. Stop the appliance before.
+    Restore {
+        /// File that `backup` has written.
+        file: PathBuf,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Run the controller alone in simulated time: a scenario, or driven from outside.
     Simulate {
         /// Scenario to play; prints every decision with its reason.
@@ -213,6 +229,8 @@ fn main() -> ExitCode {
             commands::modbus_write(&connection, unit, register, &values, yes)
         }
         Command::Schema => commands::schema(),
+        Command::Backup { file, config } => commands::backup(&file, &config),
+        Command::Restore { file, yes } => commands::restore(&file, yes),
         Command::Simulate { scenario: Some(scenario), .. } => commands::play(&scenario),
         Command::Simulate { scenario: None, config, .. } => commands::simulate(&config),
     };

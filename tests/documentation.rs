@@ -74,7 +74,7 @@ fn every_subcommand_that_readme_names_is_there() {
     let readme = text("README.md");
     let row = readme.lines().find(|line| line.starts_with("| tools |")).expect("README.md lists the tools");
     let tools: Vec<&str> = row.split('`').skip(1).step_by(2).filter_map(|it| it.split(' ').next()).collect();
-    assert_eq!(tools.len(), 9, "{tools:?}");
+    assert_eq!(tools.len(), 11, "{tools:?}");
     for tool in tools {
         assert!(help.lines().any(|line| line.trim_start().starts_with(tool)), "`{tool}` is not in --help:\n{help}");
     }

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::command::{ChargerCommand, LastOffer, Leased};
-use crate::config::{Config, Diagnostic, SettingsStore, Severity};
+use crate::config::{Config, Diagnostic, Inputs, SettingsStore, Severity};
 use crate::control::Controller;
 use crate::device::{ControlLink, ToControl};
 use crate::event::{Event, EventType};
@@ -55,6 +55,8 @@ pub struct Options {
     pub level: Option<LevelSwitch>,
     /// Has the caller stop the appliance and start it anew.
     pub restart: Option<Restart>,
+    /// What the configuration was made from, for backups by request; `None` while it is wrong.
+    pub inputs: Option<Inputs>,
     /// Who knows the broker when `[mqtt] url` is `supervisor`.
     pub supervisor: Option<Supervisor>,
     /// Where Home Assistant's ingress finds the page; only the Supervisor is let in there.
@@ -67,6 +69,7 @@ impl std::fmt::Debug for Options {
             .field("diagnostics", &self.diagnostics)
             .field("level", &self.level)
             .field("restart", &self.restart.is_some())
+            .field("inputs", &self.inputs)
             .field("supervisor", &self.supervisor)
             .field("ingress", &self.ingress)
             .finish()
@@ -169,6 +172,7 @@ impl Appliance {
             diagnostics: options.diagnostics,
             level: options.level,
             restart: options.restart,
+            inputs: options.inputs,
             supervisor: options.supervisor,
             ingress: options.ingress,
         })?;

@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::broker;
 use super::supervise::supervise;
+use crate::backup;
 use crate::clock::Clock;
-use crate::config::{Config, Diagnostic};
+use crate::config::{Config, Diagnostic, Inputs};
 use crate::device::{ControlLink, ToControl};
 use crate::event::{Event, EventType};
 use crate::influx::{self, Collector, InfluxStatus};
@@ -43,6 +44,7 @@ pub(super) struct Parts {
     pub(super) diagnostics: Vec<Diagnostic>,
     pub(super) level: Option<LevelSwitch>,
     pub(super) restart: Option<Restart>,
+    pub(super) inputs: Option<Inputs>,
     pub(super) supervisor: Option<Supervisor>,
     pub(super) ingress: Option<SocketAddr>,
 }
@@ -176,6 +178,10 @@ fn options(parts: &Parts) -> Option<MqttOptions> {
             feeds: parts.feeds.clone(),
             requests: Requests {
                 restart: parts.restart.clone(),
+                backup: parts.inputs.clone().map(|inputs| -> mqtt::BackUp {
+                    let folder = parts.config.storage.data_dir.clone();
+                    Arc::new(move || backup::shown(&inputs, &folder))
+                }),
                 level: parts.level.as_ref().map_or_else(String::new, LevelSwitch::level),
                 log_level: parts
                     .level

@@ -349,6 +349,19 @@ impl Checker<'_> {
             }
         }
     }
+
+    /// A PEM file with at least one block whose name ends so.
+    pub(super) fn pem_file(&mut self, slot: &Slot<String>, path: &str, block: &str) -> Option<String> {
+        let (text, at) = slot.set()?;
+        let file = self.path(text, at);
+        match secret::read_pem(&file, block) {
+            Ok(text) => Some(text),
+            Err(why) => {
+                self.unreadable(at, path, &file, &why);
+                None
+            }
+        }
+    }
 }
 
 /// A current.

@@ -15,7 +15,8 @@ pub(super) fn influx(
     merged: &Merged,
     interval: Option<Span>,
 ) -> Option<Influx> {
-    let written = [&raw.url, &raw.api, &raw.org, &raw.bucket, &raw.token_file, &raw.username, &raw.password_file];
+    let written =
+        [&raw.url, &raw.ca_file, &raw.api, &raw.org, &raw.bucket, &raw.token_file, &raw.username, &raw.password_file];
     let place = merged.headers.get("influx").copied().or_else(|| written.iter().find_map(|it| Some(it.set()?.1)))?;
     let v1 = raw.api.get().is_some_and(|it| it == "v1");
     let foreign: &[(&Slot<String>, &str)] = if v1 {
@@ -43,6 +44,11 @@ pub(super) fn influx(
         }
     };
     let address = address(checker, &raw.url, place);
+    let ca_pem = checker.pem_file(&raw.ca_file, "influx.ca_file", "CERTIFICATE");
+    if let (Some((_, at)), Some(false)) = (raw.ca_file.set(), address.as_ref().map(|it| it.tls)) {
+        let message = "`ca_file` does nothing with http://";
+        checker.report.error(at, "influx.ca_file", message, "write https:// in `url`, or take it out");
+    }
     let bucket = raw.bucket.get().filter(|it| !it.is_empty()).cloned();
     if bucket.is_none() && !matches!(raw.bucket, Slot::Wrong) {
         let what = if v1 { "the database to write to" } else { "the bucket to write to" };
@@ -53,7 +59,7 @@ pub(super) fn influx(
     } else {
         InfluxApi::V2 { org: raw.org.get().cloned().unwrap_or_default(), token }
     };
-    Some(Influx { address: address?, api, bucket: bucket?, interval: interval.unwrap_or(Span::from_secs(5)) })
+    Some(Influx { address: address?, ca_pem, api, bucket: bucket?, interval: interval.unwrap_or(Span::from_secs(5)) })
 }
 
 fn address(checker: &mut Checker<'_>, url: &Slot<String>, place: At) -> Option<HttpAddress> {
@@ -67,12 +73,6 @@ fn address(checker: &mut Checker<'_>, url: &Slot<String>, place: At) -> Option<H
         }
     };
     match HttpAddress::parse(text) {
-        Ok(address) if address.tls => {
-            let message = "`url`: https:// to InfluxDB is known, but not available in this version";
-            let help = "write http:// to a server in your own network, or use Telegraf with [mqtt] influx = true";
-            checker.report.error(at, "influx.url", message, help);
-            None
-        }
         Ok(address) => Some(address),
         Err((message, help)) => {
             checker.report.error(at, "influx.url", format!("`url`: {message}"), help);

@@ -4,7 +4,6 @@ use super::check::{Checker, seconds};
 use super::connection::parse_broker;
 use super::model::{Mqtt, MqttEndpoint, Secret};
 use super::raw;
-use super::secret;
 use super::slot::Slot;
 use super::source::At;
 use crate::quantity::Span;
@@ -12,9 +11,9 @@ use crate::quantity::Span;
 /// `None` without a broker, and where the address is wrong.
 pub(super) fn mqtt(checker: &mut Checker<'_>, raw: &raw::Mqtt) -> Option<Mqtt> {
     let password = password(checker, raw);
-    let ca = pem(checker, &raw.ca_file, "ca_file", "CERTIFICATE");
-    let cert = pem(checker, &raw.client_cert_file, "client_cert_file", "CERTIFICATE");
-    let key = pem(checker, &raw.client_key_file, "client_key_file", "PRIVATE KEY");
+    let ca = checker.pem_file(&raw.ca_file, "mqtt.ca_file", "CERTIFICATE");
+    let cert = checker.pem_file(&raw.client_cert_file, "mqtt.client_cert_file", "CERTIFICATE");
+    let key = checker.pem_file(&raw.client_key_file, "mqtt.client_key_file", "PRIVATE KEY");
     for (one, name, other, needed) in [
         (&raw.client_cert_file, "client_cert_file", &raw.client_key_file, "client_key_file"),
         (&raw.client_key_file, "client_key_file", &raw.client_cert_file, "client_cert_file"),
@@ -89,18 +88,6 @@ fn password(checker: &mut Checker<'_>, raw: &raw::Mqtt) -> Option<Secret> {
         );
     }
     from_file.or_else(|| raw.password.get().filter(|it| !it.is_empty()).cloned().map(Secret::new))
-}
-
-fn pem(checker: &mut Checker<'_>, slot: &Slot<String>, name: &str, block: &str) -> Option<String> {
-    let (text, at) = slot.set()?;
-    let file = checker.path(text, at);
-    match secret::read_pem(&file, block) {
-        Ok(text) => Some(text),
-        Err(why) => {
-            checker.unreadable(at, &format!("mqtt.{name}"), &file, &why);
-            None
-        }
-    }
 }
 
 /// A topic that may be published to.

@@ -31,7 +31,7 @@ pub mod meter_models;
 pub mod model;
 mod raw;
 mod schema;
-mod secret;
+pub(crate) mod secret;
 pub mod settings_store;
 mod setup;
 mod slot;
@@ -43,11 +43,12 @@ pub use diagnostic::{Diagnostic, Diagnostics, Severity, Usable};
 pub use last_good::{fallback, load_last_good, save_last_good};
 pub use model::Config;
 pub use schema::schema;
-pub use settings_store::SettingsStore;
+pub use settings_store::{FILE_NAME as SETTINGS_FILE, SettingsStore};
 pub use source::{ADD_ON_FILE, DEFAULT_FILES, Inputs, SourceFile};
 pub use warn::BusBudget;
 
 use source::Report;
+pub(crate) use source::read_bounded;
 
 /// A configuration that may be used.
 #[derive(Clone, Debug)]

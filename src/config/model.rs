@@ -157,6 +157,8 @@ pub struct Mqtt {
 pub struct Influx {
     /// Where.
     pub address: HttpAddress,
+    /// Who signed the server's certificate, as PEM; `None`: whom the system believes. Only with TLS.
+    pub ca_pem: Option<String>,
     /// Which interface it speaks.
     pub api: InfluxApi,
     /// The bucket; with `v1` the database.

@@ -225,8 +225,10 @@ section! {
 section! {
     /// Direct writer to InfluxDB, versions 1 to 3, or VictoriaMetrics.
     Influx = "influx", list: false, status: Now {
-        /// http://host:port. Required in this table.
+        /// http://host:port or https://host:port. Required in this table.
         url: String = text(300);
+        /// PEM file of who signed the server's certificate, https only. Default: who the system believes.
+        ca_file: String = text(4096);
         /// "v2" for /api/v2/write, "v1" for /write. Default: "v2".
         api: String = word(&["v1", "v2"]);
         /// Organisation, v2 only.

@@ -142,6 +142,48 @@ fn hide_in_address(line: &str, out: &mut String) {
     out.push_str(rest);
 }
 
+/// What stands in place of a secret where positions do not matter.
+const CLEARED: &str = "***";
+
+/// The value of a key or variable without a secret: all of it where the name says so, else a login in an address and a
+/// parameter of a query.
+pub(crate) fn cleared(name: &str, value: &str) -> String {
+    if names_secret(name) {
+        return CLEARED.to_owned();
+    }
+    let mut out = String::with_capacity(value.len());
+    hide_in_address(&paint_over(value), &mut out);
+    out
+}
+
+/// The same for everything in a table.
+pub(crate) fn clear_toml(table: &mut toml::Table) {
+    fn clear(name: &str, value: &mut toml::Value) {
+        match value {
+            _ if names_secret(name) => *value = toml::Value::String(CLEARED.to_owned()),
+            toml::Value::String(text) => *text = cleared(name, text),
+            toml::Value::Table(table) => clear_toml(table),
+            toml::Value::Array(list) => list.iter_mut().for_each(|it| clear(name, it)),
+            _ => {}
+        }
+    }
+    table.iter_mut().for_each(|(name, value)| clear(name, value));
+}
+
+/// The same for everything in a JSON value.
+pub(crate) fn clear_json(value: &mut serde_json::Value) {
+    fn clear(name: &str, value: &mut serde_json::Value) {
+        match value {
+            _ if names_secret(name) => *value = CLEARED.into(),
+            serde_json::Value::String(text) => *text = cleared(name, text),
+            serde_json::Value::Object(object) => object.iter_mut().for_each(|(name, value)| clear(name, value)),
+            serde_json::Value::Array(list) => list.iter_mut().for_each(|it| clear(name, it)),
+            _ => {}
+        }
+    }
+    clear("", value);
+}
+
 /// One star for each byte; blanks and line ends stay.
 fn stars(text: &str, out: &mut String) {
     for it in text.chars() {

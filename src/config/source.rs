@@ -83,7 +83,7 @@ impl std::fmt::Debug for Inputs {
 }
 
 /// Reads at most `limit` bytes; a longer file is an error.
-pub(super) fn read_bounded(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
+pub(crate) fn read_bounded(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     let file = File::open(path)?;
     if file.metadata()?.is_dir() {
         return Err(std::io::Error::new(std::io::ErrorKind::IsADirectory, "it is a folder"));

@@ -172,7 +172,8 @@ impl Writer {
                 (format!("/api/v2/write?org={}&bucket={bucket}", escaped(org)), Login::None)
             }
         };
-        let client = Client::new(&options.address, login, Trust::Nobody, LIMITS).map_err(|error| error.to_string())?;
+        let trust = if options.address.tls { Trust::Authorities(options.ca_pem.clone()) } else { Trust::Nobody };
+        let client = Client::new(&options.address, login, trust, LIMITS).map_err(|error| error.to_string())?;
         Ok(Self { client, uri, headers })
     }
 
@@ -181,6 +182,10 @@ impl Writer {
         match answer {
             Ok(answer) => judge(answer.status, &answer.body),
             Err(Error::Login(_)) => Err(Refused::Later("the token or login is not accepted (401)".to_owned())),
+            Err(error @ Error::Tls(_)) => {
+                let hint = "[influx] ca_file names who signed its certificate, which must be for the host of `url`";
+                Err(Refused::Later(format!("{error}; {hint}")))
+            }
             Err(error) => Err(Refused::Later(error.to_string())),
         }
     }

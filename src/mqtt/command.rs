@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::json::{Object, Out};
+use crate::backup::Shown;
 
 /// Longest value that is passed on, in bytes: no setting needs more.
 const MAX_VALUE: usize = 64;
@@ -90,6 +91,22 @@ pub(crate) struct CommandResult {
 impl CommandResult {
     /// As published.
     pub(crate) fn to_json(&self) -> String {
+        self.object().finish()
+    }
+
+    /// The answer to a request for a backup: the same keys, and what it asked for.
+    pub(crate) fn with_backup(&self, shown: Shown) -> String {
+        let text = |text: Option<String>| Out::or_null(text, Out::Text);
+        let mut object = self.object();
+        object
+            .put("configuration", &text(shown.configuration))
+            .put("options", &text(shown.options))
+            .put("variables", &text(shown.variables))
+            .put("settings", &text(shown.settings));
+        object.finish()
+    }
+
+    fn object(&self) -> Object {
         let text = |text: &Option<String>| Out::or_null(text.clone(), Out::Text);
         let id = match &self.id {
             // It is JSON already: checked to be a string or a number when it was read.
@@ -113,7 +130,7 @@ impl CommandResult {
             .put("id", &id)
             .put("stored", &Out::or_null(self.stored, Out::Flag))
             .put("time", &text(&self.time));
-        object.finish()
+        object
     }
 }
 

@@ -12,11 +12,11 @@ use super::discovery::site::LOG_LEVELS;
 use super::outbox::Rank;
 use super::service::Service;
 use super::topics::{Kind, Place};
+use crate::backup::Shown;
 use crate::control::boolean;
 use crate::device::input::mqtt::Told;
 use crate::device::{Answer, ToControl, Wish};
 use crate::event::EventType;
-use crate::feature::{COMES, not_yet};
 
 /// Commands that wait for the controller's answer at one time.
 const MAX_WAITING: usize = 64;
@@ -29,6 +29,9 @@ pub(super) struct Answered {
     place: Place,
     answer: Result<Answer, String>,
 }
+
+/// A backup that was asked for, or why there is none.
+pub(super) type BackedUp = (CommandResult, Result<Shown, String>);
 
 /// A button: any word for yes.
 fn pressed(value: &str) -> Result<(), String> {
@@ -224,10 +227,13 @@ impl Service {
             return;
         }
         let mut result = self.result(topic);
-        if let Ok(Some(command)) = self.read(&mut result, payload, retained) {
-            result.error = self.carry_out(name, &command.value).err();
-        } else if result.error.is_none() {
-            return;
+        let command = self.read(&mut result, payload, retained);
+        match command {
+            Ok(Some(command)) if name == "backup" => return self.back_up(result, &command.value),
+            Ok(Some(command)) => result.error = self.carry_out(name, &command.value).err(),
+            Ok(None) | Err(_) if result.error.is_none() => return,
+            Ok(None) | Err(_) if name == "backup" => return self.backed_up((result, Ok(Shown::default()))),
+            Ok(None) | Err(_) => {}
         }
         result.time = self.stamp();
         self.publish_result(&self.topics.response(name), &result);
@@ -261,9 +267,35 @@ impl Service {
                 Ok(())
             }
             ("log_level" | "restart", ..) => Err(format!("{name} cannot be done here: only `gridkeeper run` can")),
-            ("backup", ..) => Err(format!("{}; {COMES}", not_yet("backup"))),
             _ => Err(format!("`{}` is no request: allowed are restart, log_level, backup", shorten(name))),
         }
+    }
+
+    /// The disk may hang: it is read elsewhere, once at a time.
+    fn back_up(&mut self, result: CommandResult, value: &str) {
+        let job = pressed(value).and_then(|()| {
+            if !self.backups.is_empty() {
+                return Err("a backup is under way already".to_owned());
+            }
+            let job = self.options.requests.backup.clone();
+            job.ok_or_else(|| {
+                "backup cannot be done here: only `gridkeeper run` with a valid configuration can".to_owned()
+            })
+        });
+        match job {
+            Ok(job) => _ = self.backups.spawn_blocking(move || (result, job())),
+            Err(error) => self.backed_up((result, Err(error))),
+        }
+    }
+
+    pub(super) fn backed_up(&mut self, (mut result, shown): BackedUp) {
+        let shown = shown.unwrap_or_else(|error| {
+            result.error = Some(error);
+            Shown::default()
+        });
+        result.time = self.stamp();
+        let (topic, payload) = (self.topics.response("backup"), result.with_backup(shown));
+        self.link.send(|outbox| outbox.push(topic, payload));
     }
 
     fn admit(&mut self) -> bool {

@@ -34,7 +34,7 @@ pub(crate) use stamp::{Clocks, Steady};
 
 pub use feed::Feeds;
 pub use options::{
-    ChargerInfo, InputInfo, MeterInfo, MqttOptions, RelayInfo, Requests, Restart, SetLogLevel, SiteInfo, Tuning,
+    BackUp, ChargerInfo, InputInfo, MeterInfo, MqttOptions, RelayInfo, Requests, Restart, SetLogLevel, SiteInfo, Tuning,
 };
 pub use ports::{InputPort, Ports, RelayPort};
 pub use status::{LinkState, MqttStatus};

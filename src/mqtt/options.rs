@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::feed::Feeds;
+use crate::backup::Shown;
 use crate::command::Actions;
 use crate::config::model::{self, Common, Config, MeterRole};
 use crate::control::InputMeaning;
@@ -129,6 +130,9 @@ pub struct Restart {
     pub begin: Arc<dyn Fn() + Send + Sync>,
 }
 
+/// Gives the backup that may be published; blocks as long as the disk does.
+pub type BackUp = Arc<dyn Fn() -> Result<Shown, String> + Send + Sync>;
+
 /// What `bridge/request/…` may do. What is absent is answered with an error that says so.
 #[derive(Clone, Default)]
 pub struct Requests {
@@ -136,6 +140,8 @@ pub struct Requests {
     pub log_level: Option<SetLogLevel>,
     /// `bridge/request/restart`
     pub restart: Option<Restart>,
+    /// `bridge/request/backup`
+    pub backup: Option<BackUp>,
     /// The level at start, shown in `bridge/info`.
     pub level: String,
 }
@@ -145,6 +151,7 @@ impl fmt::Debug for Requests {
         f.debug_struct("Requests")
             .field("log_level", &self.log_level.is_some())
             .field("restart", &self.restart.is_some())
+            .field("backup", &self.backup.is_some())
             .finish()
     }
 }

@@ -13,7 +13,7 @@ use super::Views;
 use super::bucket::Bucket;
 use super::client::Address;
 use super::command::shorten;
-use super::inbox::Answered;
+use super::inbox::{Answered, BackedUp};
 use super::json::{Object, Out};
 use super::leftover::Leftovers;
 use super::link::{Incoming, Link, LinkEvent, Role};
@@ -72,6 +72,7 @@ pub(super) struct Service {
     leftovers: Leftovers,
     pub(super) bucket: Bucket,
     pub(super) waiting: JoinSet<Answered>,
+    pub(super) backups: JoinSet<BackedUp>,
     phase: Phase,
     /// Another instance serves this base: the connection is only there to see whether it still does.
     looking: bool,
@@ -117,6 +118,7 @@ impl Service {
             status,
             leftovers: Leftovers::default(),
             waiting: JoinSet::new(),
+            backups: JoinSet::new(),
             phase: Phase::Down,
             looking: false,
             lost_told: false,
@@ -166,6 +168,11 @@ impl Service {
                 Some(answered) = self.waiting.join_next() => {
                     if let Ok(answered) = answered {
                         self.answered(answered);
+                    }
+                }
+                Some(done) = self.backups.join_next() => {
+                    if let Ok(done) = done {
+                        self.backed_up(done);
                     }
                 }
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => self.decide(),

@@ -101,6 +101,10 @@ async fn a_restart_over_mqtt_is_an_orderly_stop_after_which_the_same_process_goe
     peer.text_after(0, "gridkeeper/status", "online").await;
     scene.until("it charges", |view| view.chargers[0].highest_draw() > amps(10)).await;
     scene.until_status("verified", |it| it["chargers"][0]["watchdog_verified"] == true).await;
+    peer.publish("gridkeeper/bridge/request/backup", "ON");
+    let backup = peer.json_after(0, "gridkeeper/bridge/response/backup", |_| true).await;
+    assert_eq!(backup["ok"], true, "{backup}");
+    assert!(backup["configuration"].as_str().is_some_and(|it| it.contains("watchdog_s = 2")), "{backup}");
     let (mark, restarted) = (peer.mark(), Instant::now());
     peer.publish("gridkeeper/bridge/request/restart", r#"{"value":"ON","id":5}"#);
     let answer = peer.json_after(mark, "gridkeeper/bridge/response/restart", |_| true).await;

@@ -225,7 +225,8 @@ async fn requests_are_answered_on_their_response_topic() {
     for (name, value, part) in [
         ("log_level", "loud", "allowed are error, warn, info, debug, trace"),
         ("restart", "1", "only `gridkeeper run` can"),
-        ("backup", "1", "not available in this version"),
+        ("backup", "1", "only `gridkeeper run` with a valid configuration can"),
+        ("backup", "please", "allowed: PRESS, ON, true, 1"),
         ("dance", "1", "allowed are restart, log_level, backup"),
     ] {
         let mark = peer.mark();
@@ -233,6 +234,39 @@ async fn requests_are_answered_on_their_response_topic() {
         let answer = peer.json_after(mark, &format!("gridkeeper/bridge/response/{name}"), |_| true).await;
         assert!(answer["error"].as_str().unwrap().contains(part), "{answer}");
     }
+    end(broker, rig).await;
+}
+
+#[tokio::test]
+async fn a_backup_is_answered_with_what_may_be_shown() {
+    let broker = Broker::start().await;
+    let mut options = options(broker.address);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gridkeeper.toml");
+    std::fs::write(&file, "[mqtt]\nurl = \"mqtt://127.0.0.1\"\nusername = \"me\"\npassword = \"hunter2\"\n").unwrap();
+    let loaded = gridkeeper::config::load(&[file], std::iter::empty(), None, gridkeeper::config::Purpose::Run).unwrap();
+    let data = folder.path().to_owned();
+    std::fs::write(data.join("settings.json"), r#"{"version":1,"settings":{}}"#).unwrap();
+    options.requests.backup = Some(std::sync::Arc::new(move || gridkeeper::backup::shown(&loaded.inputs, &data)));
+    let mut rig = Rig::start(options);
+    rig.online().await;
+    let peer = Peer::connect(broker.address, "gridkeeper/bridge/#").await;
+    let keys = |answer: &serde_json::Value| answer.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    peer.publish("gridkeeper/bridge/request/backup", r#"{"value":"ON","id":"b1"}"#);
+    let answer = peer.json("gridkeeper/bridge/response/backup", |_| true).await;
+    assert_eq!((&answer["ok"], &answer["id"]), (&json!(true), &json!("b1")));
+    let configuration = answer["configuration"].as_str().unwrap();
+    assert!(
+        configuration.contains("username = \"me\"") && configuration.contains("password = \"***\""),
+        "{configuration}"
+    );
+    assert_eq!(answer["settings"], r#"{"settings":{},"version":1}"#);
+    assert!(!answer.to_string().contains("hunter2"));
+    let mark = peer.mark();
+    peer.publish("gridkeeper/bridge/request/backup", "please");
+    let refused = peer.json_after(mark, "gridkeeper/bridge/response/backup", |_| true).await;
+    assert_eq!(keys(&refused), keys(&answer), "keys never come and go");
+    assert_eq!((&refused["ok"], &refused["configuration"]), (&json!(false), &json!(null)));
     end(broker, rig).await;
 }
 

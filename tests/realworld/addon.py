@@ -83,12 +83,24 @@ def files_are_right() -> dict:
         known = resolve(known.get("items", known))["properties"]
         unknown = set(keys[0] if isinstance(keys, list) else keys) - set(known)
         check(not unknown, f"the form asks for {table}.{unknown}, which is no key of the configuration")
+        words_are_known(table, keys[0] if isinstance(keys, list) else keys, known)
+    modes = about["schema"]["charger"][0]["mode"].removeprefix("list(").removesuffix(")?").split("|")
+    check(len(modes) == 6, f"the form offers the modes {modes}")
     parser = shutil.which("apparmor_parser") or "/usr/sbin/apparmor_parser"
     profile = ADD_ON / "apparmor.txt"
     done = subprocess.run([parser, "--skip-kernel-load", "--skip-cache", profile], capture_output=True, text=True)
     check(done.returncode == 0, f"AppArmor: {done.stderr}")
     check(profile.read_text().count(f"profile {about['slug']} ") == 1, "the profile is not named as the slug")
     return about
+
+
+def words_are_known(table: str, form: dict, known: dict) -> None:
+    """A word that the form offers is one that the configuration takes."""
+    for key, kind in form.items():
+        if offered := re.fullmatch(r"list\((.+)\)\??", kind):
+            taken = known[key].get("enum") or [it for each in known[key].get("anyOf", []) for it in each.get("enum", [])]
+            unknown = set(offered.group(1).split("|")) - set(taken)
+            check(not unknown, f"the form offers {table}.{key} = {sorted(unknown)}; the configuration knows {taken}")
 
 
 class AddOn:

@@ -39,14 +39,18 @@ need_npm() {
   echo "$wanted" >"$folder/.installed"
 }
 
-# Builds the appliance and the simulated house, and tells the tests where they are; not when GRIDKEEPER_BINARY and
-# GRIDKEEPER_HOUSE name others, for example optimised ones.
+# build [release]: builds the appliance and the simulated house, and tells the tests where they are; not when
+# GRIDKEEPER_BINARY and GRIDKEEPER_HOUSE name others. `release`: the appliance optimised, as it is shipped.
 build() {
   cd "$here/../.."
   [ -z "${GRIDKEEPER_BINARY:-}" ] || [ -z "${GRIDKEEPER_HOUSE:-}" ] || return 0
+  local target=${CARGO_TARGET_DIR:-target} folder=debug
   cargo build --quiet --bin gridkeeper --example house
-  local target=${CARGO_TARGET_DIR:-target}
-  GRIDKEEPER_BINARY=$(realpath "$target/debug/gridkeeper")
+  if [ "${1:-}" = release ]; then
+    cargo build --quiet --release --bin gridkeeper
+    folder=release
+  fi
+  GRIDKEEPER_BINARY=$(realpath "$target/$folder/gridkeeper")
   GRIDKEEPER_HOUSE=$(realpath "$target/debug/examples/house")
   export GRIDKEEPER_BINARY GRIDKEEPER_HOUSE
 }

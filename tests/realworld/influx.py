@@ -10,10 +10,12 @@ import asyncio
 import base64
 import contextlib
 import json
+import ssl
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
 
 import dashboard
 import points
@@ -25,9 +27,10 @@ from points import Point
 USER, PASSWORD, TOKEN = "keeper", "secret of InfluxDB", "secret of VictoriaMetrics"
 
 
-def ask(url: str, data: bytes | None = None, headers: dict | None = None) -> bytes:
+def ask(url: str, data: bytes | None = None, headers: dict | None = None, tls: ssl.SSLContext | None = None) -> bytes:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data=data, headers=headers or {}), timeout=20) as it:
+        request = urllib.request.Request(url, data=data, headers=headers or {})
+        with urllib.request.urlopen(request, timeout=20, context=tls) as it:
             return it.read()
     except urllib.error.HTTPError as error:
         raise Failure(f"{url}: {error.code} {error.read().decode(errors='replace')}") from None
@@ -38,6 +41,7 @@ class Influx:
 
     def __init__(self, peers: Peers) -> None:
         self.peers, self.port, self.folder = peers, free_port(), peers.folder / "influx"
+        self.url, self.context = f"http://127.0.0.1:{self.port}", None
         basic = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         self.login = {"Authorization": f"Basic {basic}"}
 
@@ -45,25 +49,36 @@ class Influx:
     async def up(cls, peers: Peers) -> "Influx":
         it = cls(peers)
         it.folder.mkdir()
-        (it.folder / "influxdb.conf").write_text(f"""
-reporting-disabled = true
-bind-address = "127.0.0.1:{free_port()}"
-[meta]
-  dir = "{it.folder}/meta"
-[data]
-  dir = "{it.folder}/data"
-  wal-dir = "{it.folder}/wal"
-  query-log-enabled = false
-[http]
-  bind-address = "127.0.0.1:{it.port}"
-  auth-enabled = true
-  log-enabled = false
-[monitor]
-  store-enabled = false
-""")
+        it.configure("")
         await it.start()
         await it.query("", f"CREATE USER {USER} WITH PASSWORD '{PASSWORD}' WITH ALL PRIVILEGES")
         return it
+
+    def configure(self, more: str) -> None:
+        (self.folder / "influxdb.conf").write_text(f"""
+reporting-disabled = true
+bind-address = "127.0.0.1:{free_port()}"
+[meta]
+  dir = "{self.folder}/meta"
+[data]
+  dir = "{self.folder}/data"
+  wal-dir = "{self.folder}/wal"
+  query-log-enabled = false
+[monitor]
+  store-enabled = false
+[http]
+  bind-address = "127.0.0.1:{self.port}"
+  auth-enabled = true
+  log-enabled = false
+  {more}
+""")
+
+    def speak_tls(self, authority: Path, certificate: Path, key: Path) -> None:
+        self.configure(f"""https-enabled = true
+  https-certificate = "{certificate}"
+  https-private-key = "{key}"
+""")
+        self.url, self.context = f"https://localhost:{self.port}", ssl.create_default_context(cafile=str(authority))
 
     async def start(self) -> None:
         await self.peers.start("influxd", "influxd", "-config", self.folder / "influxdb.conf", wait_for=self.port)
@@ -73,7 +88,7 @@ bind-address = "127.0.0.1:{free_port()}"
 
     async def query(self, database: str, text: str) -> dict:
         form = urllib.parse.urlencode({"db": database, "epoch": "ms", "q": text}).encode()
-        answer = await asyncio.to_thread(ask, f"http://127.0.0.1:{self.port}/query", form, self.login)
+        answer = await asyncio.to_thread(ask, f"{self.url}/query", form, self.login, self.context)
         (result,) = json.loads(answer)["results"]
         check("error" not in result, f"InfluxDB refuses {text}: {result.get('error')}")
         return result
@@ -81,7 +96,7 @@ bind-address = "127.0.0.1:{free_port()}"
     async def write(self, database: str, batch: list[Point]) -> None:
         await self.query("", f'CREATE DATABASE "{database}"')
         lines = "".join(it.line() for it in batch).encode()
-        await asyncio.to_thread(ask, f"http://127.0.0.1:{self.port}/write?db={database}", lines, self.login)
+        await asyncio.to_thread(ask, f"{self.url}/write?db={database}", lines, self.login, self.context)
 
 
 class Recorder:
@@ -228,8 +243,59 @@ async def victoria(peers: Peers, recorder: Recorder, port: int) -> None:
     say(f"  version 2 of the direct writer into VictoriaMetrics: {last[0]} values as they went in")
 
 
-def direct(recorder: Recorder, api: str, more: str) -> str:
-    return f'[influx]\nurl = "http://127.0.0.1:{recorder.port}"\napi = "{api}"\nbucket = "direct"\n{more}'
+def direct(url: str, api: str, more: str) -> str:
+    return f'[influx]\nurl = "{url}"\napi = "{api}"\nbucket = "direct"\n{more}'
+
+
+async def certificates(folder: Path) -> tuple[Path, Path, Path]:
+    """An authority, and a certificate of its for `localhost` with the key."""
+    authority, certificate, key = (folder / it for it in ("ca.pem", "server.pem", "server.key"))
+    names = folder / "names"
+    names.write_text("subjectAltName=DNS:localhost\n")
+    new = ["req", "-newkey", "rsa:2048", "-nodes", "-subj"]
+    for command in (
+        [*new, "/CN=authority of this test", "-x509", "-days", "2", "-keyout", folder / "ca.key", "-out", authority],
+        [*new, "/CN=localhost", "-keyout", key, "-out", folder / "server.csr"],
+        ["x509", "-req", "-in", folder / "server.csr", "-CA", authority, "-CAkey", folder / "ca.key", "-CAcreateserial",
+         "-days", "2", "-extfile", names, "-out", certificate],
+    ):  # fmt: skip
+        quiet = asyncio.subprocess.DEVNULL
+        process = await asyncio.create_subprocess_exec("openssl", *map(str, command), stderr=quiet)
+        check(await process.wait() == 0, f"openssl {command[0]}")
+    return authority, certificate, key
+
+
+async def over_tls(peers: Peers, influx: Influx, appliance: Appliance, login: str) -> None:
+    """An authority that is not named is not believed, and the page says so; one that is, is."""
+    authority, certificate, key = await certificates(peers.folder)
+    await influx.stop()
+    influx.speak_tls(authority, certificate, key)
+    await influx.start()
+    await influx.query("", 'CREATE DATABASE "direct"')
+    count = 'SELECT count("charging_w") FROM "gridkeeper_site"'
+    before = dashboard.answered(await influx.query("direct", count))
+    appliance.more = direct(influx.url, "v1", login)
+    await appliance.start()
+
+    async def problem() -> str:
+        status = json.loads(await asyncio.to_thread(ask, f"http://127.0.0.1:{appliance.web}/api/status"))
+        return str(status["influx"]["problem"])
+
+    async def disbelieves() -> bool:
+        return "ca_file" in await problem()
+
+    await until("it does not believe an unknown authority, and says what to do", disbelieves)
+    check(dashboard.answered(await influx.query("direct", count)) == before, "lines went to somebody unknown")
+    await peers.stop("gridkeeper")
+    appliance.more = direct(influx.url, "v1", f'ca_file = "{authority}"\n{login}')
+    await appliance.start()
+
+    async def written() -> bool:
+        return dashboard.answered(await influx.query("direct", count)) != before
+
+    await until("it writes over TLS", written)
+    await peers.stop("gridkeeper")
+    say("  the direct writer over TLS: an authority that nobody named is not believed, [influx] ca_file is")
 
 
 async def test(peers: Peers) -> None:
@@ -249,7 +315,7 @@ async def test(peers: Peers) -> None:
     login = f'username = "{USER}"\npassword_file = "{peers.folder}/influx.password"\n'
     lines = {"GRIDKEEPER__MQTT__INFLUX": "true"}
     await influx.query("", 'CREATE DATABASE "direct"')
-    appliance = await Appliance.up(peers, broker, house, more=direct(recorder, "v1", login), environment=lines)
+    appliance = await Appliance.up(peers, broker, house, more=direct(f"http://127.0.0.1:{recorder.port}", "v1", login), environment=lines)
     await house.sees("a car charges", lambda it: it["chargers"][0]["offered_a"] > 6)
     await broker.publish("gridkeeper/charger/garage/set/mode", "fixed")
     await until("the direct writer writes", lambda: len(recorder.taken) > 20)
@@ -279,12 +345,13 @@ async def test(peers: Peers) -> None:
     storage = f"-storageDataPath={peers.folder}/victoria"
     program = ["victoria-metrics", f"-httpListenAddr=127.0.0.1:{recorder.target}", storage, "-retentionPeriod=1"]
     await peers.start("victoria", *program, wait_for=recorder.target)
-    appliance.more = direct(recorder, "v2", f'org = "home"\ntoken_file = "{peers.folder}/influx.token"\n')
+    appliance.more = direct(f"http://127.0.0.1:{recorder.port}", "v2", f'org = "home"\ntoken_file = "{peers.folder}/influx.token"\n')
     await appliance.start()
     await until("the direct writer writes", lambda: len(recorder.taken) > 20)
     await peers.stop("gridkeeper")
     await victoria(peers, recorder, recorder.target)
     check(recorder.logins == {"Token"} and recorder.paths == {"/api/v2/write?org=home&bucket=direct"}, f"{recorder.paths}")
+    await over_tls(peers, influx, appliance, login)
     log = peers.log("gridkeeper").read_text(errors="replace")
     check(PASSWORD not in log and TOKEN not in log, "a secret stands in the log")
 

@@ -7,12 +7,13 @@ import asyncio
 import json
 import os
 import re
+import sys
 import time
 import urllib.request
 from pathlib import Path
 
 from peers import ROOT, Appliance, Broker, House, Listener, Peers, Tap, check, free_port, main, modbus_writes
-from peers import percentiles, say, until
+from peers import percentile, say, until
 
 FLOWS = ROOT / "config" / "node-red-flows.json"
 CORE = {"tab", "comment", "inject", "debug", "function", "switch", "change", "mqtt in", "mqtt out", "mqtt-broker"}
@@ -193,12 +194,16 @@ async def side_by_side(peers: Peers) -> None:
         for house in (ours, theirs):
             await house.sees("16 A flow again", charging, 90)
     seconds = time.monotonic() - begin
+    say(f"  The same job in equal houses at the same time for {seconds:.0f} s, load average {os.getloadavg()[1]:.1f} on "
+        f"{os.cpu_count()} cores:")  # fmt: skip
+    say("  | | telegram to set-point, p50 | p99 | of | resident memory | one core |\n  |---|---|---|---|---|---|")
     for name, pid in programs.items():
         times = reactions(*taps[name])
         check(len(times) >= 20, f"{name} lowered the set-point {len(times)} times only")
         cpu, resident = usage(pid)
-        say(f"  {name}: telegram to set-point {percentiles(times)}; {resident:.1f} MB resident; "
-            f"{(cpu - before[name][0]) / seconds * 100:.2f} % of a core over {seconds:.0f} s")  # fmt: skip
+        share = (cpu - before[name][0]) / seconds * 100
+        p50, p99 = (percentile(times, it) * 1000 for it in (0.5, 0.99))
+        say(f"  | {name} | {p50:.1f} ms | {p99:.1f} ms | {len(times)} | {resident:.1f} MB | {share:.2f} % |")
 
 
 async def test(peers: Peers) -> None:
@@ -208,4 +213,4 @@ async def test(peers: Peers) -> None:
 
 
 if __name__ == "__main__":
-    main(test)
+    main(side_by_side if sys.argv[1:] == ["compare"] else test)

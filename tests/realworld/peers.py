@@ -53,11 +53,14 @@ async def until(what: str, look: Callable[[], object | Awaitable[object]], patie
         await asyncio.sleep(0.05)
 
 
+def percentile(seconds: list[float], share: float) -> float:
+    """Nearest rank."""
+    return sorted(seconds)[min(len(seconds) - 1, int(share * len(seconds)))]
+
+
 def percentiles(seconds: list[float]) -> str:
-    """p50 and p99 in ms, nearest rank."""
-    ordered = sorted(seconds)
-    at = lambda share: ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000
-    return f"p50 {at(0.5):.1f} ms, p99 {at(0.99):.1f} ms, highest {ordered[-1] * 1000:.1f} ms of {len(ordered)}"
+    p50, p99 = (percentile(seconds, it) * 1000 for it in (0.5, 0.99))
+    return f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, highest {max(seconds) * 1000:.1f} ms of {len(seconds)}"
 
 
 class Peers:

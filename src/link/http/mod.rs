@@ -16,8 +16,10 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::redirect::Policy;
 use reqwest::{Response, StatusCode};
-use rustls::ClientConfig;
 use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
 
 use crate::codec::http_auth::{self, Challenge, Credentials, Scheme};
@@ -67,6 +69,9 @@ pub enum Login {
 pub enum Trust {
     /// Nobody: plain HTTP only.
     Nobody,
+    /// Servers with a certificate for their name, signed by one of these authorities (PEM); `None`: by one that the
+    /// system believes.
+    Authorities(Option<String>),
     /// The device with this public key.
     Pinned(Pin),
     /// Whoever answers; what is seen of him is kept. For pairing alone, where a person stands in front of the device.
@@ -112,7 +117,8 @@ impl Client {
             .with_safe_default_protocol_versions()
             .map_err(|error| Error::Tls(error.to_string()))?;
         let tls = match trust {
-            Trust::Nobody => tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth(),
+            Trust::Nobody => tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth(),
+            Trust::Authorities(pem) => tls.with_root_certificates(authorities(pem.as_deref())?).with_no_client_auth(),
             Trust::Pinned(pin) => tls
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(pin::Verifier::pinned(pin, &provider)))
@@ -298,6 +304,20 @@ fn challenge(headers: &HeaderMap) -> Result<Proven, Error> {
         (true, _) => Ok(Proven::Basic),
         (false, Some(why)) => Err(Error::Login(why.to_string())),
         (false, None) => Err(Error::Login("the device refuses (401) without saying what login it wants".to_owned())),
+    }
+}
+
+/// Those of a PEM file, else those of the system. A certificate that cannot be read is passed over where others can be.
+fn authorities(pem: Option<&str>) -> Result<RootCertStore, Error> {
+    let certificates: Vec<_> = match pem {
+        Some(pem) => CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok).collect(),
+        None => rustls_native_certs::load_native_certs().certs,
+    };
+    let mut store = RootCertStore::empty();
+    match store.add_parsable_certificates(certificates) {
+        (0, _) if pem.is_some() => Err(Error::Tls("ca_file holds no certificate that can be read".to_owned())),
+        (0, _) => Err(Error::Tls("the system knows no authorities (is ca-certificates installed?)".to_owned())),
+        _ => Ok(store),
     }
 }
 

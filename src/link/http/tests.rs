@@ -140,6 +140,57 @@ async fn a_redirect_is_not_followed_and_other_statuses_are_errors() {
     assert_eq!(client.get("/").await.unwrap_err().to_string(), "the device answers 404: No handler for");
 }
 
+/// Signs certificates; gives its own as PEM, and the settings of a server that calls itself `name`.
+fn authority_and_server(name: &str) -> (String, rustls::ServerConfig) {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let issuer = rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let server = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![server.der().clone()], key)
+        .unwrap();
+    (issuer.pem(), config)
+}
+
+#[tokio::test]
+async fn a_server_is_believed_for_its_name_by_the_authority_that_signed_it() {
+    let (ours, _) = authority_and_server("localhost");
+    for (name, believed) in [("localhost", true), ("elsewhere", false)] {
+        let (signer, config) = authority_and_server(name);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = HttpAddress { tls: true, host: "localhost".into(), port: listener.local_addr().unwrap().port() };
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let server = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let mut text = Vec::new();
+                while !text.ends_with(b"\r\n\r\n") {
+                    let Ok(byte) = stream.read_u8().await else { break };
+                    text.push(byte);
+                }
+                // A client that has hung up is the next one's chance.
+                let _ = stream.write_all(OK.as_bytes()).await;
+            }
+        });
+        let of = |pem: Option<&str>| {
+            let limits = Limits { total: Duration::from_secs(5), ..QUICK };
+            Client::new(&address, Login::None, Trust::Authorities(pem.map(str::to_owned)), limits)
+        };
+        let answer = of(Some(&signer)).unwrap().get("/").await;
+        assert_eq!(answer.is_ok(), believed, "{name}: {answer:?}");
+        let refused = of(Some(&ours)).unwrap().get("/").await.unwrap_err();
+        assert!(matches!(refused, Error::Tls(_)), "{refused}");
+        assert!(of(Some("no certificate")).unwrap_err().to_string().contains("ca_file holds no certificate"));
+        server.abort();
+    }
+}
+
 #[test]
 fn base64_is_that_of_the_standard() {
     for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
