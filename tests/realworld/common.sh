@@ -9,6 +9,8 @@ mkdir -p "$peers"
 
 say() { printf '%s: %s\n' "$script" "$*"; }
 fail() { printf '%s: %s\n' "$script" "$*" >&2; exit 1; }
+# cannot WHAT: this machine has not what the script needs; `.ci/run` goes on with the next.
+cannot() { printf '%s: left out: %s\n' "$script" "$*" >&2; exit 77; }
 trap 'fail "line $LINENO: $BASH_COMMAND"' ERR
 
 # need_debian PACKAGE...: installs those that are missing.

@@ -197,14 +197,14 @@ def phases(name: str, field: str, aggregate: Aggregate, scale: float = 1) -> dic
 
 
 METER, CHARGER, SITE = "gridkeeper_meter", "gridkeeper_charger", "gridkeeper_site"
-now = lambda measurement, field, of="": shown(measurement, {"last": (field, LAST)}, of, "whole")
+now = lambda measurement, field, of="", name="last": shown(measurement, {name: (field, LAST)}, of, "whole")
 EXPECTED = {
     ("Grid power", "A"): now(METER, "power_w", "meter"),
     ("Surplus", "A"): now(SITE, "surplus_w"),
     ("Charging", "A"): now(SITE, "charging_w"),
     ("Peak of the month", "A"): now(METER, "peak_month_kw", "meter"),
-    ("Fail-safe", "A"): now(SITE, "fail_safe"),
-    ("Problem", "A"): now(SITE, "problem"),
+    ("Fail-safe", "A"): now(SITE, "fail_safe", name="fail-safe"),
+    ("Problem", "A"): now(SITE, "problem", name="problem"),
     ("Power per phase against the fuse", "A"): shown(METER, phases("{}", "power_{}_w", MEAN), "meter"),
     ("Power per phase against the fuse", "B"): shown(SITE, phases("limit {}", "limit_{}_a", LAST, VOLTAGE)),
     ("Current per phase against the limit", "A"): shown(METER, phases("{}", "current_{}_a", MEAN), "meter"),

@@ -183,7 +183,7 @@ async def by_telegraf(influx: Influx, listener: Listener, begin: float) -> None:
                     found += it.points(topic, payload)
         brought.append(found)
     lines, states, events = brought
-    for what, some in (("lines", lines + events), ("states", states + events), ("both", lines + states + events)):
+    for what, some in (("lines", lines + events), ("states", states + events)):
         scope = live_scope(begin)
         cells = await write_and_show(influx, f"{output['database']}_{what}", some, scope)
         say(f"  config/telegraf.conf, {what}: {len(some)} points, {cells} cells of the dashboard as they went in")
@@ -194,7 +194,7 @@ async def by_telegraf(influx: Influx, listener: Listener, begin: float) -> None:
 
 async def write_and_show(influx: Influx, database: str, some: list[Point], scope: Scope) -> int:
     kinds = {it.measurement for it in some}
-    check({"gridkeeper_meter", "gridkeeper_charger", "gridkeeper_site"} <= kinds, f"{database}: only {kinds}")
+    check({"gridkeeper_meter", "gridkeeper_charger", "gridkeeper_site", "gridkeeper_relay"} <= kinds, f"{database}: only {kinds}")
     await influx.write(database, some)
     return await dashboard_shows(influx, database, some, scope)
 
@@ -244,7 +244,8 @@ async def victoria(peers: Peers, recorder: Recorder, port: int) -> None:
 
 
 def direct(url: str, api: str, more: str) -> str:
-    return f'[influx]\nurl = "{url}"\napi = "{api}"\nbucket = "direct"\n{more}'
+    relay = '[[relay]]\nid = "boiler"\ndriver = "mqtt"\ntopic = "house/boiler"\non_when = ["always"]\n'
+    return f'[influx]\nurl = "{url}"\napi = "{api}"\nbucket = "direct"\n{more}{relay}'
 
 
 async def certificates(folder: Path) -> tuple[Path, Path, Path]:
