@@ -2,6 +2,7 @@
 # Runs homeassistant.py against the newest Home Assistant Core of PyPI and Debian's Mosquitto.
 #
 #   tests/realworld/homeassistant.sh              installs what is missing, runs the test, leaves no process behind
+#   tests/realworld/homeassistant.sh release      the same with an optimised build, for times that are quoted
 #   GRIDKEEPER_LOOK=FOLDER …/homeassistant.sh     also writes pictures of its pages there, by a real browser
 #
 # Needs root: Home Assistant wants a newer Python than Debian 12 has, so it lives in a Debian root of its own, made by
@@ -82,7 +83,7 @@ install() {
 }
 
 install
-build
+build "${1:-}"
 say "Home Assistant $(in_root /opt/ha/bin/hass --version), Mosquitto $(dpkg-query -W -f '${Version}' mosquitto)"
 GRIDKEEPER_HA_ROOT=$root GRIDKEEPER_BROWSER=$peers/browser python3 "$here/homeassistant.py"
 say "passed"
