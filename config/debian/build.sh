@@ -1,20 +1,23 @@
 #!/usr/bin/env bash
-# Builds the Debian package: config/debian/build.sh [amd64] [arm64] [--binary FILE], amd64 without an argument.
+# Builds the Debian package: config/debian/build.sh [amd64] [arm64] [--binary FILE] [--output FOLDER], amd64 without an
+# argument.
 #
-# Takes the static binaries of addon/build.sh, or FILE; leaves target/debian/gridkeeper_VERSION_ARCHITECTURE.deb. Needs dpkg-deb
-# and gzip. The same files make the same package. GRIDKEEPER_COMPRESSION=none is quicker.
+# Takes the static binaries of addon/build.sh, or FILE; leaves gridkeeper_VERSION_ARCHITECTURE.deb in FOLDER, else in
+# target/debian. Needs dpkg-deb and gzip. The same files make the same package. GRIDKEEPER_COMPRESSION=none is quicker.
 set -Eeuo pipefail
 cd "$(dirname "$0")/../.."
 fail() { echo "build.sh: $*" >&2; exit 1; }
 command -v dpkg-deb >/dev/null || fail "dpkg-deb is not installed"
 
 binary=
+output=target/debian
 architectures=()
 while [ $# -gt 0 ]; do
   case $1 in
     amd64 | arm64) architectures+=("$1") ;;
     --binary) binary=${2:?--binary wants a file}; shift ;;
-    *) fail "$1 is neither amd64 nor arm64 nor --binary FILE" ;;
+    --output) output=${2:?--output wants a folder}; shift ;;
+    *) fail "$1 is none of amd64, arm64, --binary FILE, --output FOLDER" ;;
   esac
   shift
 done
@@ -64,8 +67,8 @@ Description: keeps a home inside its fuses while cars charge
  speaks MQTT, so that Home Assistant, Node-RED and Grafana see and steer it.
  Not a protective device: breaker and RCD stay.
 CONTROL
-  mkdir -p target/debian
-  local file=target/debian/gridkeeper_${version}_$architecture.deb
+  mkdir -p "$output"
+  local file=$output/gridkeeper_${version}_$architecture.deb
   dpkg-deb --root-owner-group "-Z${GRIDKEEPER_COMPRESSION:-xz}" --build "$root" "$file" >/dev/null
   rm -rf "$root"
   trap - EXIT

@@ -27,9 +27,11 @@ def build_package(peers: Peers) -> Path:
     # What a compiler leaves for debuggers would be most of the time and of the package.
     program = peers.folder / "gridkeeper"
     run("strip", "-o", program, os.environ["GRIDKEEPER_BINARY"])
-    said = run("bash", ROOT / "config/debian/build.sh", "--binary", program, cwd=ROOT,
-               env=os.environ | {"GRIDKEEPER_COMPRESSION": "none"})  # fmt: skip
-    return ROOT / re.search(r"target/debian/\S+\.deb", said).group(0)
+    script = ROOT / "config/debian/build.sh"
+    quick = os.environ | {"GRIDKEEPER_COMPRESSION": "none"}
+    run("bash", script, "--binary", program, "--output", peers.folder, cwd=ROOT, env=quick)
+    (package,) = peers.folder.glob("gridkeeper_*.deb")
+    return package
 
 
 class Root:
