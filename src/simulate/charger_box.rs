@@ -182,8 +182,8 @@ impl ChargerBox {
 
     /// Power factor of what it draws now.
     fn factor(&self) -> f64 {
-        let points = self.car.iter().flat_map(|car| &car.power_factor);
-        points.filter(|[from, _]| self.heard >= *from).last().map_or(1.0, |[_, factor]| *factor)
+        let mut points = self.car.iter().flat_map(|car| &car.power_factor);
+        points.rfind(|[from, _]| self.heard >= *from).map_or(1.0, |[_, factor]| *factor)
     }
 
     /// On the grid's phases.
