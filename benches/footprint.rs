@@ -4,7 +4,8 @@
 //! a house whose load comes and goes, a broker. All but the program live in this process. Nothing is shortened: the
 //! times are the contract's, readings go to the broker every 5 s.
 //!
-//! `GRIDKEEPER_BENCH_SECONDS` (60) makes it shorter.
+//! `GRIDKEEPER_BENCH_SECONDS` (60) makes it shorter. `GRIDKEEPER_BENCH_PROGRAM` is the program to measure, for example
+//! `target/release/gridkeeper`; without it, it is the one built with the bench.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench fails by panicking and prints what it found")]
 
@@ -22,7 +23,6 @@ use gridkeeper::simulator::{BusLink, BusPlan, CarPlan, ChargerPlan, HousePlan, M
 
 use peer::{Broker, Peer};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_gridkeeper");
 /// Chargers in the house.
 const CHARGERS: usize = 5;
 /// Time to start, charge and settle.
@@ -58,7 +58,7 @@ async fn main() {
     println!("  resident memory {:.1} MB, at most {:.1} MB", program.status("VmRSS:"), program.status("VmHWM:"));
     println!("  processor time {counted:.3} % of one core by the scheduler's count, {ticks:.2} % by utime and stime");
     println!("  {} MQTT messages", peer.mark() - messages);
-    println!("  binary {:.1} MB", std::fs::metadata(PROGRAM).unwrap().len() as f64 / 1e6);
+    println!("  binary {:.1} MB", std::fs::metadata(program_path()).unwrap().len() as f64 / 1e6);
 }
 
 fn plan() -> Plan {
@@ -93,12 +93,16 @@ fn configuration(house: &Simulator, broker: &Broker, folder: &Path) -> String {
     text
 }
 
+fn program_path() -> String {
+    std::env::var("GRIDKEEPER_BENCH_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_gridkeeper").to_owned())
+}
+
 /// The program as a child process; killed when dropped.
 struct Program(Child);
 
 impl Program {
     fn start(file: &Path) -> Self {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program_path());
         command.args(["run", "--strict", "-c"]).arg(file);
         command.env("GRIDKEEPER_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::null());
         Self(command.spawn().unwrap())

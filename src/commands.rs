@@ -16,7 +16,7 @@ use crate::codec::p1::Keys;
 use crate::config::model::{Connection, HttpAddress};
 use crate::config::{self, Purpose, Severity};
 use crate::decode::{self, Form, Outcome, parse_key};
-use crate::logging::Logging;
+use crate::logging::{LevelFilter, Logging};
 use crate::mqtt::Restart;
 use crate::quantity::Mono;
 use crate::service_manager::ServiceManager;
@@ -41,7 +41,7 @@ pub const INVALID_INPUT: u8 = 3;
 /// `gridkeeper run`
 #[must_use]
 pub fn run(files: &[PathBuf], strict: bool) -> u8 {
-    let logging = Logging::start("info");
+    let logging = Logging::start(LevelFilter::INFO);
     let (config, diagnostics, inputs) = match config::load(files, config::environment(), add_on_options(), Purpose::Run)
     {
         Ok(loaded) => {
@@ -163,7 +163,7 @@ fn start_anew() -> u8 {
 /// `gridkeeper demo`
 #[must_use]
 pub fn demo(mqtt: Option<u16>, web: Option<u16>, seconds: Option<f64>) -> u8 {
-    let logging = Logging::start("warn");
+    let logging = Logging::start(LevelFilter::WARN);
     let code = crate::demo::run(mqtt, web, seconds);
     logging.finish();
     code

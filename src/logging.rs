@@ -4,23 +4,26 @@
 use std::io::IsTerminal;
 
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+use tracing_subscriber::{Registry, fmt, reload};
+
+pub use tracing_subscriber::filter::LevelFilter;
 
 /// Variable that sets the level, for example `debug` or `gridkeeper::link=trace`.
 pub const LEVEL_VARIABLE: &str = "GRIDKEEPER_LOG";
 
 /// Keeps the writer alive and changes the level while running.
 pub struct Logging {
-    handle: reload::Handle<EnvFilter, Registry>,
+    handle: reload::Handle<Targets, Registry>,
     guard: WorkerGuard,
 }
 
 /// Changes the level from another thread.
 #[derive(Clone)]
 pub struct LevelSwitch {
-    handle: reload::Handle<EnvFilter, Registry>,
+    handle: reload::Handle<Targets, Registry>,
 }
 
 impl std::fmt::Debug for LevelSwitch {
@@ -41,21 +44,26 @@ impl LevelSwitch {
     /// # Errors
     /// With what is allowed, when `level` is none of them.
     pub fn set(&self, level: &str) -> Result<(), String> {
-        if !["error", "warn", "info", "debug", "trace"].contains(&level) {
-            return Err(format!("`{level}` is not a log level; allowed: error, warn, info, debug, trace"));
-        }
-        self.handle.reload(EnvFilter::new(level)).map_err(|error| error.to_string())
+        let filter = match level {
+            "error" => LevelFilter::ERROR,
+            "warn" => LevelFilter::WARN,
+            "info" => LevelFilter::INFO,
+            "debug" => LevelFilter::DEBUG,
+            "trace" => LevelFilter::TRACE,
+            _ => return Err(format!("`{level}` is not a log level; allowed: error, warn, info, debug, trace")),
+        };
+        self.handle.reload(Targets::new().with_default(filter)).map_err(|error| error.to_string())
     }
 }
 
 impl Logging {
     /// Starts logging; `default` is the level without the variable. A second start in one process changes nothing.
     #[must_use]
-    pub fn start(default: &str) -> Self {
+    pub fn start(default: LevelFilter) -> Self {
         let asked = std::env::var(LEVEL_VARIABLE).ok().filter(|text| !text.is_empty());
-        let parsed = EnvFilter::try_new(asked.as_deref().unwrap_or(default));
+        let parsed = asked.as_deref().map(str::parse::<Targets>).transpose();
         let refused = parsed.as_ref().err().map(ToString::to_string);
-        let filter = parsed.unwrap_or_else(|_| EnvFilter::new(default));
+        let filter = parsed.ok().flatten().unwrap_or_else(|| Targets::new().with_default(default));
         let (filter, handle) = reload::Layer::new(filter);
         let (writer, guard) =
             NonBlockingBuilder::default().lossy(true).buffered_lines_limit(4096).finish(std::io::stderr());

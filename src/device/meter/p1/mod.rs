@@ -65,7 +65,7 @@ struct P1 {
 }
 
 /// What is done with telegrams; apart from the decoder, whose buffer they lie in.
-struct Listener {
+pub struct Listener {
     mapping: Mapping,
     bus: Bus,
     /// Said once, not with every telegram.
@@ -103,7 +103,9 @@ impl Protocol for P1 {
 }
 
 impl Listener {
-    fn new(mapping: Mapping) -> Self {
+    /// What hears the telegrams of one meter.
+    #[must_use]
+    pub fn new(mapping: Mapping) -> Self {
         Self { mapping, bus: Bus::default(), noted: None, hint: None }
     }
 
@@ -129,7 +131,8 @@ impl Listener {
         }
     }
 
-    fn understand(
+    /// All that a telegram says: a reading for the controller, values for the views, meters behind it.
+    pub fn understand(
         &mut self,
         telegram: &Telegram<'_>,
         index: usize,
