@@ -243,6 +243,41 @@ async fn a_gateways_time_out_keeps_the_link_and_is_not_trusted() {
     assert_eq!(bus.counters().reconnects, 0);
 }
 
+/// A gateway that has no path says nothing about what the unit has sent: an answer that is late stays late.
+#[tokio::test]
+async fn a_gateways_own_word_does_not_end_the_doubt() {
+    for code in [10, 11] {
+        let mut late: Option<Ask> = None;
+        let mut number = 0;
+        let peer = Peer::start(Medium::Tcp, move |ask| {
+            number += 1;
+            match number {
+                1 => {
+                    late = Some(ask.clone());
+                    Reaction::Silence
+                }
+                2 => Reaction::Answer(vec![ask.function() | 0x80, code]),
+                _ => match late.take() {
+                    // The late answer under the number of the request in hand.
+                    Some(late) => Reaction::Raw(frame(late.medium, ask.transaction, late.unit, &late.honest())),
+                    None => Reaction::Answer(ask.honest()),
+                },
+            }
+        })
+        .await;
+        let bus = bus(&peer.connection);
+        assert!(matches!(read(&bus, 1, 16, 2, SHORT).await, Err(BusError::Timeout { .. })));
+        let mut answered = 0;
+        for address in [32, 48, 64, 80, 96] {
+            if let Ok(values) = read(&bus, 1, address, 2, AMPLE).await {
+                assert_eq!(values, vec![address, address + 1], "code {code}: a value of another register");
+                answered += 1;
+            }
+        }
+        assert!(answered >= 2, "code {code}: the doubt ends");
+    }
+}
+
 /// Devices that answer in order, but when it suits them, lose requests, and speak up late: whatever they do, no value
 /// comes from another register than the one that was asked, and what was confirmed stands.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

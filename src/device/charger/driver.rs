@@ -111,7 +111,7 @@ impl DriverError {
 
     /// The charger is there and said no. What a gateway says of a unit that is not there (10, 11) is none.
     pub(super) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Bus(BusError::Exception { code, .. }) if !matches!(code, 10 | 11))
+        matches!(self, Self::Bus(error) if error.is_exception() && !error.is_of_gateway())
     }
 
     /// The charger has no such register or function, or not this value of it.

@@ -191,7 +191,8 @@ impl Actor {
         let Waiting { unit, limit, priority, .. } = request;
         let (answer, left) = self.guarded(link, &request).await;
         let now = Instant::now();
-        let timed_out = matches!(answer, Err(BusError::Timeout { .. } | BusError::Exception { code: 11, .. }));
+        let silent = |error: &BusError| matches!(error, BusError::Timeout { .. }) || error.is_of_gateway();
+        let timed_out = answer.as_ref().is_err_and(silent);
         self.count(&answer, unit);
         self.discarded(link);
         self.rests.asked(unit);
@@ -274,8 +275,8 @@ impl Actor {
     ) -> Result<(), (BusError, Option<Left>)> {
         self.stats.lock().counters.guard_reads += 1;
         match self.single(link, unit, guard, limit).await {
-            // A refusal is an answer as well, and `single` has doubted it where it had to.
-            (Err(error), left) if !error.is_exception() => Err((error, left)),
+            // A refusal is an answer as well, and `single` has doubted it where it had to. A gateway's word is none.
+            (Err(error), left) if !error.is_exception() || error.is_of_gateway() => Err((error, left)),
             _ => Ok(()),
         }
     }
@@ -303,8 +304,8 @@ impl Actor {
         match &answer {
             Ok(_) if doubts_answer => {}
             Ok(_) => stale.clear(),
-            // The gateway gave up waiting: the unit's answer may still come, and the gateway may mix it up.
-            Err(BusError::Exception { code: 11, .. }) => stale.note(operation, Instant::now()),
+            // The unit has said nothing: its answers may still come, and the gateway may mix them up.
+            Err(error) if error.is_of_gateway() => stale.note(operation, Instant::now()),
             Err(BusError::Exception { .. }) => stale.clear(),
             Err(_) => {
                 stale.note(operation, Instant::now());

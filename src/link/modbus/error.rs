@@ -152,8 +152,8 @@ impl BusError {
     #[must_use]
     pub fn may_have_been_obeyed(&self) -> bool {
         match self {
-            // Device failure (4), acknowledge (5) and a silent target behind a gateway (11) leave it open.
-            Self::Exception { code, .. } => matches!(code, 4 | 5 | 11),
+            // Device failure (4), acknowledge (5) and what a gateway says of its own accord leave it open.
+            Self::Exception { code, .. } => matches!(code, 4 | 5) || self.is_of_gateway(),
             Self::Timeout { .. }
             | Self::WrongCount { .. }
             | Self::WrongEcho { .. }
@@ -178,7 +178,14 @@ impl BusError {
         matches!(self, Self::QueueFull { .. } | Self::Expired { .. } | Self::Superseded { .. })
     }
 
-    /// A proper refusal: the unit is there and the link is good.
+    /// A gateway speaks for itself: it has no path (10) or no answer (11). It says nothing about what the unit has sent
+    /// or will send.
+    #[must_use]
+    pub fn is_of_gateway(&self) -> bool {
+        matches!(self, Self::Exception { code: 10 | 11, .. })
+    }
+
+    /// A proper refusal: the link is good, and the unit is there unless a gateway speaks.
     #[must_use]
     pub fn is_exception(&self) -> bool {
         matches!(self, Self::Exception { .. })
