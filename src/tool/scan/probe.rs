@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::codec::model::{Chain, ChainStep, Identity, Model, Quantity, Sign, Sure, Table};
+use crate::codec::model::{Chain, ChainStep, Identity, Model, Poll, Quantity, Sign, Sure, Table};
 use crate::link::modbus::{Bus, BusError, Operation, Priority, Reply};
 use crate::quantity::Phase;
 
@@ -92,7 +92,7 @@ impl Probe<'_> {
             Ok(Reply::Registers(words)) => Ok(Some(words)),
             Ok(Reply::Bits(_) | Reply::Written) => Ok(None),
             // A gateway that says that nobody is behind it.
-            Err(error @ BusError::Exception { code: 10 | 11, .. }) => Err(error),
+            Err(error) if error.is_of_gateway() => Err(error),
             Err(BusError::Exception { .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -174,30 +174,15 @@ impl Probe<'_> {
     }
 
     async fn looks_like(&self, model: &Model) -> Result<bool, BusError> {
-        let (mut voltage, mut frequency) = (None, None);
-        for poll in &model.polls {
-            let has = |quantity| poll.values.iter().any(|it| it.key.quantity == quantity);
-            if !has(Quantity::Voltage) && !has(Quantity::Frequency) {
-                continue;
-            }
-            let Some(words) = self.ask(poll.table, poll.first, poll.count).await? else {
-                return Ok(poll.optional);
-            };
-            for decoded in poll.decode(&words) {
-                let Ok(value) = decoded.value else { continue };
-                match (decoded.key.quantity, decoded.key.phase) {
-                    (Quantity::Voltage, Some(Phase::L1)) => voltage = Some(value),
-                    (Quantity::Frequency, _) => frequency = Some(value),
-                    _ => {}
-                }
-            }
-            if voltage.is_some_and(|it| !VOLTAGE.contains(&it)) {
+        let mut mains = Mains::default();
+        for poll in model.polls.iter().filter(|it| measures(it, Quantity::Voltage) || measures(it, Quantity::Frequency))
+        {
+            let answer = self.ask(poll.table, poll.first, poll.count).await?;
+            if !mains.goes_on(poll, answer.as_deref()) {
                 return Ok(false);
             }
         }
-        let mains = frequency.is_some_and(|it| FREQUENCY.contains(&it));
-        let needs_frequency = model.measures(Quantity::Frequency, None);
-        Ok(voltage.is_some_and(|it| VOLTAGE.contains(&it)) && (mains || !needs_frequency))
+        Ok(mains.is_there(model))
     }
 
     fn meter(&self, model: &Model, type_name: &str, recognised: bool) -> Found {
@@ -212,6 +197,41 @@ impl Probe<'_> {
     }
 }
 
+fn measures(poll: &Poll, quantity: Quantity) -> bool {
+    poll.values.iter().any(|it| it.key.quantity == quantity)
+}
+
+/// What a model's own polls say of the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Mains {
+    voltage: Option<f64>,
+    frequency: Option<f64>,
+}
+
+impl Mains {
+    /// Takes an answer, or a refusal; `false` when the unit is not of this model.
+    fn goes_on(&mut self, poll: &Poll, answer: Option<&[u16]>) -> bool {
+        // An optional poll that is refused says nothing.
+        let Some(words) = answer else { return poll.optional };
+        for decoded in poll.decode(words) {
+            let Ok(value) = decoded.value else { continue };
+            match (decoded.key.quantity, decoded.key.phase) {
+                (Quantity::Voltage, Some(Phase::L1)) => self.voltage = Some(value),
+                (Quantity::Frequency, _) => self.frequency = Some(value),
+                _ => {}
+            }
+        }
+        self.voltage.is_none_or(|it| VOLTAGE.contains(&it))
+    }
+
+    /// A voltage, and a frequency where the model cannot be without one, of the mains.
+    fn is_there(&self, model: &Model) -> bool {
+        let needed = model.polls.iter().any(|it| !it.optional && measures(it, Quantity::Frequency));
+        self.voltage.is_some_and(|it| VOLTAGE.contains(&it))
+            && self.frequency.map_or(!needed, |it| FREQUENCY.contains(&it))
+    }
+}
+
 /// Whether the registers hold what the model's file says.
 fn shows(identity: &Identity, words: &[u16]) -> bool {
     match &identity.sign {
@@ -221,5 +241,52 @@ fn shows(identity: &Identity, words: &[u16]) -> bool {
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
             bytes.starts_with(text.as_bytes())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An optional frequency, then the voltage.
+    const FILE: &str = r#"
+format = 1
+vendor = "Maker"
+name = "M1"
+fits = ["M1"]
+phases = 1
+sure = "one source"
+sources = ["one"]
+[transport]
+kinds = ["rtu"]
+[defaults]
+table = "input"
+type = "u16"
+words = "high-first"
+[[poll]]
+every = "slow"
+from = 0
+count = 1
+optional = true
+values = [{ is = "frequency", at = 0 }]
+[[poll]]
+every = "cycle"
+from = 10
+count = 2
+values = [{ is = "voltage", on = ["L1"], at = 10 }, { is = "current", on = ["L1"], at = 11 }]
+"#;
+
+    #[test]
+    fn a_refused_optional_poll_says_neither_yes_nor_no() {
+        let model = Model::parse("m1", FILE).unwrap();
+        let like = |answers: [Option<&[u16]>; 2]| {
+            let mut mains = Mains::default();
+            model.polls.iter().zip(answers).all(|(poll, answer)| mains.goes_on(poll, answer)) && mains.is_there(&model)
+        };
+        assert!(like([Some(&[50]), Some(&[230, 5])]));
+        assert!(like([None, Some(&[230, 5])]), "without the frequency, which not all of them have");
+        assert!(!like([None, Some(&[0, 5])]), "no mains");
+        assert!(!like([None, None]));
+        assert!(!like([Some(&[7]), Some(&[230, 5])]));
     }
 }
