@@ -112,7 +112,7 @@ fn page() -> String {
             let _ = writeln!(page, "{note}");
         }
         for mode in &model.modes {
-            let what = if mode.everything { "every reading" } else { "the powers" };
+            let what = if mode.everything { "all readings" } else { "powers and counters" };
             let wanted: Vec<String> = mode.wanted.iter().map(u16::to_string).collect();
             let _ = writeln!(
                 page,

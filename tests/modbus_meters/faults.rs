@@ -20,7 +20,13 @@ async fn changing(id: &str, medium: Medium) -> (Peer, Arc<Mutex<Map>>) {
 #[tokio::test]
 async fn powers_are_withheld_while_the_mode_register_is_wrong() {
     let (peer, registers) = changing("carlo-gavazzi-em3xx", Medium::Tcp).await;
-    registers.lock().unwrap().insert((3, 0x1103), 0);
+    {
+        let mut registers = registers.lock().unwrap();
+        registers.insert((3, 0x1103), 0);
+        // -10.5 A on L1, low word first.
+        registers.insert((4, 0x0C), 0xD6FC);
+        registers.insert((4, 0x0D), 0xFFFF);
+    }
     let running = start(model("carlo-gavazzi-em3xx"), &peer.connection);
     let risk = |message: &ToControl| match message {
         ToControl::Risk(_, risk) => Some(risk.clone()),
@@ -35,7 +41,7 @@ async fn powers_are_withheld_while_the_mode_register_is_wrong() {
     let (reading, values) = running.reading("a reading", |_, _| true).await;
     assert_eq!((reading.power_total, reading.power[Phase::L1]), (None, None));
     assert!(!values.values.keys().any(|key| key.starts_with("power_")), "{values:?}");
-    assert_eq!(reading.current[Phase::L1], Some(Milliamp(10_500)), "currents without a direction stay");
+    assert_eq!(reading.current[Phase::L1], Some(Milliamp(10_500)), "currents stay, as import");
     assert!(!reading.current_signed);
 }
 
@@ -63,8 +69,84 @@ async fn a_refused_optional_register_is_absent_and_no_fault() {
     assert_eq!(reading.energy_export, None);
     assert!(!values.values.contains_key("energy_export_kwh"));
     let asked = || peer.log().iter().filter(|ask| ask.address() == 0x5004).count();
-    peer.requests(peer.log().len() + 12).await;
-    assert!(asked() <= 1, "it is not asked for again");
+    while asked() == 0 {
+        peer.requests(peer.log().len() + 1).await;
+    }
+    *registers.lock().unwrap() = map(case("abb-ab"));
+    let export = |reading: &MeterReading, _: &MeterValues| reading.energy_export.is_some();
+    running.reading("the export, which the meter had not read yet", export).await;
+    assert_eq!(asked(), 2, "it is asked again, after a pause");
+}
+
+#[tokio::test]
+async fn of_two_wrong_mode_registers_the_stricter_one_holds() {
+    let (peer, registers) = changing("chint-dtsu666", Medium::Tcp).await;
+    registers.lock().unwrap().extend([((3, 6), 40), ((3, 7), 4)]);
+    let mut model = model("chint-dtsu666");
+    model.modes[1].everything = false;
+    let running = start(model, &peer.connection);
+    let risk = |message: &ToControl| match message {
+        ToControl::Risk(_, Some(risk)) => Some(risk.clone()),
+        ToControl::Meter { .. } => panic!("a reading that is 40 times too small"),
+        _ => None,
+    };
+    let risk = running.wait("the risk", risk).await;
+    let both = risk.contains("register 6 is 40") && risk.contains("register 7 is 4");
+    assert!(both && risk.ends_with("nothing of it is used"), "{risk}");
+    peer.requests(6).await;
+    assert!(running.inbox.try_iter().all(|it| !matches!(it, ToControl::Meter { .. })));
+}
+
+#[tokio::test]
+async fn a_voltage_transformer_is_a_ratio_as_well() {
+    let (peer, registers) = changing("chint-dtsu666", Medium::Tcp).await;
+    registers.lock().unwrap().insert((3, 7), 1000);
+    let running = start(model("chint-dtsu666"), &peer.connection);
+    let risk = |message: &ToControl| match message {
+        ToControl::Risk(_, Some(risk)) => Some(risk.clone()),
+        ToControl::Meter { .. } => panic!("a reading that is 100 times too small"),
+        _ => None,
+    };
+    assert!(running.wait("the risk", risk).await.contains("voltage transformer ratio"));
+}
+
+#[tokio::test]
+async fn a_sample_is_told_once_however_often_the_converter_is_asked() {
+    let (peer, registers) = changing("smartstuff-p1", Medium::Tcp).await;
+    let time = |seconds: u16| [((3, 0), 0x2F00), ((3, 1), seconds)];
+    registers.lock().unwrap().extend(time(1));
+    let running = start_with(model("smartstuff-p1"), &peer.connection, Mapping::default(), MeterRole::Grid);
+    let first = running.reading("the first sample", |_, _| true).await.0.stamp.unwrap();
+    peer.requests(peer.log().len() + 8).await;
+    let again = running.inbox.try_iter().filter(|it| matches!(it, ToControl::Meter { .. })).count();
+    assert_eq!(again, 0, "the same sample");
+    for seconds in 2..=4 {
+        registers.lock().unwrap().extend(time(seconds));
+        let (reading, _) = running.reading("the next sample", |_, _| true).await;
+        assert_eq!(reading.stamp, Some(first + i64::from(seconds) - 1));
+    }
+}
+
+#[tokio::test]
+async fn after_a_silence_nothing_of_the_meter_before_is_told() {
+    let silent = Arc::new(Mutex::new(false));
+    let quiet = Arc::clone(&silent);
+    let map = map(case("eastron-sdm630"));
+    let reaction = move |ask: &Ask| if *quiet.lock().unwrap() { Reaction::Silence } else { serve(&map, ask) };
+    let peer = Peer::start(Medium::Tcp, reaction).await;
+    let running = start(model("eastron-sdm630"), &peer.connection);
+    running.reading("counters", |reading, _| reading.energy_import.is_some()).await;
+    *silent.lock().unwrap() = true;
+    let gone = |message: &ToControl| match message {
+        ToControl::Health(_, health) if health.timeouts >= 3 && !health.online => Some(()),
+        _ => None,
+    };
+    running.wait("three time-outs", gone).await;
+    while running.inbox.try_recv().is_ok() {}
+    *silent.lock().unwrap() = false;
+    let (reading, values) = running.reading("the first reading of who came back", |_, _| true).await;
+    assert_eq!(reading.power_total, Some(Watt(3033)));
+    assert_eq!((reading.energy_import, values.values.contains_key("frequency_hz")), (None, false));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::codec::model::{Decoded, Detail, DetailKind, Key, Model, Quantity, TextForm};
+use crate::codec::model::{Decoded, Detail, DetailKind, Key, Model, Quantity, Refusal, TextForm};
 use crate::device::meter::p1::Mapping;
 use crate::quantity::{Mono, Phase, Span};
 use crate::status::Identity;
@@ -12,10 +12,24 @@ use super::reading::View;
 /// A value of a slow request that was not renewed for so long is not shown any more.
 const STALE: Span = Span::from_secs(60);
 
+/// What is known of a register of the model.
+#[derive(Clone, Copy, Debug)]
+enum Content {
+    /// Not read, or what was read is no measurement.
+    Unknown,
+    /// The meter says that it has none.
+    Absent,
+    /// As it was read.
+    Value { value: f64, decimals: i8 },
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    value: f64,
-    decimals: i8,
+    /// Its poll, by the place in the model.
+    poll: usize,
+    /// Read in every round.
+    fast: bool,
+    content: Content,
     at: Mono,
 }
 
@@ -34,18 +48,28 @@ impl Image {
             model: Some(model.name.clone()),
             ..Identity::default()
         };
-        Self { phases: model.phases, values: BTreeMap::new(), identity }
+        let keys = model.polls.iter().enumerate().flat_map(|(index, poll)| {
+            let entry = Entry { poll: index, fast: poll.fast, content: Content::Unknown, at: Mono(0) };
+            poll.values.iter().map(move |it| (it.key, entry))
+        });
+        Self { phases: model.phases, values: keys.collect(), identity }
     }
 
     /// A register that has no value now loses the one that it had: what is shown was measured.
     pub(super) fn take(&mut self, decoded: &Decoded, at: Mono) {
-        match decoded.value {
-            Ok(value) => {
-                self.values.insert(decoded.key, Entry { value, decimals: decoded.decimals, at });
-            }
-            Err(_) => {
-                self.values.remove(&decoded.key);
-            }
+        let Some(entry) = self.values.get_mut(&decoded.key) else { return };
+        entry.at = at;
+        entry.content = match decoded.value {
+            Ok(value) => Content::Value { value, decimals: decoded.decimals },
+            Err(Refusal::Absent) => Content::Absent,
+            Err(Refusal::Implausible { .. }) => Content::Unknown,
+        };
+    }
+
+    /// The meter refuses this poll: what it said there before does not hold any more.
+    pub(super) fn refused(&mut self, poll: usize) {
+        for entry in self.values.values_mut().filter(|it| it.poll == poll) {
+            entry.content = Content::Unknown;
         }
     }
 
@@ -65,16 +89,39 @@ impl Image {
         self.identity.clone()
     }
 
-    /// The values as control and the views need them. Without `signs` nothing that has a direction is in it.
-    pub(super) fn view(&self, mapping: &Mapping, signs: bool, now: Mono) -> View {
+    /// The values as control and the views need them: those of every round as they came since it began, at `begun`.
+    /// Without `signs` nothing that has a direction is in it, and currents are sizes.
+    pub(super) fn view(&self, mapping: &Mapping, signs: bool, begun: Mono, now: Mono) -> View {
         let mut view = View::new(*mapping, self.phases);
         for (key, entry) in &self.values {
-            let directed = matches!(key.quantity, Quantity::Power | Quantity::PowerImport | Quantity::PowerExport);
-            if (signs || !directed) && now.since(entry.at) <= STALE {
-                view.put(*key, entry.value, entry.decimals);
+            let fresh = if entry.fast { entry.at >= begun } else { now.since(entry.at) <= STALE };
+            match entry.content {
+                _ if !signs && is_directed(key.quantity) => {}
+                Content::Value { value, decimals } if fresh => {
+                    let size = !signs && key.quantity == Quantity::Current;
+                    view.put(*key, if size { value.abs() } else { value }, decimals);
+                }
+                Content::Absent if fresh => {}
+                _ => view.lacks(*key),
             }
         }
         view
+    }
+}
+
+/// Whether a meter with wrong signs shows this wrong. A counter is: what flows the other way is counted with the rest.
+fn is_directed(quantity: Quantity) -> bool {
+    match quantity {
+        Quantity::Power
+        | Quantity::PowerImport
+        | Quantity::PowerExport
+        | Quantity::ReactivePower
+        | Quantity::PowerFactor
+        | Quantity::EnergyImport
+        | Quantity::EnergyExport
+        | Quantity::ReactiveEnergyImport
+        | Quantity::ReactiveEnergyExport => true,
+        Quantity::Voltage | Quantity::Current | Quantity::ApparentPower | Quantity::Frequency | Quantity::Time => false,
     }
 }
 

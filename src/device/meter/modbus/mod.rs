@@ -5,7 +5,10 @@
 
 mod image;
 mod reading;
+mod refused;
 mod slow;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +23,9 @@ use crate::codec::model::{Chain, ChainStep, Model, Poll, Refusal, Table};
 use crate::config::model::MeterRole;
 use crate::device::{ControlLink, DeviceRef, ToControl};
 use crate::link::modbus::{Bus, BusError, Operation, Priority, Reply};
+use crate::quantity::Mono;
 use image::Image;
+use refused::Refused;
 use slow::{Job, Slow};
 
 /// For one answer, from the first byte sent; on a serial line the bus shortens it.
@@ -35,6 +40,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 const GONE: u32 = 3;
 /// A meter that does not answer is asked every so many periods at least.
 const RAREST: u32 = 5;
+/// A meter whose own time stands still for so long measures nothing: the slowest sample every ten seconds.
+const STANDS: Duration = Duration::from_secs(25);
 /// A register that was found wrong is looked at again so often: somebody may be setting it.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
@@ -78,16 +85,16 @@ impl Port {
     }
 }
 
-/// What the registers that decide about signs have said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What the registers that decide about signs have said; later ones are stricter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Trust {
     /// Not asked yet.
     #[default]
     Unknown,
     /// As they should be.
     All,
-    /// Powers would have a wrong sign.
-    NoPowers,
+    /// Whatever has a direction would be wrong.
+    NoSigns,
     /// Every reading would be wrong.
     Nothing,
 }
@@ -106,7 +113,7 @@ pub async fn run(
         index: who.index,
         period: if matches!(who.role, MeterRole::Grid | MeterRole::Circuit) { GRID_PERIOD } else { PERIOD },
         image: Image::new(&port.model),
-        refused: vec![false; port.model.polls.len()],
+        refused: Refused::new(&port.model),
         port,
         mapping,
         control,
@@ -115,6 +122,8 @@ pub async fn run(
         slow,
         base: None,
         trust: Trust::Unknown,
+        risk: None,
+        sampled: None,
         look_again: Instant::now(),
         failures: 0,
         complaint: None,
@@ -131,12 +140,15 @@ struct Task {
     clock: Clock,
     trouble: Trouble,
     image: Image,
-    /// Per poll: the meter has no such registers.
-    refused: Vec<bool>,
+    refused: Refused,
     slow: Slow,
     /// First register of the block; 0 for fixed addresses, `None` while it is not found.
     base: Option<u16>,
     trust: Trust,
+    /// What is wrong with its mode, as it was told.
+    risk: Option<String>,
+    /// The meter's own time of the newest reading, and since when it is known.
+    sampled: Option<(i64, Instant)>,
     look_again: Instant,
     /// Rounds without a reading, one after the other.
     failures: u32,
@@ -168,14 +180,15 @@ impl Task {
             self.verify().await?;
         }
         let model = Arc::clone(&self.port.model);
+        let begun = self.clock.now();
         for (index, poll) in model.polls.iter().enumerate() {
-            if poll.fast && !self.refused[index] {
+            if poll.fast && self.refused.may_ask(index, Instant::now()) {
                 self.poll(base, index, poll, Priority::Poll).await?;
             }
         }
-        self.tell_reading();
+        self.tell_reading(begun);
         match self.slow.next(Instant::now()) {
-            Some(Job::Poll(index)) if !self.refused[index] => {
+            Some(Job::Poll(index)) if self.refused.may_ask(index, Instant::now()) => {
                 let result = self.poll(base, index, &model.polls[index], Priority::Slow).await;
                 self.slow_done(Job::Poll(index), result);
             }
@@ -196,6 +209,7 @@ impl Task {
         let address = base.saturating_add(poll.first);
         match self.port.read(poll.table, address, poll.count, priority).await {
             Ok(words) => {
+                self.refused.answered(index);
                 let mut complaint = None;
                 for decoded in poll.decode(&words) {
                     if let Err(Refusal::Implausible { value }) = decoded.value {
@@ -210,7 +224,8 @@ impl Task {
                 Ok(())
             }
             Err(BusError::Exception { code: 1..=3, .. }) if poll.optional => {
-                self.refused[index] = true;
+                self.refused.refused(index, Instant::now());
+                self.image.refused(index);
                 Ok(())
             }
             Err(error) => Err(error),
@@ -247,21 +262,14 @@ impl Task {
     async fn verify(&mut self) -> Result<(), BusError> {
         let model = Arc::clone(&self.port.model);
         let mut trust = Trust::All;
-        let mut risk = None;
+        let mut wrong = Vec::new();
         for mode in &model.modes {
             match self.port.read(mode.table, mode.address, 1, Priority::Poll).await {
                 Ok(words) if words.first().is_some_and(|word| mode.wanted.contains(word)) => {}
                 Ok(words) => {
-                    trust = if mode.everything { Trust::Nothing } else { Trust::NoPowers };
-                    let what = if mode.everything { "nothing of it is used" } else { "its powers are not used" };
+                    trust = trust.max(if mode.everything { Trust::Nothing } else { Trust::NoSigns });
                     let found = words.first().copied().unwrap_or_default();
-                    let sentence = format!(
-                        "{}: {} (register {} is {found}); {what}",
-                        self.trouble.name(),
-                        mode.otherwise,
-                        mode.address
-                    );
-                    risk = Some(sentence);
+                    wrong.push(format!("{} (register {} is {found})", mode.otherwise, mode.address));
                 }
                 // Clones and old firmware have no such register; their signs are those of the file.
                 Err(BusError::Exception { code, .. }) => {
@@ -273,32 +281,62 @@ impl Task {
                 Err(error) => return Err(error),
             }
         }
-        if trust != self.trust {
+        let what = if trust == Trust::Nothing {
+            "nothing of it is used"
+        } else {
+            "its powers and counters are not used, its currents count as import"
+        };
+        let risk = (!wrong.is_empty()).then(|| format!("{}; {what}", wrong.join("; ")));
+        if (trust, &risk) != (self.trust, &self.risk) {
             if let Some(risk) = &risk {
                 self.trouble.say(risk);
             }
-            self.control.tell(ToControl::Risk(DeviceRef::Meter(self.index), risk));
+            let told = risk.as_ref().map(|risk| format!("{}: {risk}", self.trouble.name()));
+            self.control.tell(ToControl::Risk(DeviceRef::Meter(self.index), told));
         }
-        self.trust = trust;
+        (self.trust, self.risk) = (trust, risk);
         self.look_again = Instant::now() + LOOK_AGAIN;
         Ok(())
     }
 
-    fn tell_reading(&mut self) {
+    /// `begun`: when this round began.
+    fn tell_reading(&mut self, begun: Mono) {
         if self.trust == Trust::Nothing {
             return;
         }
         let now = self.clock.now();
-        let view = self.image.view(&self.mapping, self.trust != Trust::NoPowers, now);
+        let view = self.image.view(&self.mapping, self.trust != Trust::NoSigns, begun, now);
+        let reading = view.reading(now);
+        if self.is_told_already(reading.stamp) {
+            return;
+        }
         let heard = self.control.tell(ToControl::Meter {
             meter: self.index,
-            reading: view.reading(now),
+            reading,
             values: Arc::new(view.values(now, self.image.identity())),
             sub_meters: Arc::default(),
         });
         self.trouble.good();
         if !heard {
             self.trouble.say("a reading was dropped because the control loop does not take it");
+        }
+    }
+
+    /// A converter is asked oftener than its meter measures. To the controller a sample that comes twice is one of a
+    /// meter that stands still, so it is told once; a meter that does stand still is late and lost by its silence.
+    fn is_told_already(&mut self, stamp: Option<i64>) -> bool {
+        match (self.sampled, stamp) {
+            (Some((known, since)), Some(stamp)) if known == stamp => {
+                if since.elapsed() >= STANDS && self.trouble.health.online {
+                    self.trouble.health.online = false;
+                    self.trouble.say("its own time stands still: it measures nothing");
+                }
+                true
+            }
+            (_, stamp) => {
+                self.sampled = stamp.map(|it| (it, Instant::now()));
+                false
+            }
         }
     }
 
@@ -317,8 +355,11 @@ impl Task {
             self.trouble.health.online = false;
             // What comes back may be another meter, or the same one with another setting.
             self.base = None;
+            self.sampled = None;
             self.trust = Trust::Unknown;
-            self.refused.fill(false);
+            self.refused = Refused::new(&self.port.model);
+            self.image = Image::new(&self.port.model);
+            self.slow = Slow::new(&self.port.model, Instant::now());
         }
     }
 

@@ -1,6 +1,6 @@
 //! What control and the views are told of a meter's registers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec::model::{Key, Quantity};
 use crate::device::meter::p1::Mapping;
@@ -19,15 +19,22 @@ pub(super) struct View {
     mapping: Mapping,
     phases: u8,
     values: BTreeMap<Key, (f64, i8)>,
+    /// Registers of the model without a value, although the meter does not say that it has none.
+    lacking: BTreeSet<Key>,
 }
 
 impl View {
     pub(super) fn new(mapping: Mapping, phases: u8) -> Self {
-        Self { mapping, phases, values: BTreeMap::new() }
+        Self { mapping, phases, values: BTreeMap::new(), lacking: BTreeSet::new() }
     }
 
     pub(super) fn put(&mut self, key: Key, value: f64, decimals: i8) {
         self.values.insert(key, (value, decimals));
+    }
+
+    /// A register that is known to be there and has no value now.
+    pub(super) fn lacks(&mut self, key: Key) {
+        self.lacking.insert(key);
     }
 
     fn get(&self, quantity: Quantity, phase: Option<Phase>) -> Option<f64> {
@@ -38,11 +45,16 @@ impl View {
         if self.mapping.invert { -1.0 } else { 1.0 }
     }
 
-    /// Import positive: the register of both directions, or import less export.
+    /// Import positive: the register of both directions, or import less export. A model without an export is one of a
+    /// meter that never exports; an export that could not be read is not zero.
     fn power(&self, phase: Option<Phase>) -> Option<f64> {
         let net = || {
             let import = self.get(Quantity::PowerImport, phase)?;
-            Some(import - self.get(Quantity::PowerExport, phase).unwrap_or(0.0))
+            match self.get(Quantity::PowerExport, phase) {
+                Some(export) => Some(import - export),
+                None if self.lacking.contains(&Key { quantity: Quantity::PowerExport, phase, tariff: 0 }) => None,
+                None => Some(import),
+            }
         };
         self.get(Quantity::Power, phase).or_else(net).map(|power| power * self.direction())
     }
@@ -63,7 +75,7 @@ impl View {
             return power[0];
         }
         match power {
-            [Some(a), Some(b), Some(c)] if self.power(None).is_none() => Some(a + b + c),
+            [Some(a), Some(b), Some(c)] => Some(a + b + c),
             _ => self.power(None).or_else(|| self.is_single_phase().then_some(power[0]).flatten()),
         }
     }
@@ -85,14 +97,16 @@ impl View {
         self.currents().iter().flatten().any(|current| *current < 0.0)
     }
 
-    /// The register of all tariffs, or their sum where every one is there.
+    /// The register of all tariffs, or their sum where every one that the model has is there.
     fn energy(&self, quantity: Quantity) -> Option<f64> {
         if let Some(total) = self.get(quantity, None) {
             return Some(total);
         }
-        let tariff = |tariff| self.values.get(&Key { quantity, phase: None, tariff }).map(|it| it.0);
-        let first = tariff(1)?;
-        Some((2..=MOST_TARIFFS).filter_map(tariff).fold(first, |sum, energy| sum + energy))
+        let tariffs = || (1..=MOST_TARIFFS).map(|tariff| Key { quantity, phase: None, tariff });
+        if tariffs().any(|key| self.lacking.contains(&key)) {
+            return None;
+        }
+        tariffs().filter_map(|key| self.values.get(&key)).map(|it| it.0).reduce(|a, b| a + b)
     }
 
     /// Import and export, exchanged where the clamps are mounted backwards.
