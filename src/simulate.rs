@@ -406,7 +406,12 @@ impl FrameLine {
         let (power, total) = match &self.power_w {
             None => (Phases([None; 3]), None),
             Some(Power::Total(total)) => (Phases([None; 3]), Some(Watt::from_f64(figure(*total, name, "power_w")?))),
-            Some(Power::Phases(list)) => (phases(Some(list), name, "power_w")?.map(|it| it.map(Watt::from_f64)), None),
+            Some(Power::Phases(list)) => {
+                let power = phases(Some(list), name, "power_w")?.map(|it| it.map(Watt::from_f64));
+                // A short list is a meter of fewer phases; `null` is a phase that it does not show at present.
+                let whole = !list.is_empty() && list.iter().all(Option::is_some);
+                (power, whole.then(|| power.iter().filter_map(|(_, it)| *it).sum()))
+            }
         };
         let voltage = phases(self.voltage_v.as_deref(), name, "voltage_v")?.map(|it| it.map(Millivolt::from_f64));
         let energy = |value: Option<f64>, key: &str| {

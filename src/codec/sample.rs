@@ -151,6 +151,8 @@ impl fmt::Display for Impossible {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample {
     values: [Option<f64>; Quantity::ALL.len()],
+    /// What the device has, whether or not it gave a value for it.
+    has: [bool; Quantity::ALL.len()],
     /// The currents carry the direction; else they are sizes.
     pub current_signed: bool,
     /// The currents are whole amperes.
@@ -168,9 +170,15 @@ impl Sample {
         self.values[quantity as usize]
     }
 
+    /// The device has this: a sum of which it is a part is known only when it has a value.
+    pub fn expect(&mut self, quantity: Quantity) {
+        self.has[quantity as usize] = true;
+    }
+
     /// Puts a value; one that is no measurement is left out and noted.
     pub fn put(&mut self, quantity: Quantity, value: impl Into<Option<f64>>) {
         let Some(value) = value.into() else { return };
+        self.expect(quantity);
         let (min, max) = quantity.range();
         if (min..=max).contains(&value) {
             self.values[quantity as usize] = Some(value);
@@ -197,17 +205,26 @@ impl Sample {
 
     /// Adds what another answer of the same device said; what is known already stays.
     pub fn join(&mut self, other: &Self) {
+        for (has, others) in self.has.iter_mut().zip(other.has) {
+            *has |= others;
+        }
         for (quantity, value) in other.iter() {
             self.values[quantity as usize].get_or_insert(value);
         }
     }
 
-    /// Fills what follows from the rest: totals from directions, phases or tariffs, and which currents are signed.
+    /// Fills what follows from the rest: totals from directions, phases or tariffs, and which currents are signed. A
+    /// total is filled only when every part that the device has is there.
     pub fn complete(&mut self) {
-        let sum = |parts: &[Quantity]| parts.iter().filter_map(|it| self.get(*it)).reduce(|a, b| a + b);
+        let has = |part: &Quantity| self.has[*part as usize];
+        let sum = |parts: &[Quantity]| {
+            let known = parts.iter().copied().filter(has).map(|it| self.get(it));
+            known.reduce(|a, b| Some(a? + b?)).flatten()
+        };
         let by_direction = match (self.get(Q::PowerImport), self.get(Q::PowerExport)) {
-            (Some(import), export) => Some(import - export.unwrap_or(0.0)),
-            (None, _) => None,
+            (Some(import), Some(export)) => Some(import - export),
+            (Some(import), None) if !has(&Q::PowerExport) => Some(import),
+            _ => None,
         };
         let derived = [
             (Q::Power, by_direction.or_else(|| sum(&Q::PHASE_POWER))),
@@ -306,6 +323,27 @@ mod tests {
         sample.put(Q::EnergyImportT1, 1.0);
         sample.complete();
         assert_eq!((sample.get(Q::Power), sample.get(Q::EnergyImport)), (Some(-200.0), Some(7.0)));
+    }
+
+    #[test]
+    fn no_total_is_made_of_a_part_of_its_parts() {
+        let completed = |values: &[(Q, f64)], without: &[Q]| {
+            let mut sample = Sample::default();
+            values.iter().for_each(|(quantity, value)| sample.put(*quantity, *value));
+            without.iter().for_each(|it| sample.expect(*it));
+            sample.complete();
+            [Q::Power, Q::EnergyImport, Q::EnergyExport].map(|it| sample.get(it))
+        };
+        let phases = [(Q::PowerL1, 1510.2), (Q::PowerL2, -842.0)];
+        assert_eq!(completed(&phases, &[Q::PowerL3]), [None; 3]);
+        assert_eq!(completed(&phases, &[])[0], Some(1510.2 - 842.0));
+        let tariffs = [(Q::EnergyImportT1, 10.0), (Q::EnergyExportT1, 4.0), (Q::EnergyExportT2, 1.0)];
+        assert_eq!(completed(&tariffs, &[Q::EnergyImportT2]), [None, None, Some(5.0)]);
+        // What came and is no measurement is there as well.
+        let odd = [(Q::EnergyImportT1, 10.0), (Q::EnergyImportT2, -1.0), (Q::PowerImport, 0.0), (Q::PowerExport, -3.5)];
+        assert_eq!(completed(&odd, &[]), [None; 3]);
+        assert_eq!(completed(&[(Q::PowerImport, 80.0)], &[])[0], Some(80.0), "a meter without an export");
+        assert_eq!(completed(&[(Q::PowerImport, 80.0)], &[Q::PowerExport])[0], None);
     }
 
     #[test]

@@ -343,9 +343,10 @@ impl Meter {
         for phase in Phase::ALL {
             current[phase] = signed_current(reading, phase);
         }
+        // Of a part of the phases there is no total; a driver that knows that there are no others says it itself.
         let total = reading.power_total.or_else(|| {
-            let known = || reading.power.0.iter().flatten().copied();
-            (known().count() > 0).then(|| known().sum())
+            let [Some(l1), Some(l2), Some(l3)] = reading.power.0 else { return None };
+            Some(l1 + l2 + l3)
         });
         Frame {
             received_at: reading.received_at,

@@ -106,6 +106,20 @@ fn a_chargers_own_meter_is_good_and_measures_its_car() {
 }
 
 #[test]
+fn the_powers_of_some_phases_are_no_total() {
+    let mut site = Site::new(setup(1));
+    site.fault = MeterFault::Silent;
+    let mut told = |power: [Option<Watt>; 3]| {
+        let frame = site.frame();
+        let reading = MeterReading { power: Phases(power), power_total: None, ..frame };
+        site.tick_with(&[Observation::Meter(0, reading)]);
+        site.controller.decision().meters[0].power_total
+    };
+    assert_eq!(told([Some(Watt(1500)), Some(Watt(-800)), None]), None);
+    assert_eq!(told([Some(Watt(1500)), Some(Watt(-800)), Some(Watt(300))]), Some(Watt(1000)));
+}
+
+#[test]
 fn a_bridge_without_a_grid_meter_shows_what_it_hears() {
     let nothing = [None; 3];
     let cases: [Case; 4] = [

@@ -143,7 +143,7 @@ pub fn v1_data(body: &[u8]) -> Result<Measurement, Malformed> {
     let sample = electricity(&fields, &V1)?;
     let mut external = externals(&fields)?;
     if external.is_empty()
-        && let Some(value) = fields.number("total_gas_m3")?
+        && let Some(value) = fields.number("total_gas_m3")?.filter(is_counter)
     {
         // The table of the documentation has the second name, its examples the first.
         let id = match fields.text("gas_unique_id")? {
@@ -186,7 +186,11 @@ fn electricity(fields: &Fields<'_>, names: &Names) -> Result<Sample, Malformed> 
         let current = fields.number(&name(names.current))?;
         whole_amperes &= current.is_none_or(|it| it.fract() == 0.0);
         sample.put(Q::CURRENT[at], current);
-        sample.put(Q::VOLTAGE[at], fields.number(&name(names.voltage))?);
+        let voltage = fields.number(&name(names.voltage))?;
+        sample.put(Q::VOLTAGE[at], voltage);
+        if current.is_some() || voltage.is_some() {
+            sample.expect(Q::PHASE_POWER[at]);
+        }
     }
     let currents = Q::CURRENT.into_iter().any(|it| sample.get(it).is_some());
     sample.current_coarse = currents && whole_amperes;
@@ -219,6 +223,11 @@ fn electricity(fields: &Fields<'_>, names: &Names) -> Result<Sample, Malformed> 
     Ok(sample)
 }
 
+/// What a counter of gas, water or heat can show.
+fn is_counter(value: &f64) -> bool {
+    (0.0..=1e9).contains(value)
+}
+
 /// No P1 meter has more behind it.
 const MOST_EXTERNAL: usize = 8;
 
@@ -226,7 +235,7 @@ fn externals(fields: &Fields<'_>) -> Result<Vec<External>, Malformed> {
     let mut found = Vec::new();
     for at in 0..fields.list("external")?.len().min(MOST_EXTERNAL) {
         let Some(item) = fields.element("external", at)? else { continue };
-        let Some(value) = item.number("value")?.filter(|it| (0.0..=1e9).contains(it)) else { continue };
+        let Some(value) = item.number("value")?.filter(is_counter) else { continue };
         let kind = match item.text("type")? {
             Some("gas_meter") => "gas",
             Some("water_meter" | "warm_water_meter") => "water",

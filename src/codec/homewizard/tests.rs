@@ -65,6 +65,10 @@ fn what_is_no_measurement_is_refused() {
     let odd = v1_data(br#"{"active_power_w":5,"active_voltage_v":-3,"total_power_import_kwh":1e300}"#).unwrap();
     assert_eq!(values(&odd.sample, &[Q::VoltageL1, Q::EnergyImport]), [None, None]);
     assert_eq!(odd.sample.notes.len(), 2);
+    for gas in ["-5", "1e12"] {
+        let body = format!("{{\"active_power_w\":5,\"total_gas_m3\":{gas}}}");
+        assert_eq!(v1_data(body.as_bytes()).unwrap().external, [], "{gas} m³");
+    }
 }
 
 #[test]

@@ -86,6 +86,7 @@ fn clamp(
     sample: &mut Sample,
     totals: &mut Totals,
 ) -> Result<(), Malformed> {
+    sample.expect(Q::PHASE_POWER[phase]);
     let Some(fields) = fields else { return Err(Malformed::new("emeters", format!("has no element {at}"))) };
     totals.import.push(fields.number("total")?);
     totals.export.push(fields.number("total_returned")?);

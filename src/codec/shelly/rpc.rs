@@ -68,6 +68,7 @@ pub fn em(body: &[u8]) -> Result<Sample, Malformed> {
     let fields = Fields::new("", &map);
     let mut sample = Sample::default();
     for (at, letter) in ["a", "b", "c"].into_iter().enumerate() {
+        sample.expect(Q::PHASE_POWER[at]);
         let key = |name: &str| format!("{letter}_{name}");
         let errors = errors(&fields, &key("errors"), &mut sample.notes)?;
         sample.put(Q::PHASE_POWER[at], errors.unless("act_power", fields.number(&key("act_power"))?));

@@ -37,7 +37,7 @@ fn a_phase_whose_meter_failed_is_missing_and_not_zero_and_no_total_is_believed()
     assert_eq!(values(&sample, &Q::VOLTAGE), [Some(231.4), Some(232.0), None]);
     assert!(!sample.current_signed);
     assert_eq!(sample.signed_current(crate::quantity::Phase::L2), Some(-3.66));
-    assert_eq!(sample.get(Q::ApparentPower), None);
+    assert_eq!(values(&sample, &[Q::Power, Q::ApparentPower]), [None, None]);
     assert_eq!(sample.get(Q::Frequency), Some(50.0));
     assert_eq!(sample.notes.len(), 2, "{:?}", sample.notes);
 }
@@ -114,6 +114,7 @@ fn generation_1_has_three_clamps_or_one_of_them() {
     assert!(gen1::source(STATUS, Some(3)).is_err());
     let sample = gen1::status(STATUS, Gen1::Phases).unwrap();
     assert_eq!(values(&sample, &Q::PHASE_POWER), [Some(1510.2), Some(-842.0), None], "a clamp that is not valid");
+    assert_eq!(sample.get(Q::Power), None, "a sum without the third clamp would be too small");
     assert_eq!(values(&sample, &[Q::EnergyImport, Q::EnergyExport]), [Some(902.5689), Some(55.1237)]);
     let one = gen1::status(STATUS, Gen1::Clamp(1)).unwrap();
     assert_eq!(values(&one, &[Q::PowerL1, Q::Power, Q::VoltageL1]), [Some(-842.0), Some(-842.0), Some(232.0)]);

@@ -85,12 +85,26 @@ impl Counter {
     }
 }
 
+/// A register that the meter may have.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    value: Option<i64>,
+    /// It was there and could not be read.
+    broken: bool,
+}
+
+impl Slot {
+    fn is_there(&self) -> bool {
+        self.value.is_some() || self.broken
+    }
+}
+
 /// One direction of a meter.
 #[derive(Clone, Copy, Debug, Default)]
 struct Direction {
-    power: Option<i64>,
-    phase_power: [Option<i64>; 3],
-    demand: Option<i64>,
+    power: Slot,
+    phase_power: [Slot; 3],
+    demand: Slot,
     /// Under channel 0 and channel 1.
     energy: [Counter; 2],
 }
@@ -101,8 +115,10 @@ struct Direction {
 pub(super) struct Registers {
     import: Direction,
     export: Direction,
-    net_power: Option<i64>,
-    net_phase_power: [Option<i64>; 3],
+    net_power: Slot,
+    net_phase_power: [Slot; 3],
+    /// Import and export are exchanged.
+    inverted: bool,
     current: [Option<i64>; 3],
     current_step: i64,
     voltage: [Option<i64>; 3],
@@ -111,7 +127,8 @@ pub(super) struct Registers {
 }
 
 impl Registers {
-    /// Takes one register; `measured` is its number with its unit, asked for only where the register matters.
+    /// Takes one register; `measured` is its number with its unit, asked for only where the register matters. A repeated
+    /// one stands back behind the first.
     ///
     /// # Errors
     /// Why the register gives no value.
@@ -133,7 +150,7 @@ impl Registers {
             let counter = &mut direction.energy[usize::from(b)];
             let read = scaled(Unit::WattHour(0), 0);
             counter.broken |= read.is_err();
-            counter.registers[usize::from(e)] = Some(read?.0);
+            counter.registers[usize::from(e)].get_or_insert(read?.0);
             return Ok(());
         }
         if b != 0 || e != 0 {
@@ -150,48 +167,75 @@ impl Registers {
             (36 | 56 | 76, 7) => &mut self.net_phase_power[phase(c)],
             (31 | 51 | 71, 7) => {
                 let (current, decimals) = scaled(Unit::Ampere, 3)?;
-                self.current[phase(c)] = Some(current);
+                self.current[phase(c)].get_or_insert(current);
                 let step = 10_i64.pow(3_u32.saturating_sub(u32::from(decimals)));
                 self.current_step = self.current_step.max(step);
                 return Ok(());
             }
             (32 | 52 | 72, 7) => {
-                self.voltage[phase(c)] = Some(scaled(Unit::Volt, 3)?.0);
+                self.voltage[phase(c)].get_or_insert(scaled(Unit::Volt, 3)?.0);
                 return Ok(());
             }
             _ => return Ok(()),
         };
-        *slot = Some(scaled(Unit::Watt(0), 0)?.0);
+        let read = scaled(Unit::Watt(0), 0);
+        slot.broken |= matches!(read, Err(Refusal::Because(_)));
+        slot.value.get_or_insert(read?.0);
         Ok(())
     }
 
-    /// For a meter whose clamps are mounted backwards, after its last register.
+    /// For a meter whose clamps are mounted backwards, after its last register. Counters change places; powers are
+    /// turned when they are asked for, because a meter may send one register for both directions.
     pub(super) fn invert(&mut self) {
-        std::mem::swap(&mut self.import, &mut self.export);
-        let negate = |value: &mut Option<i64>| *value = value.map(i64::saturating_neg);
-        negate(&mut self.net_power);
-        self.net_phase_power.iter_mut().for_each(negate);
+        self.inverted = true;
+        std::mem::swap(&mut self.import.energy, &mut self.export.energy);
+        std::mem::swap(&mut self.import.demand, &mut self.export.demand);
     }
 
-    /// Import minus export of all phases.
+    fn directed(&self, value: i64) -> i64 {
+        if self.inverted { value.saturating_neg() } else { value }
+    }
+
+    /// Import minus export of all phases; the phases' sum where the meter sends no total.
     pub(super) fn power_total(&self) -> Option<i64> {
-        net(self.import.power, self.export.power).or(self.net_power)
+        self.net_total().or_else(|| self.phase_sum()).map(|power| self.directed(power))
+    }
+
+    fn net_total(&self) -> Option<i64> {
+        net(self.import.power, self.export.power).or(self.net_power.value)
+    }
+
+    fn net_phases(&self) -> [Option<i64>; 3] {
+        [0, 1, 2].map(|n| net(self.import.phase_power[n], self.export.phase_power[n]).or(self.net_phase_power[n].value))
+    }
+
+    /// Of all phases that the meter has: of a part of them it would be too small.
+    fn phase_sum(&self) -> Option<i64> {
+        let sends_power = |n: usize| {
+            [self.import.phase_power[n], self.export.phase_power[n], self.net_phase_power[n]].iter().any(Slot::is_there)
+        };
+        let power = self.net_phases();
+        let own = (0..3).filter(|&n| self.shows(n) || sends_power(n)).map(|n| power[n]);
+        own.reduce(|a, b| Some(a?.saturating_add(b?))).flatten()
     }
 
     /// Import minus export of the meter's own phases. Where the meter knows one phase only and sends no power for it,
     /// that is the total.
     pub(super) fn phase_power(&self) -> [Option<i64>; 3] {
-        let mut power =
-            [0, 1, 2].map(|n| net(self.import.phase_power[n], self.export.phase_power[n]).or(self.net_phase_power[n]));
+        let mut power = self.net_phases();
         if power == [None; 3] && self.is_single_phase() {
-            power[0] = self.power_total();
+            power[0] = self.net_total();
         }
-        power
+        power.map(|power| power.map(|power| self.directed(power)))
+    }
+
+    /// Something but its power is measured on this phase.
+    fn shows(&self, n: usize) -> bool {
+        self.current[n].is_some() || self.voltage[n].is_some()
     }
 
     fn is_single_phase(&self) -> bool {
-        let known = |n: usize| self.current[n].is_some() || self.voltage[n].is_some();
-        known(0) && !known(1) && !known(2)
+        self.shows(0) && !self.shows(1) && !self.shows(2)
     }
 
     /// Sum of the tariffs where there is no total.
@@ -223,8 +267,8 @@ impl Registers {
     pub(super) fn signed_current(&self) -> [Option<i64>; 3] {
         let (power, signed) = (self.phase_power(), self.current_signed());
         [0, 1, 2].map(|n| {
-            let backwards = !signed && power[n].is_some_and(|power| power < 0);
-            self.current[n].map(|current| if backwards { -current } else { current })
+            let backwards = if signed { self.inverted } else { power[n].is_some_and(|power| power < 0) };
+            self.current[n].map(|current| if backwards { current.saturating_neg() } else { current })
         })
     }
 
@@ -237,14 +281,14 @@ impl Registers {
             power_total: self.power_total().map(|power| Watt(narrow(power))),
             energy_import: self.energy_import(),
             energy_export: self.energy_export(),
-            demand: self.import.demand.map(|demand| Watt(narrow(demand))),
+            demand: self.import.demand.value.map(|demand| Watt(narrow(demand))),
             ..MeterReading::default()
         };
-        // Only a signed current has a direction to turn round.
-        let direction = if mapping.invert && reading.current_signed { -1 } else { 1 };
+        // Only a signed current has a direction; the controller finds that of the others itself.
+        let current = if reading.current_signed { self.signed_current() } else { self.current };
         let power = self.phase_power();
         for (n, &phase) in mapping.phases.iter().enumerate() {
-            reading.current[phase] = self.current[n].map(|current| Milliamp(narrow(current * direction)));
+            reading.current[phase] = current[n].map(|current| Milliamp(narrow(current)));
             reading.power[phase] = power[n].map(|power| Watt(narrow(power)));
             reading.voltage[phase] = self.voltage[n].map(|voltage| Millivolt(narrow(voltage)));
         }
@@ -252,9 +296,11 @@ impl Registers {
     }
 }
 
-/// Without the import nothing is known; a meter that never exports may leave the export out.
-fn net(import: Option<i64>, export: Option<i64>) -> Option<i64> {
-    Some(import?.saturating_sub(export.unwrap_or(0)))
+/// Without the import nothing is known. A meter that never exports may leave the export out; one that was sent and
+/// cannot be read is not zero.
+fn net(import: Slot, export: Slot) -> Option<i64> {
+    let export = if export.broken { export.value? } else { export.value.unwrap_or(0) };
+    Some(import.value?.saturating_sub(export))
 }
 
 /// Registers of L2 and L3 lie 20 and 40 above those of L1.

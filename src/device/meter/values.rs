@@ -23,9 +23,28 @@ pub(super) fn key(register: &Register, mapping: &Mapping) -> Arc<str> {
         None => register.key.to_owned(),
     };
     if mapping.invert {
+        for (own, turned) in [("q1", "q3"), ("q2", "q4"), ("q3", "q1"), ("q4", "q2")] {
+            if register.key.contains(own) {
+                key = key.replace(own, turned);
+            }
+        }
         key = if key.contains("import") { key.replace("import", "export") } else { key.replace("export", "import") };
     }
     key.into()
+}
+
+/// A number as it counts at this meter: one that holds both directions is turned where the clamps are mounted backwards.
+///
+/// # Errors
+/// The month's peak of import is one of export then, which nobody asked for.
+pub(super) fn directed(register: &Register, number: Decimal, mapping: &Mapping) -> Result<Decimal, Refusal> {
+    match register.key {
+        "peak_month_kw" if mapping.invert => Err(Refusal::Absent),
+        key if mapping.invert && key.starts_with("net_") => {
+            Ok(Decimal { mantissa: number.mantissa.saturating_neg(), ..number })
+        }
+        _ => Ok(number),
+    }
 }
 
 /// The key of a register without a name: its code.
@@ -62,7 +81,7 @@ pub(super) fn published(code: Obis, content: Content, mapping: &Mapping) -> Resu
     let value = match (register.form, content) {
         (Form::In(wanted), Content::Number(number, Some(unit))) => {
             let power = unit.to(wanted).ok_or(Refusal::Because("a unit that does not fit the register"))?;
-            quantity(in_range(number)?, power, wanted)
+            quantity(directed(&register, in_range(number)?, mapping)?, power, wanted)
         }
         (Form::In(_), _) => return Err(Refusal::Because("not a number with a unit")),
         (Form::Number, Content::Number(number, _)) => plain(in_range(number)?),

@@ -41,16 +41,31 @@ fn fixture(name: &str) -> Vec<u8> {
 
 /// What the task would send for the first readout of a fixture, and what it left out.
 fn meaning(name: &str) -> (MeterReading, Arc<MeterValues>, Vec<String>) {
+    meaning_at(name, Mapping::default())
+}
+
+fn meaning_at(name: &str, mapping: Mapping) -> (MeterReading, Arc<MeterValues>, Vec<String>) {
     let bytes = fixture(name);
     let mut decoder = Decoder::new();
     let readout = decoder.decode(&mut &bytes[..]).unwrap().unwrap();
     readout.check().unwrap();
-    match reading::understand(&readout, &Mapping::default(), 3, Mono(5)) {
+    match reading::understand(&readout, &mapping, 3, Mono(5)) {
         (ToControl::Meter { reading, values, .. }, unusable) => {
             (reading, values, unusable.iter().map(ToString::to_string).collect())
         }
         (other, _) => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn one_register_for_both_directions_is_turned_with_the_clamps() {
+    let inverted = Mapping { invert: true, ..Mapping::default() };
+    let (reading, values, unusable) = meaning_at("push-negative-power.iec", inverted);
+    assert_eq!(reading.power_total, Some(Watt(130)));
+    assert_eq!(reading.power, Phases([Watt(74), Watt(-12), Watt(69)].map(Some)));
+    assert_eq!((reading.energy_import, reading.energy_export), (Some(WattHour(99_000)), Some(WattHour(1_234_568))));
+    assert_eq!((number(&values, "power_w"), number(&values, "power_l2_w")), (130.0, -12.0));
+    assert_eq!(unusable, Vec::<String>::new());
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub(super) fn registers(telegram: &Telegram<'_>, invert: bool, mut leave_out: im
     let mut registers = Registers::default();
     for object in telegram.objects() {
         if object.obis == TIME {
-            registers.time = object.single().and_then(MeterTime::parse);
+            registers.time = registers.time.or_else(|| object.single().and_then(MeterTime::parse));
         } else if let Err(Refusal::Because(cause)) = registers.take(object.obis, || measured(&object)) {
             leave_out(unusable(&object, cause));
         }

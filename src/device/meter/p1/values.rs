@@ -5,10 +5,12 @@ use std::sync::Arc;
 use super::reading::{self, measured};
 use crate::codec::obis::Obis;
 use crate::codec::p1::{Object, Telegram, object};
-use crate::codec::register::{self, Form};
+use crate::codec::register::{self, Form, Register};
 use crate::codec::value::{self, Decimal, Unit};
 use crate::device::meter::registers::{Mapping, Refusal, Registers, Unusable, in_range};
-use crate::device::meter::values::{Values, derive, key, manufacturer, plain, quantity, readable, short, unnamed_key};
+use crate::device::meter::values::{
+    Values, derive, directed, key, manufacturer, plain, quantity, readable, short, unnamed_key,
+};
 use crate::status::{Identity, Value};
 
 /// Everything of a telegram but what belongs to the meters on its M-Bus.
@@ -41,7 +43,7 @@ fn published(object: &Object<'_>, mapping: &Mapping) -> Result<(Arc<str>, Value)
         return unnamed(object);
     };
     let value = match register.form {
-        Form::In(unit) => in_unit(object, unit)?,
+        Form::In(unit) => in_unit(object, unit, &register, mapping)?,
         Form::Number => match object.single().and_then(Decimal::parse) {
             Some(number) => plain(in_range(number)?),
             None if object.single() == Some(b"") => return Err(Refusal::Absent),
@@ -53,14 +55,14 @@ fn published(object: &Object<'_>, mapping: &Mapping) -> Result<(Arc<str>, Value)
     Ok((key(&register, mapping), value))
 }
 
-fn in_unit(object: &Object<'_>, unit: Unit) -> Result<Value, Refusal> {
+fn in_unit(object: &Object<'_>, unit: Unit, register: &Register, mapping: &Mapping) -> Result<Value, Refusal> {
     // The month's peak stands behind its time.
     let (number, sent) = match object.single() {
         Some(_) => measured(object)?,
         None => with_time(object)?,
     };
     let power = sent.to(unit).ok_or(Refusal::Because("a unit that does not fit the register"))?;
-    Ok(quantity(number, power, unit))
+    Ok(quantity(directed(register, number, mapping)?, power, unit))
 }
 
 fn with_time(object: &Object<'_>) -> Result<(Decimal, Unit), Refusal> {

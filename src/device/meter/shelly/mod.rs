@@ -14,8 +14,10 @@ use crate::codec::shelly::{Device, gen1, rpc};
 use crate::device::shelly::{Error, Shelly};
 use crate::status::Identity;
 
-/// Counters are read this often.
+/// Counters are asked for this often, also when they could not be read: each attempt may take as long as a request may.
 const COUNTERS_EVERY: Duration = Duration::from_secs(10);
+/// Counters that could not be read again for so long are not told any more.
+const COUNTERS_STAND: Duration = Duration::from_secs(120);
 /// The minute of a counter moves each minute; when it has stood still for so long, nothing is measured any more.
 const MINUTE_STANDS: Duration = Duration::from_secs(150);
 
@@ -25,9 +27,26 @@ pub(super) struct ShellyMeter {
     link: Shelly,
     channel: Option<u8>,
     plan: Option<(Device, Kind)>,
-    counters: Option<(Sample, Instant)>,
+    counters: Counters,
     minute: Option<(i64, Instant)>,
     stands: Duration,
+}
+
+/// Counters have requests of their own.
+#[derive(Debug)]
+struct Counters {
+    known: Option<(Sample, Instant)>,
+    tried: Option<Instant>,
+    /// Why the last attempt failed.
+    problem: Option<String>,
+    every: Duration,
+    stand: Duration,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self { known: None, tried: None, problem: None, every: COUNTERS_EVERY, stand: COUNTERS_STAND }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +57,7 @@ enum Kind {
 
 impl ShellyMeter {
     pub(super) fn new(link: Shelly, channel: Option<u8>) -> Self {
-        Self { link, channel, plan: None, counters: None, minute: None, stands: MINUTE_STANDS }
+        Self { link, channel, plan: None, counters: Counters::default(), minute: None, stands: MINUTE_STANDS }
     }
 
     /// What the device is and what of it is meant; asked once, and again after it was away.
@@ -68,6 +87,7 @@ impl ShellyMeter {
                 for at in 0..3 {
                     let one = rpc::em1(&self.get("EM1", at).await?)?;
                     let place = usize::from(at);
+                    sample.expect(Q::PHASE_POWER[place]);
                     sample.put(Q::PHASE_POWER[place], one.get(Q::PowerL1));
                     sample.put(Q::CURRENT[place], one.get(Q::CurrentL1));
                     sample.put(Q::VOLTAGE[place], one.get(Q::VoltageL1));
@@ -91,15 +111,23 @@ impl ShellyMeter {
         self.link.get(&format!("/rpc/{component}.GetStatus?id={id}")).await
     }
 
-    /// A counter that cannot be read must not cost the power, which is what guards a fuse: the last one stands.
+    /// A counter that cannot be read must not cost the power, which is what guards a fuse: it is not asked for with every
+    /// reading, and the last one stands for a while.
     async fn with_counters(&mut self, mut sample: Sample, kind: Kind) -> Sample {
-        if self.counters.as_ref().is_none_or(|it| it.1.elapsed() >= COUNTERS_EVERY) {
+        if self.counters.tried.is_none_or(|it| it.elapsed() >= self.counters.every) {
             match self.read_counters(kind).await {
-                Ok(counters) => self.counters = Some((counters, Instant::now())),
-                Err(error) => sample.notes.push(format!("the counters cannot be read: {error}")),
+                Ok(counters) => {
+                    self.counters.known = Some((counters, Instant::now()));
+                    self.counters.problem = None;
+                }
+                Err(error) => self.counters.problem = Some(format!("the counters cannot be read: {error}")),
             }
+            self.counters.tried = Some(Instant::now());
         }
-        if let Some((counters, _)) = &self.counters {
+        sample.notes.extend(self.counters.problem.clone());
+        if let Some((counters, read_at)) = &self.counters.known
+            && read_at.elapsed() < self.counters.stand
+        {
             sample.join(counters);
         }
         sample
@@ -162,7 +190,8 @@ impl Source for ShellyMeter {
                 let sentence = format!("{}: {error}", self.link.describe());
                 if error.is_silence() {
                     // Another device, or the same one with another profile, may stand there next time.
-                    (self.plan, self.counters, self.minute) = (None, None, None);
+                    (self.plan, self.minute) = (None, None);
+                    (self.counters.known, self.counters.tried) = (None, None);
                     return Err(Failure::Silent(sentence));
                 }
                 Err(Failure::Bad(sentence))

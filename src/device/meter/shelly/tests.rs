@@ -136,7 +136,7 @@ async fn a_phase_that_failed_is_missing_and_a_meter_that_failed_says_nothing() {
     stand_in.set("/em:0/c_errors", json!(["power_meter_failure"]));
     let told = rig.reading("a phase is missing", |it| it.reading.power[Phase::L3].is_none()).await;
     assert_eq!(told.reading.current.0, [Some(Milliamp(6710)), Some(Milliamp(3660)), None]);
-    assert_eq!(told.reading.power_total, Some(Watt(668)), "the sum of those that are measured");
+    assert_eq!(told.reading.power_total, None, "a sum of those that are measured would be too small");
     stand_in.set("/em:0/errors", json!(["power_meter_failure"]));
     rig.health("the meter failed", true, |it| {
         it.bad > 0 && it.last_error.as_ref().is_some_and(|it| it.contains("power_meter_failure"))
@@ -154,12 +154,35 @@ async fn a_phase_that_failed_is_missing_and_a_meter_that_failed_says_nothing() {
 async fn a_counter_that_cannot_be_read_does_not_cost_the_power() {
     let stand_in = StandIn::pro_3em().await.unwrap();
     stand_in.set("/emdata:0/total_act", json!("lots"));
+    let asked = || stand_in.requests().iter().filter(|it| *it == "/rpc/EMData.GetStatus?id=0").count();
     let mut rig = start(meter(&stand_in, None, None));
-    let told = rig.reading("a reading", |_| true).await;
-    assert_eq!((told.reading.power_total, told.reading.energy_import), (Some(Watt(668)), None));
+    for _ in 0..5 {
+        let told = rig.reading("a reading", |_| true).await;
+        assert_eq!((told.reading.power_total, told.reading.energy_import), (Some(Watt(668)), None));
+    }
+    assert_eq!(asked(), 1, "it is not asked for again with every reading");
+    rig.stop().await;
+    let mut patient = meter(&stand_in, None, None);
+    patient.counters.every = Duration::from_millis(50);
+    let mut rig = start(patient);
+    rig.reading("a reading without it", |it| it.reading.energy_import.is_none()).await;
     stand_in.set("/emdata:0/total_act", json!(902_568.9));
     let told = rig.reading("the counter", |it| it.reading.energy_import.is_some()).await;
     assert_eq!(told.reading.energy_import, Some(WattHour(902_569)));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_counter_that_is_not_read_again_does_not_stand_for_ever() {
+    let stand_in = StandIn::pro_3em().await.unwrap();
+    let mut meter = meter(&stand_in, None, None);
+    (meter.counters.every, meter.counters.stand) = (Duration::from_millis(50), Duration::from_millis(300));
+    let mut rig = start(meter);
+    rig.reading("the counter", |it| it.reading.energy_import.is_some()).await;
+    stand_in.set("/emdata:0/total_act", json!("lots"));
+    let told = rig.reading("no counter", |it| it.reading.energy_import.is_none()).await;
+    assert_eq!(told.reading.power_total, Some(Watt(668)));
+    rig.health("why", true, |it| it.last_error.as_ref().is_some_and(|it| it.contains("counters cannot be read"))).await;
     rig.stop().await;
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | meter | what it does | what is done |
 //! |---|---|---|
-//! | EMH ED300L and relatives | 15.7.0 is a size; the direction is bit 5 of the status word of the energy | sign from the bit |
+//! | EMH ED300L and relatives | 15.7.0 is a size; the direction is bit 5 of the status word of the energy, bit 11 of a newer one | sign from the bit |
 //! | DZG DVS74 below serial 60000000 | 328 to 655 W come as a negative number of two bytes | read without sign where the status word says import |
 //! | DZG DVBS12, EFR SGM-DD | small negative powers come with a zero byte in front | sign-extended from the byte behind it where the status word says export |
 //! | Holley DTZ541 | 16.7.0 is a size | sign from the status word |
@@ -37,7 +37,10 @@ pub(super) fn absolute_power(status: Option<u64>, imports: bool, exports: bool, 
     match (imports, exports, status) {
         (true, false, None) => Some(raw),
         (false, true, _) => Some(-raw.saturating_abs()),
-        (_, _, Some(status)) => Some(if status & EXPORT_EDL != 0 { -raw.saturating_abs() } else { raw }),
+        (_, _, Some(status)) => {
+            let export = if status & FNN != 0 { EXPORT_FNN } else { EXPORT_EDL };
+            Some(if status & export != 0 { -raw.saturating_abs() } else { raw })
+        }
         _ => None,
     }
 }
@@ -94,6 +97,10 @@ mod tests {
         assert_eq!(absolute_power(Some(0x0182), true, false, 1371), Some(1371));
         assert_eq!(absolute_power(Some(0x01B0), true, false, 1266), Some(-1266));
         assert_eq!(absolute_power(Some(0x0001_0100), false, true, 43), Some(-43));
+        // The newer words have the direction in another bit; their bit 5 says something else.
+        assert_eq!(absolute_power(EXPORT, true, true, 100), Some(-100));
+        assert_eq!(absolute_power(IMPORT, true, true, 100), Some(100));
+        assert_eq!(absolute_power(Some(0x001C_0124), true, true, 100), Some(100));
         assert_eq!(absolute_power(None, true, false, 43), Some(43));
         assert_eq!(absolute_power(None, true, true, 43), None);
     }

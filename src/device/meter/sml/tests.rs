@@ -84,7 +84,15 @@ fn a_three_phase_meter() {
     let (turned, values, _) = meaning("three-phases.hex", mapping);
     assert_eq!(turned.power, Phases([Watt(-6695), Watt(7000), Watt(-300)].map(Some)));
     assert_eq!(turned.energy_import, Some(WattHour(9000)));
-    assert_eq!(number(&values, "power_w"), 5.0);
+    for (key, watts) in [
+        ("power_w", 5.0),
+        ("net_power_w", 5.0),
+        ("power_l2_w", 7000.0),
+        ("net_power_l2_w", 7000.0),
+        ("net_power_l1_w", -6695.0),
+    ] {
+        assert_eq!(number(&values, key), watts, "{key}");
+    }
 }
 
 #[test]
