@@ -308,7 +308,8 @@ section! {
         topic: String = text(256).only(&["mqtt"]);
         /// A meter that comes by MQTT is lost after so long without a message. Default: 30.
         max_age_s: f64 = number(1.2, 3600.0, "s").only(&["mqtt"]);
-        /// Where the time of the values stands, as for the values. Without it replayed (retained) messages are not used.
+        /// Where the time of the values stands, as for the values; older than max_age_s they are not used. Without it
+        /// replayed (retained) messages are not used.
         time: String = text(400).only(&["mqtt"]);
         /// Active power of all phases, import positive: where it stands, as "/json/pointer" in topic, "other/topic#/json/pointer", or "other/topic" for a plain number; " * 1000" behind it multiplies. MQTT.
         power_w: String = text(400).only(&["mqtt"]);

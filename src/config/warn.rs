@@ -7,7 +7,9 @@ use serde::Serialize;
 use super::check_devices::Raw;
 use super::diagnostic::Severity;
 use super::layer::Merged;
-use super::model::{Charger, ChargerDriver, Config, Connection, InputDriver, MeterDriver, MqttEndpoint, RelayDriver};
+use super::model::{
+    Charger, ChargerDriver, Config, Connection, InputDriver, Meter, MeterDriver, MeterRole, MqttEndpoint, RelayDriver,
+};
 use super::raw;
 use super::slot::Slot;
 use super::source::{At, Inputs, Part, Place, Report};
@@ -50,6 +52,7 @@ pub(super) fn all(
     if purpose != Purpose::Simulate {
         simulated(config, devices, report);
         by_broker(config, devices, report);
+        cannot_be_found_frozen(config, devices, report);
         no_watchdog(config, devices, report);
         no_timer(config, devices, report);
     }
@@ -211,6 +214,31 @@ fn by_broker(config: &Config, devices: &Raw, report: &mut Report) {
         let (RelayDriver::Mqtt { .. }, Some((_, at))) = (&relay.driver, device.raw.driver.set()) else { continue };
         let message = format!("the relay `{}` depends on the broker", relay.common.id);
         let help = "without it the relay stays as it is, and nobody confirms that it switched: give whoever listens a time-out of his own";
+        report.warn(at, &format!("{}.driver", device.head.path), message, help);
+    }
+}
+
+/// Converters in front of a meter that pass its values on without its time: asked again, they repeat themselves.
+const CONVERTERS_WITHOUT_TIME: [&str; 1] = ["esp-p1-modbus"];
+
+/// A meter that guards something and whose standing still nobody can see.
+fn cannot_be_found_frozen(config: &Config, devices: &Raw, report: &mut Report) {
+    let guards = |meter: &Meter| matches!(meter.role, MeterRole::Grid | MeterRole::Circuit);
+    for (meter, device) in config.meters.iter().zip(&devices.meters).filter(|it| guards(it.0)) {
+        let help = match &meter.driver {
+            MeterDriver::HomeWizard { pairing: None, .. } => {
+                "API version 2 tells the meter's time: pair the device with `gridkeeper pair homewizard`"
+            }
+            MeterDriver::Modbus { model, .. } if CONVERTERS_WITHOUT_TIME.contains(&model.id.as_str()) => {
+                "use the P1 port itself, or a converter that passes the time of the telegram on"
+            }
+            _ => continue,
+        };
+        let Some((_, at)) = device.raw.driver.set() else { continue };
+        let message = format!(
+            "the meter `{}` is read without the time of its values: a device that keeps repeating old ones is not found out",
+            meter.common.id
+        );
         report.warn(at, &format!("{}.driver", device.head.path), message, help);
     }
 }

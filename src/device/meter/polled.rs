@@ -47,6 +47,9 @@ pub(super) trait Source: Send {
     }
 }
 
+/// A meter whose own time stands still for so long measures nothing: the slowest sample every ten seconds.
+const STANDS: Duration = Duration::from_secs(25);
+
 /// How patient the task is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
@@ -92,6 +95,7 @@ pub(super) async fn run(source: impl Source, to: Destination, patience: Patience
         trouble: Trouble::new(&to.common.id),
         backoff: Backoff::new(patience.first_retry, patience.last_retry),
         good_at: Instant::now(),
+        sampled: None,
         away: false,
         noted: Vec::new(),
         source,
@@ -109,6 +113,8 @@ struct Task<S> {
     trouble: Trouble,
     backoff: Backoff,
     good_at: Instant,
+    /// The meter's own time of the newest reading, and since when it is known.
+    sampled: Option<(i64, Instant)>,
     away: bool,
     /// Said once, not with every answer.
     noted: Vec<String>,
@@ -121,7 +127,9 @@ impl<S: Source> Task<S> {
             let answer = self.source.read().await;
             let wait = match answer {
                 Ok(report) => {
-                    self.take(report);
+                    if self.source.paces_itself() || !self.is_told_already(report.sample.stamp) {
+                        self.take(report);
+                    }
                     if self.source.paces_itself() {
                         Duration::ZERO
                     } else {
@@ -156,6 +164,20 @@ impl<S: Source> Task<S> {
         }
     }
 
+    /// A device is asked oftener than its meter measures. To the controller a sample that comes twice is one of a meter
+    /// that stands still, so it is told once; a meter that does stand still is late and lost by its silence.
+    fn is_told_already(&mut self, stamp: Option<i64>) -> bool {
+        let Some((known, since)) = self.sampled else { return false };
+        if stamp != Some(known) {
+            return false;
+        }
+        if since.elapsed() < STANDS {
+            self.good_at = Instant::now();
+            self.backoff.reset();
+        }
+        true
+    }
+
     fn take(&mut self, report: Report) {
         let received_at = self.to.clock.now();
         let Report { sample: mut sent, identity, sub_meters } = report;
@@ -168,6 +190,7 @@ impl<S: Source> Task<S> {
             sub_meters: Arc::new(sub_meters),
         });
         self.good_at = Instant::now();
+        self.sampled = sample.stamp.map(|it| (it, self.good_at));
         self.backoff.reset();
         self.trouble.good();
         self.trouble.health.reconnects += u64::from(std::mem::take(&mut self.away));

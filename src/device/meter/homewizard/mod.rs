@@ -21,8 +21,10 @@ use crate::status::{Identity, MeterValues, Value};
 
 use socket::Socket;
 
-/// A meter before DSMR 5 speaks every ten seconds.
-const PUSH_PATIENCE: Duration = Duration::from_secs(15);
+/// Least silence after which a WebSocket is left for questions: the controller has lost a meter of one second after ten.
+const PUSH_PATIENCE: Duration = Duration::from_secs(3);
+/// A meter before DSMR 5 speaks every ten seconds; no meter is slower.
+const SLOWEST: Duration = Duration::from_secs(10);
 /// A device that offers no WebSocket is asked for one again after this time.
 const SOCKET_AGAIN: Duration = Duration::from_secs(60);
 
@@ -36,7 +38,36 @@ pub(super) struct HomeWizardMeter {
     socket_tried: Option<Instant>,
     behind: Behind,
     clock: Clock,
+    pace: Pace,
     push_patience: Duration,
+}
+
+/// How often there is something new, learnt from pushes and from answers.
+#[derive(Debug, Default)]
+struct Pace {
+    last: Option<(Option<i64>, Instant)>,
+    interval: Option<Duration>,
+}
+
+impl Pace {
+    /// A measurement with its own time; without one only pushes tell something.
+    fn heard(&mut self, stamp: Option<i64>, pushed: bool, now: Instant) {
+        let gap = match self.last {
+            Some((Some(before), _)) if stamp == Some(before) => return,
+            Some((Some(before), _)) if stamp.is_some() => {
+                stamp.and_then(|it| u64::try_from(it - before).ok()).map(Duration::from_secs)
+            }
+            Some((_, at)) if pushed => Some(now.duration_since(at)),
+            _ => None,
+        };
+        self.last = Some((stamp, now));
+        self.interval = gap.map(|it| it.min(SLOWEST)).or(self.interval);
+    }
+
+    /// How long a WebSocket may be silent: half an interval more than one, so that a slow meter is not lost either.
+    fn patience(&self, least: Duration) -> Duration {
+        self.interval.map_or(least, |it| least.max(it * 3 / 2))
+    }
 }
 
 /// The headers of version 2.
@@ -67,6 +98,7 @@ impl HomeWizardMeter {
             socket_tried: None,
             behind: Behind::default(),
             clock,
+            pace: Pace::default(),
             push_patience: PUSH_PATIENCE,
         })
     }
@@ -108,8 +140,11 @@ impl HomeWizardMeter {
             }
         }
         if let Some(socket) = &mut self.socket {
-            match socket.next(self.push_patience).await {
-                Ok(measurement) => return Ok(measurement),
+            match socket.next(self.pace.patience(self.push_patience)).await {
+                Ok(measurement) => {
+                    self.pace.heard(measurement.sample.stamp, true, Instant::now());
+                    return Ok(measurement);
+                }
                 Err(error) => {
                     tracing::debug!("{}: the WebSocket ended: {error}", self.http.describe());
                     self.socket = None;
@@ -120,7 +155,9 @@ impl HomeWizardMeter {
                 }
             }
         }
-        Ok(codec::v2_measurement(&self.get("/api/measurement").await?)?)
+        let measurement = codec::v2_measurement(&self.get("/api/measurement").await?)?;
+        self.pace.heard(measurement.sample.stamp, false, Instant::now());
+        Ok(measurement)
     }
 }
 

@@ -93,9 +93,16 @@ async fn without_a_web_socket_version_2_is_polled() {
     let stand_in = StandIn::p1_v2(certificate()).await.unwrap();
     stand_in.allow_sockets(false);
     let mut rig = start(&stand_in, paired(&stand_in, TOKEN).await);
-    rig.reading("a reading", |_| true).await;
+    let stamp = rig.reading("a reading", |_| true).await.reading.stamp.unwrap();
+    let asked = || stand_in.requests().iter().filter(|it| it.contains("/api/measurement")).count();
+    let until = asked() + 4;
+    while asked() < until {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     stand_in.set("power_w", json!(77));
-    rig.reading("another", |it| it.reading.power_total == Some(Watt(77))).await;
+    stand_in.set("timestamp", json!("2024-06-28T14:12:35"));
+    let next = rig.reading("another", |_| true).await.reading;
+    assert_eq!(next.stamp, Some(stamp + 1), "the sample that was known was not told again");
     rig.stop().await;
 }
 
@@ -106,11 +113,43 @@ async fn a_socket_that_falls_silent_is_left_for_polling() {
     let mut meter = meter(&stand_in, paired(&stand_in, TOKEN).await, clock);
     meter.push_patience = Duration::from_millis(100);
     let mut rig = Rig::start(meter, Mapping::default(), clock);
-    for _ in 0..3 {
+    rig.reading("the first push", |_| true).await;
+    while !stand_in.requests().iter().any(|it| it.contains("/api/measurement")) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for second in 35..38 {
+        stand_in.set("timestamp", json!(format!("2024-06-28T14:12:{second}")));
         rig.reading("readings go on", |_| true).await;
     }
-    assert!(stand_in.requests().iter().any(|it| it.contains("/api/measurement")), "{:?}", stand_in.requests());
     rig.stop().await;
+}
+
+#[test]
+fn the_patience_with_a_web_socket_follows_the_meters_own_pace() {
+    let (least, start) = (PUSH_PATIENCE, Instant::now());
+    let after = |ms| start + Duration::from_millis(ms);
+    let mut pace = Pace::default();
+    assert_eq!(pace.patience(least), Duration::from_secs(3));
+    pace.heard(Some(100), true, start);
+    pace.heard(Some(101), true, after(1000));
+    assert_eq!(pace.patience(least), Duration::from_secs(3), "a stalled socket must not cost a meter of one second");
+    // A slow meter is known by its stamps, also where they are asked for.
+    for (stamp, ms) in [(110, 9_000), (110, 10_000), (110, 11_000), (120, 19_000)] {
+        pace.heard(Some(stamp), false, after(ms));
+    }
+    assert_eq!(pace.patience(least), Duration::from_secs(15));
+    pace.heard(Some(5000), true, after(900_000));
+    assert_eq!(pace.patience(least), Duration::from_secs(15), "a gap is no pace");
+    pace.heard(Some(4000), true, after(901_000));
+    pace.heard(Some(4001), true, after(902_000));
+    assert_eq!(pace.patience(least), Duration::from_secs(3));
+    let mut without = Pace::default();
+    without.heard(None, false, start);
+    without.heard(None, false, after(5000));
+    assert_eq!(without.interval, None, "our own questions are no pace");
+    without.heard(None, true, after(6000));
+    without.heard(None, true, after(10_000));
+    assert_eq!(without.patience(least), Duration::from_secs(6));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::manner::{Manner, Way};
 use super::{Iec, Protocol as _, Report};
 use crate::clock::Clock;
 use crate::codec::iec62056::{Mode, REQUEST, option_select};
@@ -71,26 +72,6 @@ impl fmt::Display for Failure {
     }
 }
 
-/// How this meter wants to be asked, learnt from attempts that failed.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Manner {
-    /// It runs on a battery and must be woken.
-    wake: bool,
-    /// It does not follow the change of speed, or the line cannot.
-    stay: bool,
-}
-
-impl Manner {
-    /// Tries the other way next time.
-    pub(super) fn failed(&mut self, failure: &Failure) {
-        match failure {
-            Failure::NoAnswer => self.wake = !self.wake,
-            Failure::NoData { .. } => self.stay = !self.stay,
-            Failure::Link(_) | Failure::Rejected => {}
-        }
-    }
-}
-
 /// One readout, from sign-on to block check.
 pub(super) async fn read_out(
     line: &mut ByteStream,
@@ -101,7 +82,7 @@ pub(super) async fn read_out(
     manner: &Manner,
 ) -> Result<Asked, Failure> {
     let mut session = Session { line, iec, report, clock, times, baud: SIGN_ON_BAUD };
-    timeout(times.session, session.run(*manner)).await.unwrap_or(Err(Failure::NoData { baud: SIGN_ON_BAUD }))
+    timeout(times.session, session.run(manner.way())).await.unwrap_or(Err(Failure::NoData { baud: SIGN_ON_BAUD }))
 }
 
 struct Session<'a> {
@@ -114,11 +95,11 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn run(&mut self, manner: Manner) -> Result<Asked, Failure> {
+    async fn run(&mut self, way: Way) -> Result<Asked, Failure> {
         let (good, bad) = (self.report.good(), self.report.trouble.health.bad);
         self.change_speed(SIGN_ON_BAUD)?;
         self.drain().await?;
-        if manner.wake {
+        if way.wake {
             let characters = self.times.wake.as_millis() as u64 * u64::from(SIGN_ON_BAUD) / BITS_PER_CHARACTER / 1000;
             self.send(&vec![0; characters as usize]).await?;
             sleep(self.times.after_wake).await;
@@ -133,7 +114,7 @@ impl Session<'_> {
                 self.change_speed(baud)?;
             }
             Mode::C(baud) => {
-                let changed = if manner.stay { SIGN_ON_BAUD } else { baud };
+                let changed = if way.stay { SIGN_ON_BAUD } else { baud };
                 // A gateway does not follow: then the meter stays at the speed of the sign-on.
                 let baud = if self.has_speed() { changed } else { SIGN_ON_BAUD };
                 let select = option_select(baud).ok_or(Failure::NoData { baud })?;

@@ -4,6 +4,7 @@
 //! meters send, and then asks at 300 baud; it stays with what worked. `baud=300` asks only, any other speed listens only.
 
 mod ask;
+mod manner;
 mod reading;
 
 #[cfg(test)]
@@ -23,7 +24,8 @@ use crate::link::Backoff;
 use crate::link::stream::{self, Opener};
 use crate::quantity::Mono;
 
-use ask::{Asked, Failure, Manner};
+use ask::{Asked, Failure};
+use manner::Manner;
 
 /// German push meters send at this speed, 7E1.
 const PUSH_BAUD: u32 = 9600;
@@ -168,7 +170,10 @@ impl Task {
             let asked =
                 ask::read_out(&mut line, &mut self.iec, &mut self.report, self.clock, self.times.ask, manner).await;
             match asked {
-                Ok(Asked) => self.report.rest(self.times.period).await,
+                Ok(Asked) => {
+                    manner.succeeded();
+                    self.report.rest(self.times.period).await;
+                }
                 Err(failure) => {
                     self.iec.abandon(&mut self.report);
                     manner.failed(&failure);

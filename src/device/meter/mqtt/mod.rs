@@ -133,19 +133,29 @@ impl Task {
         let stamp = match &self.meter.time {
             Some(place) if *place.topic == *message.topic => match mqtt_value::stamp(&json, &place.pointer)? {
                 None => None,
-                Some(stamp) => Some(self.unix(stamp, &place.pointer)?),
+                Some(stamp) => Some(self.unix(stamp, &place.pointer, wall_ms)?),
             },
             _ => None,
         };
+        let age_s = stamp.map(|it| (wall_ms / 1000).saturating_sub(it));
+        let longest_s = self.meter.max_age.0 / 1000;
         if message.retained {
-            let age_s = stamp.map(|it| (wall_ms / 1000).saturating_sub(it));
             // A clock of the sender that goes ahead says nothing about the age.
-            let young = age_s.is_some_and(|it| (0..=self.meter.max_age.0 / 1000).contains(&it));
+            let young = age_s.is_some_and(|it| (0..=longest_s).contains(&it));
             if !young {
                 let topic = &message.topic;
                 self.note(format!("a replayed message on `{topic}` is not used: nobody knows how old its values are"));
                 return Ok(None);
             }
+        } else if let Some(age_s) = age_s.filter(|it| *it > longest_s)
+            && let Some(place) = &self.meter.time
+        {
+            // A bridge, and a broker that replays to a subscription it knows already, do not mark what they hand on.
+            let why = format!(
+                "says that its values are {age_s} s old, allowed: {longest_s}; \
+                 they are not used. Is the clock of the sender, or ours, wrong?"
+            );
+            return Err(Malformed::new(&place.pointer, why));
         }
         let mut values = Vec::new();
         for source in self.meter.sources.iter().filter(|it| *it.place.topic == *message.topic) {
@@ -159,7 +169,8 @@ impl Task {
         Ok(Some(Heard { values, stamp, at: self.to.clock.now(), fresh: true }))
     }
 
-    fn unix(&self, stamp: Stamp, pointer: &str) -> Result<i64, Malformed> {
+    /// A local time that comes twice, in the night in autumn, is the one that is nearer to now.
+    fn unix(&self, stamp: Stamp, pointer: &str, wall_ms: i64) -> Result<i64, Malformed> {
         let text = match stamp {
             Stamp::Unix(seconds) => return Ok(seconds),
             Stamp::Text(text) => text,
@@ -167,15 +178,21 @@ impl Task {
         if let Ok(at) = text.parse::<jiff::Timestamp>() {
             return Ok(at.as_second());
         }
-        let local = text.parse::<DateTime>().ok().and_then(|it| self.zone.to_timestamp(it).ok());
-        local
-            .map(jiff::Timestamp::as_second)
-            .ok_or_else(|| Malformed::new(pointer, format!("= {text:?} is no time like 2024-06-28T14:12:34")))
+        let local = text.parse::<DateTime>().ok().and_then(|it| {
+            let times = self.zone.to_ambiguous_timestamp(it);
+            [times.earlier(), times.later()]
+                .into_iter()
+                .flatten()
+                .map(jiff::Timestamp::as_second)
+                .min_by_key(|it| it.abs_diff(wall_ms / 1000))
+        });
+        local.ok_or_else(|| Malformed::new(pointer, format!("= {text:?} is no time like 2024-06-28T14:12:34")))
     }
 
     fn tell(&mut self) {
         let received_at = self.to.clock.now();
         let mut sent = Sample::default();
+        self.meter.sources.iter().for_each(|it| sent.expect(it.quantity));
         let mut sampled_at = received_at;
         for (topic, heard) in &mut self.heard {
             heard.fresh = false;

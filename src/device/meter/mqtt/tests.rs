@@ -79,6 +79,27 @@ fn a_replayed_message_is_used_only_with_a_time_of_its_own_that_is_young() {
 }
 
 #[test]
+fn an_old_message_that_is_not_marked_as_replayed_is_no_reading() {
+    let topic = "home1/tele/myelectricmeter/SENSOR";
+    let (mut task, inbox) = tasmota();
+    // SENSOR was made 5 s before NOW_MS; 30 s are allowed.
+    for (wall_ms, used) in [(NOW_MS + 26_000, false), (NOW_MS + 25_000, true), (NOW_MS - 3_600_000, true)] {
+        task.take(&message(topic, SENSOR, false), wall_ms);
+        assert_eq!(readings(&inbox).len(), usize::from(used), "{} s later", (wall_ms - NOW_MS) / 1000);
+    }
+    assert_eq!(task.trouble.health.bad, 1);
+    let error = task.trouble.health.last_error.as_ref().unwrap();
+    assert!(error.contains("31 s old") && error.contains("allowed: 30"), "{error}");
+    // 2025-10-26 in Budapest: 02:30 comes at 00:30 and at 01:30 UTC, and both are now.
+    let night = SENSOR.replace("2025-10-09T10:53:15", "2025-10-26T02:30:00");
+    for utc in ["2025-10-26T00:30:05Z", "2025-10-26T01:30:05Z"] {
+        let at = utc.parse::<jiff::Timestamp>().unwrap();
+        task.take(&message(topic, &night, false), at.as_millisecond());
+        assert_eq!(readings(&inbox)[0].stamp, Some(at.as_second() - 5), "{utc}");
+    }
+}
+
+#[test]
 fn values_on_topics_of_their_own_are_a_reading_when_all_of_them_have_come() {
     let sources = vec![
         source(Quantity::PowerL1, "m/l1/power", "", 1.0),
@@ -118,12 +139,15 @@ fn what_is_wrong_is_counted_and_never_a_reading() {
     }
     assert!(readings(&inbox).is_empty());
     // A number that is no measurement is left out, the rest stands.
-    task.take(&message(topic, r#"{"EON":{"pwr_imp":1.0,"volts_l1":-5,"amps_l1":1e300}}"#, false), NOW_MS);
+    let odd = r#"{"EON":{"pwr_imp":1.0,"pwr_exp":0,"volts_l1":-5,"amps_l1":1e300}}"#;
+    task.take(&message(topic, odd, false), NOW_MS);
     let reading = readings(&inbox)[0];
     assert_eq!(
         (reading.power_total, reading.voltage[Phase::L1], reading.current[Phase::L1]),
         (Some(Watt(1000)), None, None)
     );
+    task.take(&message(topic, r#"{"EON":{"pwr_imp":1.0}}"#, false), NOW_MS);
+    assert_eq!(readings(&inbox)[0].power_total, None, "an export that is configured and did not come is not zero");
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,7 +158,8 @@ async fn silence_makes_it_offline_and_it_is_marked_from_the_start() {
     let (meter, to, registry, token) = (task.meter, task.to, feeds.clone(), cancel.clone());
     let running = tokio::spawn(async move { run(meter, to, &registry, token).await });
     tokio::task::yield_now().await;
-    feeds.deliver("home1/tele/myelectricmeter/SENSOR", SENSOR.as_bytes(), false);
+    let now = SENSOR.replace("\"2025-10-09T10:53:15\"", &(clock::wall_ms() / 1000).to_string());
+    feeds.deliver("home1/tele/myelectricmeter/SENSOR", now.as_bytes(), false);
     tokio::time::sleep(Duration::from_secs(40)).await;
     let told: Vec<ToControl> = inbox.try_iter().collect();
     assert!(matches!(&told[0], ToControl::Risk(_, Some(risk)) if risk.contains("depends on the broker")));

@@ -19,7 +19,12 @@ const ABANDONED_S: i64 = 48 * 3600;
 /// Unix time of 2000-01-01 00:00 UTC.
 const YEAR_2000_S: i64 = 946_684_800;
 
-/// Names the meters on the bus and remembers the names: a counter must never jump because two devices changed places.
+/// More names than a bus has slots and kinds are made up.
+const MOST_NAMES: usize = 32;
+
+/// Names the meters on the bus and remembers the names: a counter must not jump because two devices changed places. A
+/// device is known by its own number, wherever it stands. Who is new in a slot whose device is gone is a meter that was
+/// exchanged, and takes its name over. At a restart the names are given anew, in the order of the slots.
 #[derive(Debug, Default)]
 pub(super) struct Bus {
     named: Vec<Named>,
@@ -29,6 +34,7 @@ pub(super) struct Bus {
 struct Named {
     slot: u8,
     kind: &'static str,
+    serial: Option<Box<[u8]>>,
     suffix: Arc<str>,
 }
 
@@ -73,12 +79,13 @@ impl Bus {
         unusable: impl FnMut(Unusable),
     ) -> Vec<(Arc<str>, Arc<MeterValues>)> {
         let mut devices = read(telegram, unusable);
-        self.name(&mut devices);
+        let names = self.name(&mut devices);
         let zone = telegram_time.and_then(|time| zone(time, wall_ms));
         devices
             .iter()
-            .filter_map(|device| {
-                let named = self.named.iter().find(|named| (named.slot, named.kind) == (device.slot, device.kind()))?;
+            .zip(names)
+            .filter_map(|(device, name)| {
+                let suffix = name?;
                 let wall_ms = device.time.zip(zone).map(|(time, zone)| unix_ms(time, zone));
                 let values = MeterValues {
                     received_at: Some(received_at),
@@ -89,26 +96,55 @@ impl Bus {
                         ..Identity::default()
                     },
                 };
-                Some((Arc::clone(&named.suffix), Arc::new(values)))
+                Some((suffix, Arc::new(values)))
             })
             .collect()
     }
 
-    /// Gives names to newcomers: `gas`, `gas-2`, … Of several that are new together those that still read come first,
-    /// then the lower slot.
-    fn name(&mut self, devices: &mut [Device<'_>]) {
+    /// The names of all devices, which are put in the order of their slots. Newcomers are `gas`, `gas-2`, …; of several
+    /// that are new together those that still read come first, then the lower slot.
+    fn name(&mut self, devices: &mut [Device<'_>]) -> Vec<Option<Arc<str>>> {
         let newest = devices.iter().map(Device::time_or_zero).max().unwrap_or(0);
         devices.sort_by_key(|device| (newest - device.time_or_zero() > ABANDONED_S, device.slot));
-        for device in devices.iter() {
-            let kind = device.kind();
-            if self.named.iter().any(|named| (named.slot, named.kind) == (device.slot, kind)) {
-                continue;
+        // Per name: the slot of the device that has it now.
+        let mut taken: Vec<Option<u8>> = vec![None; self.named.len()];
+        for device in devices.iter().filter(|it| it.serial.is_some()) {
+            let same = |named: &Named| named.kind == device.kind() && named.serial.as_deref() == device.serial;
+            let place = self.named.iter().position(same).filter(|place| taken[*place].is_none());
+            if let Some(place) = place {
+                taken[place] = Some(device.slot);
             }
-            let number = 1 + self.named.iter().filter(|named| named.kind == kind).count();
-            let suffix = if number == 1 { kind.into() } else { format!("{kind}-{number}").into() };
-            self.named.push(Named { slot: device.slot, kind, suffix });
+        }
+        for device in devices.iter() {
+            if !taken.contains(&Some(device.slot)) {
+                self.name_by_slot(device, &mut taken);
+            }
         }
         devices.sort_by_key(|device| device.slot);
+        let name = |device: &Device<'_>| {
+            let named = &mut self.named[taken.iter().position(|slot| *slot == Some(device.slot))?];
+            named.slot = device.slot;
+            if let Some(serial) = device.serial {
+                named.serial = Some(serial.into());
+            }
+            Some(Arc::clone(&named.suffix))
+        };
+        devices.iter().map(name).collect()
+    }
+
+    /// The name of the slot where its device is not there, else a new one.
+    fn name_by_slot(&mut self, device: &Device<'_>, taken: &mut Vec<Option<u8>>) {
+        let kind = device.kind();
+        let free =
+            |(named, taken): (&Named, &Option<u8>)| (named.slot, named.kind) == (device.slot, kind) && taken.is_none();
+        if let Some(place) = self.named.iter().zip(&*taken).position(free) {
+            taken[place] = Some(device.slot);
+        } else if self.named.len() < MOST_NAMES {
+            let number = 1 + self.named.iter().filter(|named| named.kind == kind).count();
+            let suffix = if number == 1 { kind.into() } else { format!("{kind}-{number}").into() };
+            self.named.push(Named { slot: device.slot, kind, serial: None, suffix });
+            taken.push(Some(device.slot));
+        }
     }
 }
 

@@ -123,6 +123,77 @@ fn phases_and_direction_follow_the_configuration() {
 }
 
 #[test]
+fn what_is_signed_has_one_direction_for_control_and_for_the_views() {
+    let sent = [
+        "1-0:16.7.0(-00.700*kW)",
+        "1-0:36.7.0(-00.700*kW)",
+        "1-0:31.7.0(-003*A)",
+        "1-0:5.7.0(00.100*kvar)",
+        "1-0:6.7.0(00.000*kvar)",
+        "1-0:7.7.0(00.000*kvar)",
+        "1-0:8.7.0(00.000*kvar)",
+        "1-0:1.6.0(240701120000S)(04.120*kW)",
+    ];
+    for (invert, sign) in [(false, 1), (true, -1)] {
+        let meaning = meaning_of(&lines(&sent), Mapping { invert, ..Mapping::default() });
+        let reading = meaning.reading;
+        assert_eq!((reading.power_total, reading.power[Phase::L1]), (Some(Watt(-700 * sign)), Some(Watt(-700 * sign))));
+        assert_eq!((reading.current[Phase::L1], reading.current_signed), (Some(Milliamp(-3000 * sign)), true));
+        for key in ["power_w", "net_power_w", "power_l1_w", "net_power_l1_w"] {
+            assert_eq!(meaning.number(key), f64::from(-700 * sign), "{key}");
+        }
+        assert_eq!(meaning.number("current_l1_a"), f64::from(-3 * sign));
+        assert_eq!(meaning.number("reactive_power_var"), f64::from(100 * sign));
+        assert_eq!(meaning.values.values.contains_key("peak_month_kw"), !invert, "a peak of export is none of import");
+    }
+}
+
+#[test]
+fn an_export_that_cannot_be_read_is_not_zero() {
+    let power = |export: &str| {
+        let meaning = meaning_of(&lines(&["1-0:1.7.0(00.000*kW)", export, "1-0:31.7.0(015*A)"]), Mapping::default());
+        (meaning.reading.power_total, meaning.reading.power[Phase::L1])
+    };
+    assert_eq!(power("1-0:2.7.0(03.500*kW)"), (Some(Watt(-3500)), Some(Watt(-3500))));
+    assert_eq!(power("1-0:2.7.0(03.5-0*kW)"), (None, None));
+    assert_eq!(power("1-0:2.7.0()"), (Some(Watt(0)), Some(Watt(0))), "the meter has none");
+    let phase = ["1-0:1.7.0(01.000*kW)", "1-0:21.7.0(00.000*kW)", "1-0:22.7.0(oops)", "1-0:41.7.0(01.000*kW)"];
+    assert_eq!(meaning_of(&lines(&phase), Mapping::default()).reading.power, Phases([None, Some(Watt(1000)), None]));
+}
+
+#[test]
+fn a_total_that_is_not_sent_is_the_sum_of_all_phases() {
+    let total = |lines_: &[&str]| meaning_of(&lines(lines_), Mapping::default()).reading.power_total;
+    let (l1, l2) = ("1-0:21.7.0(01.000*kW)", "1-0:42.7.0(00.250*kW)");
+    assert_eq!(total(&[l1, "1-0:41.7.0(00.000*kW)", l2]), Some(Watt(750)));
+    assert_eq!(total(&[l1, "1-0:41.7.0(?)", l2]), None);
+    assert_eq!(total(&[l1, "1-0:51.7.0(001*A)"]), None, "L2 is there and has no power");
+}
+
+#[test]
+fn of_repeated_lines_the_first_counts_for_everybody() {
+    let twice = [
+        "0-0:1.0.0(240702143015S)",
+        "0-0:1.0.0(240702143059S)",
+        "1-0:1.7.0(01.000*kW)",
+        "1-0:1.7.0(02.000*kW)",
+        "1-0:1.8.0(000010.000*kWh)",
+        "1-0:1.8.0(000020.000*kWh)",
+        "1-0:31.7.0(004*A)",
+        "1-0:31.7.0(008*A)",
+        "1-0:32.7.0(231.0*V)",
+        "1-0:32.7.0(232.0*V)",
+    ];
+    let meaning = meaning_of(&lines(&twice), Mapping::default());
+    let reading = meaning.reading;
+    assert_eq!((reading.power_total, meaning.number("power_import_w")), (Some(Watt(1000)), 1000.0));
+    assert_eq!((reading.energy_import, meaning.number("energy_import_kwh")), (Some(WattHour(10_000)), 10.0));
+    assert_eq!((reading.current[Phase::L1], meaning.number("current_l1_a")), (Some(Milliamp(4000)), 4.0));
+    assert_eq!((reading.voltage[Phase::L1], meaning.number("voltage_l1_v")), (Some(Millivolt(231_000)), 231.0));
+    assert_eq!(reading.stamp, Some(773_242_215));
+}
+
+#[test]
 fn countries_differ() {
     let belgian = meaning("be-emucs171.p1");
     assert_eq!(belgian.reading.current_step, Milliamp(10));
@@ -260,6 +331,36 @@ fn two_gas_meters_keep_their_names() {
     let exchanged = [("gas-2".to_owned(), 1.0), ("gas".to_owned(), 2.0)];
     assert_eq!(names(&mut bus, &telegram("230101000000", "240702143000")), exchanged);
     assert_eq!(live(&mut bus), exchanged);
+}
+
+#[test]
+fn a_meter_on_the_bus_is_known_by_its_own_number() {
+    // Slot, serial number, counter.
+    let names = |bus: &mut Bus, devices: &[(u8, &str, f64)]| -> Vec<(String, f64)> {
+        let mut sent = vec!["0-0:1.0.0(240702143015S)".to_owned()];
+        for (slot, serial, counter) in devices {
+            sent.push(format!("0-{slot}:24.1.0(003)"));
+            if !serial.is_empty() {
+                sent.push(format!("0-{slot}:96.1.0({serial})"));
+            }
+            sent.push(format!("0-{slot}:24.2.1(240702140000S)({counter:09.3}*m3)"));
+        }
+        let bytes = lines(&sent.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut decoder = Decoder::new(None);
+        let telegram = decoder.decode(&mut &bytes[..]).unwrap().unwrap();
+        let meters = bus.sub_meters(&telegram, None, Mono(0), 0, |register| panic!("{register}"));
+        meters.iter().map(|(suffix, values)| (suffix.to_string(), number(values, "volume_m3"))).collect()
+    };
+    let is = |one: (&str, f64), two: (&str, f64)| [(one.0.to_owned(), one.1), (two.0.to_owned(), two.1)];
+    let mut bus = Bus::default();
+    assert_eq!(names(&mut bus, &[(1, "AA", 10.0), (2, "BB", 20.0)]), is(("gas", 10.0), ("gas-2", 20.0)));
+    let changed_places = names(&mut bus, &[(1, "BB", 20.5), (2, "AA", 10.5)]);
+    assert_eq!(changed_places, is(("gas-2", 20.5), ("gas", 10.5)));
+    assert_eq!(names(&mut bus, &[(1, "", 20.6), (2, "AA", 10.6)]), is(("gas-2", 20.6), ("gas", 10.6)), "by its slot");
+    assert_eq!(names(&mut bus, &[(3, "AA", 11.0)]), [("gas".to_owned(), 11.0)], "in a third slot");
+    let exchanged = names(&mut bus, &[(1, "BB", 21.0), (3, "CC", 0.1)]);
+    assert_eq!(exchanged, is(("gas-2", 21.0), ("gas", 0.1)), "a new meter in the old one's place");
+    assert_eq!(names(&mut bus, &[(3, "CC", 0.2), (4, "DD", 5.0)]), is(("gas", 0.2), ("gas-3", 5.0)));
 }
 
 #[test]
