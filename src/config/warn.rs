@@ -8,7 +8,7 @@ use super::check_devices::Raw;
 use super::diagnostic::Severity;
 use super::layer::Merged;
 use super::model::{
-    Charger, ChargerDriver, Config, Connection, InputDriver, Meter, MeterDriver, MeterRole, MqttEndpoint, RelayDriver,
+    Charger, ChargerDriver, Config, Connection, InputDriver, MeterDriver, MeterRole, MqttEndpoint, RelayDriver,
 };
 use super::raw;
 use super::slot::Slot;
@@ -223,22 +223,19 @@ const CONVERTERS_WITHOUT_TIME: [&str; 1] = ["esp-p1-modbus"];
 
 /// A meter that guards something and whose standing still nobody can see.
 fn cannot_be_found_frozen(config: &Config, devices: &Raw, report: &mut Report) {
-    let guards = |meter: &Meter| matches!(meter.role, MeterRole::Grid | MeterRole::Circuit);
-    for (meter, device) in config.meters.iter().zip(&devices.meters).filter(|it| guards(it.0)) {
-        let help = match &meter.driver {
-            MeterDriver::HomeWizard { pairing: None, .. } => {
-                "API version 2 tells the meter's time: pair the device with `gridkeeper pair homewizard`"
-            }
-            MeterDriver::Modbus { model, .. } if CONVERTERS_WITHOUT_TIME.contains(&model.id.as_str()) => {
-                "use the P1 port itself, or a converter that passes the time of the telegram on"
-            }
-            _ => continue,
+    for (meter, device) in config.meters.iter().zip(&devices.meters) {
+        let (MeterDriver::Modbus { model, .. }, Some((_, at))) = (&meter.driver, device.raw.driver.set()) else {
+            continue;
         };
-        let Some((_, at)) = device.raw.driver.set() else { continue };
+        let guards = matches!(meter.role, MeterRole::Grid | MeterRole::Circuit);
+        if !guards || !CONVERTERS_WITHOUT_TIME.contains(&model.id.as_str()) {
+            continue;
+        }
         let message = format!(
             "the meter `{}` is read without the time of its values: a device that keeps repeating old ones is not found out",
             meter.common.id
         );
+        let help = "use the P1 port itself, or a converter that passes the time of the telegram on";
         report.warn(at, &format!("{}.driver", device.head.path), message, help);
     }
 }

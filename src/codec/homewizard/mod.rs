@@ -6,6 +6,8 @@
 use serde_json::Value;
 
 use super::json::{self, Fields, Malformed};
+use super::obis::Obis;
+use super::p1;
 use super::sample::{Quantity as Q, Sample};
 use super::value::MeterTime;
 
@@ -154,6 +156,27 @@ pub fn v1_data(body: &[u8]) -> Result<Measurement, Malformed> {
         external.push(External { kind: "gas", id: short(id.unwrap_or("gas")), value, unit: "m³", time });
     }
     Ok(Measurement { sample, external })
+}
+
+/// The meter's own time in `GET /api/v1/telegram`, the P1 telegram as it came. Only ever compared.
+///
+/// # Errors
+/// When it is no good telegram, or has no time.
+pub fn v1_telegram_time(body: &[u8]) -> Result<i64, Malformed> {
+    const TIME: Obis = Obis::new(0, 0, 1, 0, 0);
+    let wrong = |problem: String| Malformed::new("", format!("is no P1 telegram: {problem}"));
+    let mut decoder = p1::Decoder::new(None);
+    let mut rest = body;
+    // The body ends behind the telegram, with a line end or without one.
+    let item = match decoder.decode(&mut rest) {
+        None => decoder.finish(),
+        item => item,
+    };
+    let Some(item) = item else { return Err(wrong("nothing in it begins like one".to_owned())) };
+    let telegram = item.map_err(|error| wrong(error.to_string()))?;
+    telegram.check().map_err(|rejection| wrong(rejection.to_string()))?;
+    let time = telegram.objects().find(|it| it.obis == TIME).and_then(|it| MeterTime::parse(it.single()?));
+    time.map(seconds).ok_or_else(|| Malformed::new("0-0:1.0.0", "is missing or no time"))
 }
 
 /// `GET /api/measurement`, and what the WebSocket pushes as `data`. [`Sample::stamp`] is the meter's own time.

@@ -72,6 +72,21 @@ fn what_is_no_measurement_is_refused() {
 }
 
 #[test]
+fn the_telegram_of_version_1_has_the_time_that_its_data_have_not() {
+    let telegram = |time: &str| p1::encode("/GKT5TEST", [time, "1-0:1.7.0(01.000*kW)"]);
+    let (summer, winter) = ("0-0:1.0.0(240702143015S)", "0-0:1.0.0(240702133015W)");
+    let time = v1_telegram_time(&telegram(summer)).unwrap();
+    assert_eq!(v1_telegram_time(&telegram(winter)), Ok(time), "the same moment");
+    let whole = telegram(summer);
+    assert_eq!(v1_telegram_time(whole.trim_ascii_end()), Ok(time), "without the last line end");
+    let mut damaged = telegram(summer);
+    damaged[20] ^= 1;
+    for bad in [&b""[..], b"not found", &damaged, &telegram("0-0:1.0.0(yesterday)"), &telegram(summer)[..40]] {
+        assert!(v1_telegram_time(bad).is_err(), "{}", String::from_utf8_lossy(bad));
+    }
+}
+
+#[test]
 fn errors_and_tokens_of_both_versions_are_read() {
     let disabled = error(br#"{"error":{"id":202,"description":"API not enabled"}}"#).unwrap();
     assert!(disabled.ends_with(DISABLED), "{disabled}");

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -12,6 +13,8 @@ use serde_json::{Map, Value, json};
 use tokio::sync::broadcast;
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::Message;
+
+use crate::codec::p1;
 
 use super::{Call, Device, HttpFault, Listening, Socket, empty, json as answer_json, listen, lock, web_socket};
 
@@ -36,6 +39,7 @@ struct Inner {
     version: u8,
     info: Value,
     data: Value,
+    telegram: Option<Vec<u8>>,
     fault: HttpFault,
     requests: Vec<String>,
     button: bool,
@@ -49,6 +53,7 @@ impl HomeWizard {
             version,
             info,
             data,
+            telegram: None,
             fault: HttpFault::None,
             requests: Vec::new(),
             button: false,
@@ -152,6 +157,11 @@ impl HomeWizard {
         let _ = self.state.pushes.send(json!({"type": "measurement", "data": inner.data}).to_string());
     }
 
+    /// The telegram that version 1 passes on from now on, by its lines.
+    pub fn telegram(&self, lines: &[&str]) {
+        lock(&self.state.inner).telegram = Some(p1::encode("/GKT5TEST", lines));
+    }
+
     /// Takes a value out.
     pub fn remove(&self, key: &str) {
         if let Some(data) = lock(&self.state.inner).data.as_object_mut() {
@@ -181,6 +191,10 @@ impl Device for State {
             return match call.path() {
                 "/api" => answer_json(200, &inner.info),
                 "/api/v1/data" => answer_json(200, &inner.data),
+                "/api/v1/telegram" => match &inner.telegram {
+                    Some(telegram) => Response::new(Body::from(telegram.clone())),
+                    None => empty(StatusCode::NOT_FOUND),
+                },
                 _ => empty(StatusCode::NOT_FOUND),
             };
         }

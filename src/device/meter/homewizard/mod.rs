@@ -1,6 +1,7 @@
 //! HomeWizard meters: API version 1 polled over HTTP, version 2 over TLS pinned to the device, pushed on a WebSocket.
 
 mod socket;
+mod telegram;
 
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use super::polled::{Failure, Report, Source};
 use crate::clock::Clock;
 use crate::codec::homewizard::{self as codec, Device, External, Measurement};
+use crate::codec::json::Malformed;
 use crate::config::model::{HttpAddress, Pairing};
 use crate::device::http::Error;
 use crate::link::http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -20,6 +22,7 @@ use crate::link::http::{self, Client, Limits, Login, Method, Pin, Trust};
 use crate::status::{Identity, MeterValues, Value};
 
 use socket::Socket;
+use telegram::TelegramTime;
 
 /// Least silence after which a WebSocket is left for questions: the controller has lost a meter of one second after ten.
 const PUSH_PATIENCE: Duration = Duration::from_secs(3);
@@ -40,6 +43,7 @@ pub(super) struct HomeWizardMeter {
     clock: Clock,
     pace: Pace,
     push_patience: Duration,
+    telegram: TelegramTime,
 }
 
 /// How often there is something new, learnt from pushes and from answers.
@@ -100,6 +104,7 @@ impl HomeWizardMeter {
             clock,
             pace: Pace::default(),
             push_patience: PUSH_PATIENCE,
+            telegram: TelegramTime::default(),
         })
     }
 
@@ -118,6 +123,24 @@ impl HomeWizardMeter {
         }
     }
 
+    /// The data of version 1 have no time, and a P1 meter that says nothing more leaves them as they are. Its telegram is
+    /// looked at now and then; where a device has none, nothing tells.
+    async fn still_speaks(&mut self) -> Result<(), Error> {
+        let has_telegrams = self.device.as_ref().is_some_and(|it| it.product_type == "HWE-P1");
+        if has_telegrams && self.telegram.is_due(Instant::now()) {
+            let answer = self.get("/api/v1/telegram").await;
+            let time = answer.and_then(|body| Ok(codec::v1_telegram_time(&body)?));
+            if let Err(error) = &time {
+                tracing::debug!("{}: no time of the telegram: {error}", self.http.describe());
+            }
+            self.telegram.heard(time.ok(), Instant::now());
+        }
+        match self.telegram.stands(Instant::now()) {
+            None => Ok(()),
+            Some(since) => Err(Malformed::new("", telegram::old(since)).into()),
+        }
+    }
+
     async fn identify(&mut self) -> Result<Device, Error> {
         if let Some(device) = &self.device {
             return Ok(device.clone());
@@ -129,7 +152,9 @@ impl HomeWizardMeter {
 
     async fn measurement(&mut self) -> Result<Measurement, Error> {
         let Some(paired) = self.paired.clone() else {
-            return Ok(codec::v1_data(&self.get("/api/v1/data").await?)?);
+            let measurement = codec::v1_data(&self.get("/api/v1/data").await?)?;
+            self.still_speaks().await?;
+            return Ok(measurement);
         };
         if self.socket.is_none() && self.socket_tried.is_none_or(|it| it.elapsed() >= SOCKET_AGAIN) {
             self.socket_tried = Some(Instant::now());
@@ -183,6 +208,7 @@ impl Source for HomeWizardMeter {
                 match error {
                     Error::Link(link) if link.is_silence() => {
                         (self.device, self.socket) = (None, None);
+                        self.telegram.forget();
                         Err(Failure::Silent(sentence))
                     }
                     Error::Link(http::Error::Tls(_)) => Err(Failure::Bad(format!(

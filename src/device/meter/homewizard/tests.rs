@@ -63,6 +63,40 @@ async fn the_current_of_a_kwh_meter_has_the_direction_of_its_power() {
 }
 
 #[tokio::test]
+async fn a_p1_meter_that_sends_no_new_telegram_gives_no_reading() {
+    let stand_in = StandIn::p1_v1().await.unwrap();
+    let at = |second: u8| stand_in.telegram(&[&format!("0-0:1.0.0(2407021430{second:02}S)"), "1-0:1.7.0(01.000*kW)"]);
+    at(10);
+    let clock = Clock::start();
+    let mut meter = meter(&stand_in, None, clock);
+    (meter.telegram.every, meter.telegram.stands) = (Duration::from_millis(20), Duration::from_millis(400));
+    let mut rig = Rig::start(meter, Mapping::default(), clock);
+    rig.reading("a reading", |_| true).await;
+    let stands = |error: &str| error.contains("no new telegram");
+    rig.health("its telegram stands", true, |it| !it.online && it.last_error.as_deref().is_some_and(stands)).await;
+    rig.skip();
+    at(11);
+    rig.reading("it speaks again", |_| true).await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_without_telegrams_is_believed_and_rarely_asked_for_one() {
+    for (stand_in, expected) in [(StandIn::p1_v1().await.unwrap(), 1), (StandIn::kwh1_v1().await.unwrap(), 0)] {
+        let clock = Clock::start();
+        let mut meter = meter(&stand_in, None, clock);
+        (meter.telegram.every, meter.telegram.stands) = (Duration::from_millis(1), Duration::from_millis(1));
+        let mut rig = Rig::start(meter, Mapping::default(), clock);
+        for _ in 0..5 {
+            rig.reading("a reading", |_| true).await;
+        }
+        rig.stop().await;
+        let asked = stand_in.requests().iter().filter(|it| it.contains("telegram")).count();
+        assert_eq!(asked, expected);
+    }
+}
+
+#[tokio::test]
 async fn an_api_that_is_switched_off_is_said_so() {
     let stand_in = StandIn::p1_v1().await.unwrap();
     stand_in.disable();
