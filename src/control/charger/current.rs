@@ -110,6 +110,11 @@ impl Charger {
         largest(&self.current()) >= DRAWS
     }
 
+    /// It is offered current and drew none when it was last asked.
+    fn is_about_to_draw(&self) -> bool {
+        self.order >= self.least() && matches!(self.state(), Some(PilotState::B | PilotState::C))
+    }
+
     /// What the car drew when the meter took its sample.
     pub(in crate::control) fn drawn_at(&self, sampled_at: Mono, timing: &Timing) -> Range {
         if let Some(figure) = self.link.counted(&self.facts(timing)).filter(|_| !self.link.is_unknown()) {
@@ -135,8 +140,9 @@ impl Charger {
         let Some(last) = self.draws.latest_at().filter(|last| *last <= sampled_at) else { return range };
         let unsettled = self.draws.movement(STEADY.1) > STEADY.0 || sampled_at.since(self.order_since) < ORDER_MEMORY;
         // Before the start-up rule has given an order there is none to follow.
-        if unsettled && self.draws_current() && !self.appeared {
-            // No poll since the sample: the car may have moved towards its offer, no faster than cars ramp.
+        if unsettled && (self.draws_current() || self.is_about_to_draw()) && !self.appeared {
+            // No poll since the sample: the car may have moved towards its offer, no faster than cars ramp. One that has
+            // just begun would else be taken for load, and stopped for it where there is little room.
             let elapsed = sampled_at.since(last).0 + POLL_LAG.0;
             for phase in self.phases().iter() {
                 let distance = self.order - range.most[phase];
