@@ -22,7 +22,7 @@ use crate::quantity::Mono;
 use crate::service_manager::ServiceManager;
 use crate::simulate::scenario::Scenario;
 use crate::supervisor::Supervisor;
-use crate::tool::registers::{self, Reading, Target, ToolError};
+use crate::tool::registers::{self, Consent, Reading, Target, ToolError};
 use crate::tool::scan::{self, ScanError};
 
 mod backup;
@@ -318,7 +318,7 @@ pub fn modbus_read(
 
 /// `gridkeeper modbus write`
 #[must_use]
-pub fn modbus_write(connection: &str, unit: u8, register: u16, values: &[u16], yes: bool) -> u8 {
+pub fn modbus_write(connection: &str, unit: u8, register: u16, values: &[u16], consent: Consent) -> u8 {
     let target = match config::connection(connection) {
         Ok(connection) => Target { connection, unit, register },
         Err(error) => {
@@ -327,7 +327,7 @@ pub fn modbus_write(connection: &str, unit: u8, register: u16, values: &[u16], y
         }
     };
     let mut input = std::io::stdin().lock();
-    tool(async { registers::write(&target, values, yes, &mut input, &mut std::io::stdout().lock()).await })
+    tool(async { registers::write(&target, values, consent, &mut input, &mut std::io::stdout().lock()).await })
 }
 
 /// `gridkeeper scan serial`

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use gridkeeper::commands;
+use gridkeeper::tool::registers::Consent;
 
 /// Keeps a home inside its fuses while cars charge, and speaks MQTT so that Home Assistant, Node-RED and Grafana see
 /// and steer it.
@@ -181,9 +182,12 @@ enum ModbusAction {
         /// New values, one per register.
         #[arg(required = true, num_args = 1..=123, value_parser = commands::register)]
         values: Vec<u16>,
-        /// Do not ask.
+        /// Do not ask whether to write. Whether only one device is powered is asked all the same.
         #[arg(long)]
         yes: bool,
+        /// Only one device is powered: do not ask that either where an address is changed.
+        #[arg(long)]
+        only_one_powered: bool,
     },
 }
 
@@ -225,8 +229,11 @@ fn main() -> ExitCode {
         Command::Modbus {
             action: ModbusAction::Read { connection, unit, register, count, input, kind, low_first },
         } => commands::modbus_read(&connection, unit, register, count, input, &kind, low_first),
-        Command::Modbus { action: ModbusAction::Write { connection, unit, register, values, yes } } => {
-            commands::modbus_write(&connection, unit, register, &values, yes)
+        Command::Modbus {
+            action: ModbusAction::Write { connection, unit, register, values, yes, only_one_powered },
+        } => {
+            let consent = Consent { write: yes, only_one_powered };
+            commands::modbus_write(&connection, unit, register, &values, consent)
         }
         Command::Schema => commands::schema(),
         Command::Backup { file, config } => commands::backup(&file, &config),

@@ -13,8 +13,9 @@ use super::model::{
 use super::raw;
 use super::slot::Slot;
 use super::source::{At, Inputs, Part, Place, Report};
-use crate::codec::model::{Model, Poll};
-use crate::control::{InputMeaning, Timing};
+use crate::codec::model::{Model, Poll, Quantity};
+use crate::codec::sample::Quantity as Told;
+use crate::control::{InputMeaning, SurplusKind, Timing};
 use crate::device::relay::timer;
 use crate::feature::Purpose;
 use crate::quantity::{Milliamp, Phase, Span};
@@ -46,6 +47,7 @@ pub(super) fn all(
     purpose: Purpose,
 ) -> Vec<BusBudget> {
     grid(config, raw_grid, report);
+    surplus(config, merged, report);
     timing(&config.timing, merged, report);
     fail_safe_sum(config, devices, report);
     broker(config, merged, inputs, report);
@@ -93,6 +95,42 @@ fn grid(config: &Config, raw: &raw::Grid, report: &mut Report) {
             message,
             "leave room for the house: it draws as well while the meter is lost",
         );
+    }
+}
+
+/// Surplus of each phase, behind a meter of which is known that it tells all of them together only.
+fn surplus(config: &Config, merged: &Merged, report: &mut Report) {
+    let written = merged.tables.get("control").and_then(|it| it.get("surplus"));
+    let Some(at) = written.and_then(|it| At::from_origin(it.origin())) else { return };
+    if config.control.surplus.kind != SurplusKind::PerPhase || config.grid.phases == 1 {
+        return;
+    }
+    let Some(meter) = config.grid.meter.and_then(|it| config.meters.get(it)) else { return };
+    let tells_phases = match &meter.driver {
+        MeterDriver::Modbus { model, .. } => Phase::ALL.into_iter().all(|phase| {
+            [Quantity::Power, Quantity::Current].into_iter().any(|it| model.measures(it, Some(phase)))
+                || [Quantity::PowerImport, Quantity::PowerExport].into_iter().all(|it| model.measures(it, Some(phase)))
+        }),
+        MeterDriver::Mqtt(driver) => {
+            let has = |quantity| driver.sources.iter().any(|it| it.quantity == quantity);
+            Told::PHASE_POWER.into_iter().all(has) || Told::CURRENT.into_iter().all(has)
+        }
+        // Only their frames say it.
+        MeterDriver::P1 { .. }
+        | MeterDriver::Shelly { .. }
+        | MeterDriver::HomeWizard { .. }
+        | MeterDriver::Iec62056 { .. }
+        | MeterDriver::Sml { .. }
+        | MeterDriver::Simulated { .. } => return,
+    };
+    if !tells_phases {
+        let message = format!(
+            "`surplus` = \"per_phase\", but the grid meter `{}` tells all phases together only: each is taken to have an \
+             equal share of the surplus",
+            meter.common.id
+        );
+        let help = "write surplus = \"net\", or use a meter that tells the power or the current of each phase";
+        report.warn(at, "control.surplus", message, help);
     }
 }
 

@@ -29,6 +29,7 @@ mod publish;
 mod quarter;
 mod raise;
 mod reason;
+mod running_mean;
 mod sampling;
 mod session;
 mod settings;

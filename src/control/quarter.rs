@@ -1,11 +1,13 @@
 //! The mean import of the running quarter of an hour, on which a capacity tariff is charged.
 //!
-//! Where the quarters begin is the meter's word (its telegram time), else the wall clock's, else nobody's: then every
-//! fifteen minutes count. A clock that jumps moves the end of the quarter; the one that was running is kept to its own
-//! end beside it, so that both countings hold. The energy is integrated here from the meter's power, and never less
-//! than what the meter's own running mean (1-0:1.4.0) says.
+//! Where the quarters begin is the meter's word: its running mean (1-0:1.4.0) begins anew with each, else its telegram
+//! time. Else it is the wall clock's, else nobody's: then every fifteen minutes count. A clock that jumps moves the end of
+//! the quarter; the one that was running is kept to its own end beside it, so that both countings hold. The energy is
+//! integrated here from the meter's power, and never less than what the meter's own running mean says.
 
 use crate::quantity::{Mono, Span, Watt};
+
+use super::running_mean::RunningMean;
 
 /// Length of a quarter.
 const QUARTER: Span = Span::from_secs(900);
@@ -41,8 +43,7 @@ pub(super) struct Quarter {
     end: Option<Mono>,
     other: Option<Mono>,
     by_meter: bool,
-    /// The meter's own mean, and when it said so.
-    demand: Option<(Mono, Watt)>,
+    mean: RunningMean,
 }
 
 impl Default for Quarter {
@@ -56,7 +57,7 @@ impl Default for Quarter {
             end: None,
             other: None,
             by_meter: false,
-            demand: None,
+            mean: RunningMean::default(),
         }
     }
 }
@@ -66,25 +67,30 @@ impl Quarter {
     /// a quarter.
     pub(super) fn frame(&mut self, sampled_at: Mono, import: Watt, stamp: Option<i64>, demand: Option<Watt>) {
         self.pass(sampled_at);
-        self.power = import.max(Watt::ZERO);
-        self.demand = demand.map(|demand| (sampled_at, demand));
-        if let Some(stamp) = stamp {
+        let import = import.max(Watt::ZERO);
+        self.mean.hear(sampled_at, demand, self.power, import);
+        self.power = import;
+        if let Some(begun) = self.mean.begun() {
+            self.mean.compare(self.since(begun, Watt::ZERO));
+        }
+        let told = stamp.map(|stamp| Span(stamp.rem_euclid(900) * 1_000));
+        if let Some(passed) = self.mean.passed(sampled_at).or(told) {
             self.by_meter = true;
-            self.follow(sampled_at, stamp);
+            self.follow(sampled_at, passed);
         }
     }
 
     /// The wall clock in seconds where it is set.
     pub(super) fn clock(&mut self, now: Mono, wall: Option<i64>) {
         if let Some(wall) = wall.filter(|_| !self.by_meter) {
-            self.follow(now, wall);
+            self.follow(now, Span(wall.rem_euclid(900) * 1_000));
         }
         self.pass(now);
     }
 
-    fn follow(&mut self, at: Mono, seconds: i64) {
-        let left = QUARTER.0 - seconds.rem_euclid(900) * 1_000;
-        let end = at + Span(left);
+    /// So much of the quarter has passed, by whoever tells it.
+    fn follow(&mut self, at: Mono, passed: Span) {
+        let end = at + Span(QUARTER.0 - passed.0);
         let differs = |other: Mono| (end.0 - other.0).abs() > JITTER;
         match self.end {
             // The telegram of the last second of a quarter comes in the next one.
@@ -138,10 +144,7 @@ impl Quarter {
         let until = |end: Mono| {
             let left = end.since(now).min(QUARTER);
             let begun = end - QUARTER;
-            let mut used = self.since(begun, limit);
-            if let Some((at, demand)) = self.demand.filter(|(at, _)| *at >= begun) {
-                used = used.max(i64::from(demand.0) * at.since(begun).0);
-            }
+            let used = self.since(begun, limit).max(self.mean.used(begun));
             let rest = i64::from(limit.0) * QUARTER.0 - used;
             let spread = rest / left.max(LEAST).0;
             // The next quarter begins with the limit, whatever this one has left.
@@ -239,10 +242,50 @@ mod tests {
         let mut quarter = Quarter::default();
         for second in 0..100 {
             // The meter's quarter has 600 s behind it, and it knows what was imported before we came.
-            quarter.frame(at(second), Watt(1_000), Some(600 + second), Some(Watt(6_000)));
+            quarter.frame(at(second), Watt(1_000), Some(600 + second), Some(Watt(4_500)));
             quarter.clock(at(second), Some(second));
         }
-        near(quarter.allowed(at(99), LIMIT, None), (KEPT * 900 - 6_000 * 699) / 201);
+        near(quarter.allowed(at(99), LIMIT, None), (KEPT * 900 - 4_500 * 900) / 201);
+    }
+
+    /// Seconds of the same power at a meter that tells no time, whose quarters end at 900 less `ahead`, and a wall clock.
+    fn accrue(quarter: &mut Quarter, seconds: std::ops::Range<i64>, watts: i32, ahead: i64) {
+        for second in seconds {
+            let passed = (second + ahead).rem_euclid(900);
+            let demand = i64::from(watts) * passed / 900;
+            quarter.frame(at(second), Watt(watts), None, Some(Watt(demand as i32)));
+            quarter.clock(at(second), Some(second));
+        }
+    }
+
+    #[test]
+    fn the_running_mean_tells_where_the_quarter_begins_whatever_our_clock_says() {
+        // The meter is 400 s ahead of us: its quarters end at 500 s, 1400 s, …
+        let mut quarter = Quarter::default();
+        accrue(&mut quarter, 0..499, 4_000, 400);
+        near(quarter.allowed(at(498), LIMIT, None), (KEPT * 900 - 4_000 * 898) / 402);
+        accrue(&mut quarter, 499..502, 4_000, 400);
+        // By our clock 400 s are left of the quarter that began with us. Both countings hold until it is over.
+        let both = quarter.allowed(at(501), LIMIT, None);
+        near(both, (KEPT * 900 - 4_000) / 899);
+        assert!(both < Watt((KEPT * 900 - 4_000 * 501) / 399), "the lower of both");
+        accrue(&mut quarter, 502..950, 4_000, 400);
+        near(quarter.allowed(at(949), LIMIT, None), (KEPT * 900 - 4_000 * 449) / 451);
+        // What is done from now on ends with the meter's quarter, not with ours.
+        accrue(&mut quarter, 950..1_390, 4_000, 400);
+        let late = quarter.allowed(at(1_389), LIMIT, None);
+        assert!(late > Watt(9_000), "{late:?} for the last 11 s");
+        accrue(&mut quarter, 1_390..1_404, 4_000, 400);
+        near(quarter.allowed(at(1_403), LIMIT, None), (KEPT * 900 - 4_000 * 3) / 897);
+    }
+
+    #[test]
+    fn a_wall_clock_that_comes_late_or_jumps_does_not_move_the_meters_quarter() {
+        let mut quarter = Quarter::default();
+        accrue(&mut quarter, 0..1_450, 3_000, 400);
+        let before = quarter.allowed(at(1_449), LIMIT, None);
+        quarter.clock(at(1_449), Some(1_449 + 700));
+        assert_eq!(quarter.allowed(at(1_449), LIMIT, None), before);
     }
 
     #[test]

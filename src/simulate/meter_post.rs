@@ -13,6 +13,9 @@ use super::scenario::{Knows, Meter, MeterTurn, Script};
 /// What L1 carries in a frame that nobody can believe.
 const SPIKE_A: f64 = 400.0;
 
+/// Length of a quarter of an hour.
+const QUARTER: Span = Span::from_secs(900);
+
 #[derive(Debug)]
 pub(super) struct MeterPost {
     plan: Meter,
@@ -24,6 +27,8 @@ pub(super) struct MeterPost {
     next: Mono,
     import_wh: f64,
     export_wh: f64,
+    /// Import when its running quarter of an hour began.
+    quarter_wh: f64,
     last: Option<MeterReading>,
     late: VecDeque<Load>,
 }
@@ -38,6 +43,10 @@ impl MeterPost {
     pub(super) fn sample(&mut self, now: Mono, truth: Load, volts: f64) -> Option<MeterReading> {
         if self.turn != MeterTurn::Zeros {
             self.count(truth.active.iter().sum::<f64>() * volts);
+        }
+        let began = Span::from_secs(self.plan.quarter_began_s.unwrap_or(0).into());
+        if (now + began).0.rem_euclid(QUARTER.0) == 0 {
+            self.quarter_wh = self.import_wh;
         }
         let delay = Span::from_secs_f64(self.plan.delay_s);
         self.late.push_back(truth);
@@ -86,7 +95,9 @@ impl MeterPost {
         let counters = |wh: f64| Some(WattHour::from_f64(wh));
         let bare = MeterReading {
             received_at: now,
-            stamp: Some(sampled_at.0.div_euclid(1000)),
+            stamp: self.plan.quarter_began_s.is_none().then(|| sampled_at.0.div_euclid(1000)),
+            // Energy since the quarter began, divided by the whole of it.
+            demand: self.plan.quarter_began_s.map(|_| Watt::from_f64((self.import_wh - self.quarter_wh) * 4.0)),
             power_total: Some(total),
             energy_import: counters(self.import_wh),
             energy_export: counters(self.export_wh),
@@ -154,6 +165,7 @@ pub(super) fn all(config: &Config, setup: &Setup, script: &Script) -> Vec<MeterP
                 next: Mono(0),
                 import_wh: 4_567_000.0,
                 export_wh: 123_000.0,
+                quarter_wh: 4_567_000.0,
                 last: None,
                 late: VecDeque::new(),
             }

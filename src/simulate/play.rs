@@ -42,7 +42,9 @@ pub fn play(scenario: &Scenario) -> Result<Outcome, String> {
     events.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
     let mut events = events.into_iter().peekable();
     let mut levels: BTreeMap<&str, Option<bool>> = BTreeMap::new();
-    let mut tally = Tally::new(setup.chargers.len(), setup.relays.len());
+    let grid = scenario.config.grid.meter.and_then(|it| script.meters.get(&scenario.config.meters[it].common.id));
+    let began = grid.and_then(|it| it.quarter_began_s).unwrap_or(0);
+    let mut tally = Tally::new(setup.chargers.len(), setup.relays.len(), began);
     let fuse = scenario.config.grid.fuse.map(Milliamp::as_f64);
     let end = Mono::from_secs_f64(script.lasts_s);
     let mut now = Mono(0);
@@ -134,8 +136,10 @@ fn wall_ms(text: &str) -> Result<i64, String> {
 pub(super) struct Tally {
     /// Above the main fuse, in As.
     pub(super) overload: f64,
-    /// Imported in the running quarter of an hour, in Ws, and how many of its seconds are over.
+    /// Imported in the running quarter of an hour of the grid meter, in Ws, and how many of its seconds are over.
     quarter: (f64, u32),
+    /// It had begun before the scenario: its mean is not known.
+    partial: bool,
     /// Highest mean of a quarter, in W.
     pub(super) highest_quarter: Option<f64>,
     /// Set-points that were changed.
@@ -148,10 +152,13 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    fn new(chargers: usize, relays: usize) -> Self {
+    /// `began`: seconds of the meter's quarter of an hour that are over.
+    fn new(chargers: usize, relays: usize, began: u32) -> Self {
+        let passed = began % QUARTER_S;
         Self {
             overload: 0.0,
-            quarter: (0.0, 0),
+            quarter: (0.0, passed),
+            partial: passed > 0,
             highest_quarter: None,
             changes: 0,
             closed: vec![0; relays],
@@ -169,7 +176,9 @@ impl Tally {
         self.quarter.1 += 1;
         if self.quarter.1 == QUARTER_S {
             let mean = self.quarter.0 / f64::from(QUARTER_S);
-            self.highest_quarter = Some(self.highest_quarter.map_or(mean, |highest| highest.max(mean)));
+            if !std::mem::take(&mut self.partial) {
+                self.highest_quarter = Some(self.highest_quarter.map_or(mean, |highest| highest.max(mean)));
+            }
             self.quarter = (0.0, 0);
         }
     }

@@ -194,11 +194,14 @@ pub struct Meter {
     pub knows: Knows,
     /// Age of a sample when it arrives.
     pub delay_s: f64,
+    /// Its frames carry no time, but the running mean of its own quarter of an hour, which began so many seconds before
+    /// the scenario.
+    pub quarter_began_s: Option<u32>,
 }
 
 impl Default for Meter {
     fn default() -> Self {
-        Self { sees: "grid".to_owned(), knows: Knows::Everything, delay_s: 0.0 }
+        Self { sees: "grid".to_owned(), knows: Knows::Everything, delay_s: 0.0, quarter_began_s: None }
     }
 }
 
@@ -346,7 +349,8 @@ pub enum Level {
 pub struct Expect {
     /// Ampere-seconds above the main fuse, all phases.
     pub overload_as: Option<[f64; 2]>,
-    /// Highest mean import of a quarter of an hour, counted from the beginning.
+    /// Highest mean import of a whole quarter of an hour, as the grid meter counts them: from the beginning, unless its
+    /// `quarter_began_s` says otherwise.
     pub quarter_kw: Option<[f64; 2]>,
     /// Energy of each car.
     pub energy_kwh: BTreeMap<String, [f64; 2]>,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::address;
 use crate::codec::model::{Kind, WordOrder};
 use crate::config::model::Connection;
 use crate::link::modbus::{Bus, BusConfig, BusError, MAX_READ_REGISTERS, Operation, Priority, Reply};
@@ -14,6 +15,8 @@ use crate::link::modbus::{Bus, BusConfig, BusError, MAX_READ_REGISTERS, Operatio
 const LIMIT: Duration = Duration::from_secs(3);
 /// For the link to open.
 const OPENING: Duration = Duration::from_secs(3);
+/// An address where nobody answers for so long is free.
+const FREE: Duration = Duration::from_secs(1);
 /// Between two looks whether it is open.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -39,6 +42,15 @@ pub struct Reading {
     pub kind: Kind,
     /// Which word comes first.
     pub order: WordOrder,
+}
+
+/// What the installer has agreed to beforehand; the rest is asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Consent {
+    /// To write.
+    pub write: bool,
+    /// That only one device is powered, where an address is changed.
+    pub only_one_powered: bool,
 }
 
 /// Why a tool did not do what it was asked for.
@@ -87,6 +99,21 @@ impl Line {
         }
     }
 
+    /// Somebody else answers there, if only with a refusal: a device that answers to every address shows there what it
+    /// shows at its own, `now`. It is asked first what is not asked there after the write: an answer to that could be the
+    /// late one to this.
+    async fn is_taken(&self, unit: u8, register: u16, now: Option<&[u16]>) -> bool {
+        let operation = Operation::ReadInput { address: register, count: 1 };
+        match self.bus.call(unit, operation, FREE, Priority::SetPoint).await {
+            Ok(_) => {}
+            Err(error) if error.is_exception() && !error.is_of_gateway() => {}
+            Err(_) => return false,
+        }
+        let count = now.map_or(1, |now| u16::try_from(now.len()).unwrap_or(1));
+        let there = self.words(unit, false, register, count).await;
+        !there.is_ok_and(|there| now == Some(there.as_slice()))
+    }
+
     async fn words(&self, unit: u8, input: bool, address: u16, count: u16) -> Result<Vec<u16>, BusError> {
         let operation =
             if input { Operation::ReadInput { address, count } } else { Operation::ReadHolding { address, count } };
@@ -119,15 +146,17 @@ pub async fn read(target: &Target, reading: Reading, out: &mut dyn Write) -> Res
 
 /// Writes registers after showing what is there now and asking; then reads them back.
 ///
-/// A device whose address is in the register answers from its new one: where the old is silent afterwards, the value
-/// is tried as an address.
+/// Where the write changes an address, or looks as if it did, it asks as well whether only one device is powered, and looks
+/// whether the new address is free. A device whose address is in the register answers from its new one: where the old is
+/// silent afterwards, the value is tried as an address.
 ///
 /// # Errors
-/// When nobody agreed, when the device does not answer or refuses, or when it holds something else afterwards.
+/// When nobody agreed, when the new address is taken, when the device does not answer or refuses, or when it holds something
+/// else afterwards.
 pub async fn write(
     target: &Target,
     values: &[u16],
-    agreed: bool,
+    consent: Consent,
     input: &mut dyn BufRead,
     out: &mut dyn Write,
 ) -> Result<(), ToolError> {
@@ -137,9 +166,9 @@ pub async fn write(
     let count = u16::try_from(values.len()).unwrap_or(u16::MAX);
     let line = Line::open(&target.connection);
     let before = match line.words(target.unit, false, target.register, count).await {
-        Ok(words) => shown(&words),
+        Ok(words) => Some(words),
         // Some registers can only be written.
-        Err(BusError::Exception { .. }) => "not readable".to_owned(),
+        Err(BusError::Exception { .. }) => None,
         Err(error) => return Err(error.into()),
     };
     writeln!(
@@ -147,17 +176,29 @@ pub async fn write(
         "unit {}, register {}: {} now, {} will be written.",
         target.unit,
         target.register,
-        before,
+        before.as_deref().map_or_else(|| "not readable".to_owned(), shown),
         shown(values)
     )?;
-    if !agreed {
-        write!(out, "A wrong register can make a device dangerous or useless. Write? [y/N] ")?;
-        out.flush()?;
-        let mut answer = String::new();
-        input.read_line(&mut answer)?;
-        if !matches!(answer.trim(), "y" | "Y" | "yes") {
-            return Err(ToolError::Usage("nothing was written".to_owned()));
+    if let Some(why) = address::suspicion(target.unit, target.register, before.as_deref(), values) {
+        writeln!(
+            out,
+            "This changes an address: {why}. Every powered device that answers as unit {} will take the new one, and two \
+             at one address cannot be told apart any more.",
+            target.unit
+        )?;
+        if let Some(unit) = address::of(values)
+            && line.is_taken(unit, target.register, before.as_deref()).await
+        {
+            return Err(ToolError::Usage(format!("nothing was written: unit {unit} answers already")));
         }
+        if !consent.only_one_powered && !agrees("Is only this one device powered? [y/N] ", input, out)? {
+            let refused = "nothing was written: switch all other devices off, then say --only-one-powered or answer y";
+            return Err(ToolError::Usage(refused.to_owned()));
+        }
+    }
+    if !consent.write && !agrees("A wrong register can make a device dangerous or useless. Write? [y/N] ", input, out)?
+    {
+        return Err(ToolError::Usage("nothing was written".to_owned()));
     }
     let operation = if rest.is_empty() {
         Operation::WriteSingle { address: target.register, value: *first }
@@ -187,14 +228,14 @@ pub async fn write(
             let sentence = format!("it reads {} now; {} was written", shown(&words), shown(values));
             return Err(ToolError::NotTaken(sentence));
         }
-        Err(BusError::Exception { .. }) if doubt.is_none() => {
+        Err(error) if doubt.is_none() && error.is_exception() && !error.is_of_gateway() => {
             writeln!(out, "written and confirmed; the register cannot be read back.")?;
             return Ok(());
         }
         Err(_) => {}
     }
-    if let (Ok(unit @ 1..=247), []) = (u8::try_from(*first), rest)
-        && line.words(unit, false, target.register, 1).await.is_ok_and(|words| words == values)
+    if let Some(unit) = address::of(values)
+        && line.words(unit, false, target.register, count).await.is_ok_and(|words| words == values)
     {
         writeln!(out, "written; the device answers as unit {unit} now.")?;
         return Ok(());
@@ -206,6 +247,15 @@ pub async fn write(
             Err(ToolError::NotTaken(sentence))
         }
     }
+}
+
+/// Asks, and waits for the answer.
+fn agrees(question: &str, input: &mut dyn BufRead, out: &mut dyn Write) -> Result<bool, ToolError> {
+    write!(out, "{question}")?;
+    out.flush()?;
+    let mut answer = String::new();
+    input.read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn shown(words: &[u16]) -> String {
