@@ -9,10 +9,10 @@
 //! modbus                                      state)                                   with a lease)
 //!                                           Snapshot │  ▲ wishes
 //!                                                    ▼  │
-//!                                                mqtt, web, influx
+//!                                                mqtt, web, influx, serve
 //! ```
 //!
-//! `control` and `codec` know no clock, no file and no socket. `mqtt`, `web` and `influx` are views: they can be absent,
+//! `control` and `codec` know no clock, no file and no socket. `mqtt`, `web`, `influx` and `serve` are views: they can be absent,
 //! slow or broken without the controller noticing.
 
 pub mod appliance;
@@ -35,6 +35,7 @@ pub mod mqtt;
 pub mod pair;
 pub mod quantity;
 pub mod reading;
+pub mod serve;
 pub mod service_manager;
 pub mod simulate;
 pub mod simulator;

@@ -16,6 +16,8 @@ use crate::config::Config;
 use crate::config::model::{ChargerDriver, InputDriver, MeterDriver, RelayDriver};
 use crate::control::Timing;
 use crate::device::input::InputEnds;
+use crate::device::meter::Shared;
+use crate::device::meter::p1::Tap;
 use crate::device::relay::RelayEnds;
 use crate::device::{ChargerChannels, ControlLink};
 use crate::link::gpio;
@@ -44,6 +46,8 @@ pub(super) struct Parts {
     pub(super) mqtt: watch::Receiver<MqttStatus>,
     pub(super) cancel: CancellationToken,
     pub(super) feeds: Feeds,
+    /// By meter, where others read along.
+    pub(super) taps: Arc<[Option<Tap>]>,
 }
 
 /// Starts the thread. It ends by itself when every charger has its last offer, and at once when cancelled.
@@ -57,19 +61,19 @@ pub(super) fn start(parts: Parts) -> std::io::Result<JoinHandle<()>> {
 }
 
 async fn run(parts: Parts) {
-    let Parts { config, timing, clock, control, chargers, inputs, relays, leave, mqtt, cancel, feeds } = parts;
+    let Parts { config, timing, clock, control, chargers, inputs, relays, leave, mqtt, cancel, feeds, taps } = parts;
     let buses = Arc::new(Buses::new(cancel.clone()));
+    let shared = Shared { buses: Arc::clone(&buses), feeds, taps };
     let meters = TaskTracker::new();
     for (index, meter) in config.meters.iter().enumerate() {
         if let MeterDriver::Simulated { .. } = meter.driver {
             continue;
         }
-        let (meter, control_end, cancel_end, feeds) = (meter.clone(), control.clone(), cancel.clone(), feeds.clone());
-        let (id, buses) = (meter.common.id.clone(), Arc::clone(&buses));
+        let (meter, control_end, cancel_end) = (meter.clone(), control.clone(), cancel.clone());
+        let (id, shared) = (meter.common.id.clone(), shared.clone());
         let task = move || {
-            let (meter, control, cancel, feeds) =
-                (meter.clone(), control_end.clone(), cancel_end.clone(), feeds.clone());
-            crate::device::meter::run(index, meter, Arc::clone(&buses), feeds, control, clock, cancel)
+            let (meter, control, cancel) = (meter.clone(), control_end.clone(), cancel_end.clone());
+            crate::device::meter::run(index, meter, shared.clone(), control, clock, cancel)
         };
         meters.spawn(supervise(id, control.clone(), cancel.clone(), task));
     }

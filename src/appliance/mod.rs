@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::command::{ChargerCommand, LastOffer, Leased};
 use crate::config::{Config, Diagnostic, Inputs, SettingsStore, Severity};
 use crate::control::Controller;
+use crate::device::meter::p1::Tap;
 use crate::device::{ControlLink, ToControl};
 use crate::event::{Event, EventType};
 use crate::logging::LevelSwitch;
@@ -154,6 +155,9 @@ impl Appliance {
 
         let (store_queue, disk) = store::start(store, Arc::clone(&config), link.clone())?;
 
+        let taps: Arc<[Option<Tap>]> = (0..config.meters.len())
+            .map(|meter| config.serves.iter().any(|it| it.source == meter).then(Tap::default))
+            .collect();
         let feeds = Feeds::new(config.meters.iter().flat_map(|it| it.driver.topics()));
         let (services, faces) = services::start(services::Parts {
             config: Arc::clone(&config),
@@ -167,6 +171,7 @@ impl Appliance {
             leave: signals.leave.clone(),
             cancel: cancel.clone(),
             feeds: feeds.clone(),
+            taps: Arc::clone(&taps),
             warnings: sentences(&options.diagnostics, Severity::Warning),
             errors,
             diagnostics: options.diagnostics,
@@ -188,6 +193,7 @@ impl Appliance {
             mqtt: faces.mqtt.clone(),
             cancel: cancel.clone(),
             feeds,
+            taps,
         })?;
 
         let stopping = Arc::new(AtomicBool::new(false));

@@ -8,12 +8,14 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::broker;
 use super::supervise::supervise;
 use crate::backup;
 use crate::clock::Clock;
 use crate::config::{Config, Diagnostic, Inputs};
+use crate::device::meter::p1::Tap;
 use crate::device::{ControlLink, ToControl};
 use crate::event::{Event, EventType};
 use crate::influx::{self, Collector, InfluxStatus};
@@ -21,6 +23,7 @@ use crate::link::backoff::Backoff;
 use crate::logging::LevelSwitch;
 use crate::mqtt::{self, Feeds, MqttOptions, MqttStatus, Ports, Requests, Restart, Views};
 use crate::quantity::{Mono, Span};
+use crate::serve::{self, ServeStatus};
 use crate::status::Snapshot;
 use crate::supervisor::Supervisor;
 use crate::web::{self, WebInfo, WebState};
@@ -39,6 +42,8 @@ pub(super) struct Parts {
     pub(super) leave: CancellationToken,
     pub(super) cancel: CancellationToken,
     pub(super) feeds: Feeds,
+    /// By meter, where others read along.
+    pub(super) taps: Arc<[Option<Tap>]>,
     pub(super) warnings: Vec<String>,
     pub(super) errors: Vec<String>,
     pub(super) diagnostics: Vec<Diagnostic>,
@@ -110,10 +115,12 @@ async fn run(parts: Parts, heard: broadcast::Receiver<Event>, mirrors: Arc<Mirro
         let cancel = cancel.clone();
         move || write_influx(Arc::clone(&config), snapshots.clone(), clock, influx_status.clone(), cancel.clone())
     };
+    let (serving, serves) = serve_others(&parts);
     let state = WebState {
         snapshots: parts.snapshots.clone(),
         mqtt: faces.mqtt.clone(),
         influx: influx_seen,
+        serves: serves.into(),
         info: Arc::new(WebInfo::of(&parts.config)),
         diagnostics: Arc::new(parts.diagnostics.clone()),
         password: parts.config.web.password.clone(),
@@ -136,6 +143,7 @@ async fn run(parts: Parts, heard: broadcast::Receiver<Event>, mirrors: Arc<Mirro
         supervise("influx".to_owned(), control.clone(), cancel.clone(), database),
         supervise("ingress".to_owned(), control.clone(), cancel.clone(), ingress),
         supervise("page".to_owned(), control, cancel.clone(), page),
+        serving.wait(),
         watch_control(parts.snapshots, parts.events, parts.clock, parts.lease, parts.leave),
     );
 }
@@ -222,6 +230,27 @@ async fn write_influx(
         Ok(collector) => influx::run(influx, collector, snapshots, clock, &status, cancel).await,
         Err(error) => tracing::error!("InfluxDB is off: time zone `{}`: {error}", config.site.time_zone),
     }
+}
+
+/// Starts what is served to others, each by itself; gives what the page shows of it.
+fn serve_others(parts: &Parts) -> (TaskTracker, Vec<watch::Receiver<ServeStatus>>) {
+    let tasks = TaskTracker::new();
+    let mut shown = Vec::new();
+    for it in &parts.config.serves {
+        let (Some(tap), Some(meter)) =
+            (parts.taps.get(it.source).cloned().flatten(), parts.config.meters.get(it.source))
+        else {
+            continue;
+        };
+        let (status, seen) = watch::channel(ServeStatus::new(it.kind, &meter.common.id));
+        shown.push(seen);
+        let (it, control, cancel) = (it.clone(), parts.control.clone(), parts.cancel.clone());
+        let name = format!("serve {} of {}", it.kind.word(), meter.common.id);
+        let task = move || serve::p1::run(it.clone(), tap.clone(), status.clone(), control.clone(), cancel.clone());
+        tasks.spawn(supervise(name, parts.control.clone(), parts.cancel.clone(), task));
+    }
+    tasks.close();
+    (tasks, shown)
 }
 
 /// Serves the page to Home Assistant's ingress.

@@ -7,6 +7,7 @@ use super::check_circuits;
 use super::check_devices;
 use super::check_influx;
 use super::check_mqtt;
+use super::check_serve;
 use super::check_signals::Around;
 use super::diagnostic::{Severity, Usable};
 use super::key::{Field, closest};
@@ -64,6 +65,10 @@ pub(super) fn build(
         }
     }
 
+    let raw_serves = check_serve::read(merged);
+    let around = check_serve::Around { grid_meter: grid.meter, devices: &devices, mqtt: mqtt.as_ref(), web: &web };
+    let serves = check_serve::build(&mut checker, &raw_serves, &around);
+
     let usable = Usable {
         site: (!checker.report.has_error_in("site")).then(|| site.clone()),
         mqtt: (!checker.report.has_error_in("mqtt")).then(|| mqtt.clone()),
@@ -85,11 +90,13 @@ pub(super) fn build(
         chargers,
         inputs: inputs_,
         relays,
+        serves,
         purpose,
     };
     if checker.report.errors() > 0 {
         return (None, usable, Vec::new());
     }
+    check_serve::warn(&config, &raw_serves, checker.report);
     let budgets = super::warn::all(&config, &raw_grid, merged, &devices, inputs, checker.report, purpose);
     (Some(config), usable, budgets)
 }

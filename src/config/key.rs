@@ -67,6 +67,8 @@ pub(super) enum Kind {
     Lines,
     /// One to `most` texts of at most 64 bytes each.
     Texts { most: usize },
+    /// At most so many different IP addresses.
+    Addresses { most: usize },
     /// Some of these words, each once.
     Words(&'static [&'static str]),
     /// `"high"`, `"low"`, or a list of texts.
@@ -158,6 +160,10 @@ pub(super) const fn lines() -> Field {
 /// A list of one to `most` texts.
 pub(super) const fn texts(most: usize) -> Field {
     Field::new(Kind::Texts { most })
+}
+/// A list of up to `most` IP addresses.
+pub(super) const fn addresses(most: usize) -> Field {
+    Field::new(Kind::Addresses { most })
 }
 /// A list of some of these words.
 pub(super) const fn several(words: &'static [&'static str]) -> Field {
@@ -270,6 +276,19 @@ impl Field {
                 ValueKind::Array(seen)
             }
             (Kind::Texts { most }, NodeKind::List(items)) => self.list(items, *most, purpose)?,
+            (Kind::Addresses { .. }, NodeKind::List(items)) if items.is_empty() => ValueKind::Array(Vec::new()),
+            (Kind::Addresses { most }, NodeKind::List(items)) => {
+                let list = self.list(items, *most, purpose)?;
+                let wrong = items.iter().find_map(|it| match &it.kind {
+                    NodeKind::Text(text) if text.parse::<std::net::IpAddr>().is_err() => Some(text),
+                    _ => None,
+                });
+                if let Some(text) = wrong {
+                    let message = format!("holds \"{}\", which is no IP address", short(text));
+                    return Err(self.complain(message, purpose));
+                }
+                list
+            }
             (Kind::Words(words), NodeKind::List(items)) => {
                 let list = self.list(items, words.len(), purpose)?;
                 for item in items {
@@ -346,9 +365,11 @@ impl Field {
                 _ => plain(),
             },
             Kind::Active if matches!(text, "high" | "low") => plain(),
-            Kind::Lines | Kind::Texts { .. } | Kind::Words(_) | Kind::Active => NodeKind::List(
-                text.split(',').map(|it| Node { at, kind: NodeKind::Text(it.trim().to_owned()) }).collect(),
-            ),
+            Kind::Lines | Kind::Texts { .. } | Kind::Addresses { .. } | Kind::Words(_) | Kind::Active => {
+                NodeKind::List(
+                    text.split(',').map(|it| Node { at, kind: NodeKind::Text(it.trim().to_owned()) }).collect(),
+                )
+            }
         };
         Node { at, kind }
     }
@@ -367,6 +388,7 @@ impl Field {
             Kind::Word { .. } => "a word in quotes",
             Kind::Lines => "a list of phases",
             Kind::Texts { .. } => "a list of texts",
+            Kind::Addresses { .. } => "a list of addresses",
             Kind::Words(_) => "a list of words",
             Kind::Active => "\"high\", \"low\" or a list of words",
             Kind::PhaseSwitching if purpose == Purpose::Simulate => "\"auto\", \"never\", true or false",
@@ -396,6 +418,9 @@ impl Field {
             }
             Kind::Lines => "one to three different phases, for example [\"L1\", \"L2\", \"L3\"]".to_owned(),
             Kind::Texts { most } => format!("a list of 1 to {most} different texts of at most {LONGEST_ITEM} bytes"),
+            Kind::Addresses { most } => {
+                format!("a list of at most {most} different IP addresses, for example [\"192.0.2.10\"]")
+            }
             Kind::Words(words) => {
                 let words: Vec<String> = words.iter().map(|it| format!("{it:?}")).collect();
                 format!("a list of some of {}", words.join(", "))

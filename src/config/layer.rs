@@ -329,12 +329,25 @@ impl Reader<'_> {
                 self.report.error(item.at, name, format!("more than {MAX_DEVICES} devices"), "take some out");
                 return None;
             }
-            let key = self.identify(section.name, index, item.at, &entries);
+            let key = if section.has_ids() {
+                self.identify(section.name, index, item.at, &entries)
+            } else {
+                self.number(section.name, index, item.at)
+            };
             let path = if key.starts_with('#') { format!("{name}[{index}]") } else { format!("{name}.{key}") };
             let keys = self.read_keys(section, &path, entries);
             devices.insert(key, Value::new(None, keys));
         }
         Some(Value::new(None, devices))
+    }
+
+    /// What stands in for the id in a list whose tables have none: no two are the same.
+    fn number(&mut self, section: &'static str, index: usize, header: At) -> String {
+        let key = format!("#{}-{index}", self.layer);
+        let path = format!("{section}[{index}]");
+        let layer = self.layer;
+        self.known.push(Known { section, key: key.clone(), valid: false, path, header, id_at: header, layer });
+        key
     }
 
     /// The device's id, or a stand-in so that the rest of it can still be checked.
@@ -503,6 +516,10 @@ impl Reader<'_> {
         };
         if !section.status.accepts(self.purpose) {
             return fail(not_yet(&format!("`{}`", section.name)), remove());
+        }
+        if section.list && !section.has_ids() {
+            let message = format!("a {} has no id that a variable could name", header_of(section));
+            return fail(message, "write it in a file".to_owned());
         }
         let (device, key) = if section.list {
             let ids = self.known.iter().filter(|it| it.valid && it.section == section.name).map(|it| &it.key);

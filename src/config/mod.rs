@@ -19,6 +19,7 @@ mod check_influx;
 mod check_mqtt;
 mod check_mqtt_meter;
 mod check_relays;
+mod check_serve;
 mod check_signals;
 pub mod command;
 mod connection;

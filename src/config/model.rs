@@ -10,9 +10,11 @@ use crate::control::{ChargerSettings, SiteSettings, SurplusSetup, Timing};
 use crate::feature::Purpose;
 use crate::quantity::{Milliamp, Phase, Span, Watt};
 
+mod serve;
 mod signals;
 mod wire;
 
+pub use serve::{Serve, ServeKind};
 pub use signals::{Input, InputDriver, Relay, RelayDriver, ShellyPoint};
 pub use wire::{Connection, HttpAddress, Pairing, Parity, Secret, SerialLine};
 
@@ -47,6 +49,8 @@ pub struct Config {
     pub purpose: Purpose,
     /// `[[relay]]`
     pub relays: Vec<Relay>,
+    /// `[[serve]]`
+    pub serves: Vec<Serve>,
 }
 
 /// Where it stands.

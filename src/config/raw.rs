@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use config::Value;
 
 use super::key::{
-    Field, active, any, choice, current, flag, lines, number, phase_switching, several, text, texts, whole, word, words,
+    Field, active, addresses, any, choice, current, flag, lines, number, phase_switching, several, text, texts, whole,
+    word, words,
 };
 use super::slot::{Slot, slot};
 use crate::control::Mode;
@@ -20,12 +21,19 @@ pub(super) struct Section {
     pub(super) name: &'static str,
     /// From the documentation below.
     pub(super) doc: &'static str,
-    /// `[[name]]`: a list of devices with ids.
+    /// `[[name]]`: a list, of devices with ids as a rule.
     pub(super) list: bool,
     /// Whether this version has it.
     pub(super) status: Status,
-    /// Its keys; empty for a table of a later version.
+    /// Its keys.
     pub(super) fields: &'static [Field],
+}
+
+impl Section {
+    /// Whether each table of the list has an id.
+    pub(super) fn has_ids(&self) -> bool {
+        self.fields.iter().any(|it| it.name == "id")
+    }
 }
 
 /// Read before everything else, to find the table again in other layers.
@@ -549,9 +557,21 @@ section! {
     }
 }
 
-/// A table of a later version.
-const fn later(name: &'static str, list: bool, doc: &'static str) -> Section {
-    Section { name, doc, list, status: Status::Later, fields: &[] }
+section! {
+    /// Something that other software or devices fetch here.
+    Serve = "serve", list: true, status: Now {
+        /// What: "p1" passes the telegrams of a P1 meter on, as they came, to several readers. Required.
+        kind: String = words(&["p1"], &["virtual-meter", "modbus-server"], &[]);
+        /// Id of the meter that it is about. Default: the grid meter.
+        source: String = text(32);
+        /// Address and port. Default: "127.0.0.1:5020".
+        listen: String = text(64);
+        /// Addresses that are let in besides this machine. Default: none.
+        allow: Vec<String> = addresses(32);
+    } later {
+        /// Which meter a virtual one looks like.
+        model;
+    }
 }
 
 /// Every table, in the order of the documentation.
@@ -569,5 +589,5 @@ pub(super) static SECTIONS: [&Section; 14] = [
     &Charger::SECTION,
     &Input::SECTION,
     &Relay::SECTION,
-    &later("serve", true, "Modbus server, virtual meters, P1 pass-through."),
+    &Serve::SECTION,
 ];

@@ -24,7 +24,8 @@ pub(super) fn table(section: &Section) -> Schema {
         "additionalProperties": false,
     });
     if section.list {
-        let required: Vec<&str> = accepted().map(|it| it.name).filter(|it| ["id", "driver"].contains(it)).collect();
+        let required: Vec<&str> =
+            accepted().map(|it| it.name).filter(|it| ["id", "driver", "kind"].contains(it)).collect();
         schema.insert("required".to_owned(), json!(required));
     }
     schema
@@ -57,6 +58,9 @@ fn key(field: &Field) -> Value {
             "uniqueItems": true,
         }),
         Kind::Texts { most } => list(json!({"type": "string"}), most),
+        Kind::Addresses { most } => {
+            json!({"type": "array", "items": {"type": "string"}, "maxItems": most, "uniqueItems": true})
+        }
         Kind::Words(words) => list(json!({"type": "string", "enum": words}), words.len()),
         Kind::Active => json!({
             "anyOf": [{"type": "string", "enum": ["high", "low"]}, list(json!({"type": "string"}), 16)],
@@ -101,6 +105,7 @@ impl JsonSchema for Document {
                 "charger": devices(generator.subschema_for::<raw::Charger>()),
                 "input": devices(generator.subschema_for::<raw::Input>()),
                 "relay": devices(generator.subschema_for::<raw::Relay>()),
+                "serve": devices(generator.subschema_for::<raw::Serve>()),
             },
             "additionalProperties": false,
         })

@@ -20,6 +20,7 @@ pub(super) fn status(state: &WebState, snapshot: Option<&Snapshot>, mqtt: &MqttS
         "diagnostics": state.diagnostics.as_slice(),
         "mqtt": mqtt,
         "influx": *state.influx.borrow(),
+        "serve": state.serves.iter().map(|it| it.borrow().clone()).collect::<Vec<_>>(),
         "risks": snapshot.map(|it| it.risks.as_slice()).unwrap_or_default(),
         "site": snapshot.map(|it| site(state, it)),
         "meters": snapshot.map(|it| {

@@ -39,6 +39,7 @@ use crate::config::model::{Config, Secret};
 use crate::influx::InfluxStatus;
 use crate::mqtt::MqttStatus;
 use crate::quantity::{Milliamp, Span};
+use crate::serve::ServeStatus;
 use crate::status::{ChargerView, InputView, MeterView, RelayView, Snapshot};
 
 /// Connections at a time; further ones are closed at once.
@@ -116,6 +117,8 @@ pub struct WebState {
     pub mqtt: watch::Receiver<MqttStatus>,
     /// The writer to InfluxDB.
     pub influx: watch::Receiver<InfluxStatus>,
+    /// What is served to others.
+    pub serves: Arc<[watch::Receiver<ServeStatus>]>,
     /// Names and the like.
     pub info: Arc<WebInfo>,
     /// Errors and warnings of the configuration.

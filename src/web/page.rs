@@ -7,6 +7,7 @@ use crate::control::{Problem, Quality};
 use crate::influx::InfluxStatus;
 use crate::mqtt::{LinkState, MqttStatus};
 use crate::quantity::{Milliamp, Mono, Phase, Phases, Span};
+use crate::serve::ServeStatus;
 use crate::status::Value;
 use crate::status::{ChargerView, Health, MeterView, Snapshot};
 
@@ -56,6 +57,9 @@ fn body(html: &mut Html, state: &WebState, snapshot: Option<&Snapshot>, mqtt: &M
     html.raw("</section>\n<section id=\"links\" aria-label=\"MQTT\">");
     links(html, mqtt);
     database(html, &state.influx.borrow());
+    for it in state.serves.iter() {
+        served(html, &it.borrow());
+    }
     html.raw("</section>\n");
 }
 
@@ -351,6 +355,18 @@ fn database(html: &mut Html, influx: &InfluxStatus) {
     html.raw("<h2>InfluxDB</h2><p>").text(&influx.url).raw(": ").text(influx.written).raw(" lines written, ");
     html.text(influx.waiting).raw(" waiting, ").text(influx.dropped).raw(" dropped.</p>");
     if let Some(problem) = &influx.problem {
+        html.raw("<p class=\"bad\">").text(problem).raw("</p>");
+    }
+}
+
+fn served(html: &mut Html, serve: &ServeStatus) {
+    html.raw("<h2>Served: ").text(serve.kind).raw(" of ").text(&serve.source).raw("</h2><p>");
+    if let Some(address) = serve.listen {
+        html.raw("On ").text(address).raw(": ");
+    }
+    html.text(serve.readers).raw(" readers, ").text(serve.passed_on).raw(" telegrams passed on, ");
+    html.text(serve.dropped).raw(" readers dropped, ").text(serve.refused).raw(" refused.</p>");
+    if let Some(problem) = &serve.problem {
         html.raw("<p class=\"bad\">").text(problem).raw("</p>");
     }
 }

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::config::model::ServeKind;
 use crate::control::{
     ChargerSettings, ChargerStatus, ChargerStatusWord, InputStatus, LimitReason, MeterStatus, Mode, Problem, Quality,
     Reason, RelayCommand, RelayReason, RelayStatus, RelayWord, Sharing, SiteSettings, SiteStatus,
@@ -170,6 +171,13 @@ async fn serve_with(password: Option<&str>, first: Option<Snapshot>, diagnostics
         diagnostics: Arc::new(diagnostics),
         password: password.map(|it| Secret::new(it.into())),
         influx: watch::Sender::new(InfluxStatus::default()).subscribe(),
+        serves: Arc::new([watch::Sender::new(ServeStatus {
+            readers: 2,
+            dropped: 1,
+            problem: Some("<busy>".into()),
+            ..ServeStatus::new(ServeKind::P1, "main")
+        })
+        .subscribe()]),
         only_from: None,
         clock: Clock::start(),
     };

@@ -14,6 +14,7 @@ mod meters;
 mod peer;
 mod phases;
 mod process;
+mod readers;
 mod relays;
 mod scene;
 mod signals;

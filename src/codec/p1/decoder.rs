@@ -1,5 +1,7 @@
 //! Finds telegrams in a stream of bytes.
 
+use std::ops::Range;
+
 use super::object::Line;
 use super::seal::{self, Keys, Seal, TagCheck};
 use super::telegram::{Crc, Repair, Telegram, Verdict};
@@ -100,7 +102,7 @@ enum State {
 enum Found {
     Nothing,
     Plain { begin: usize, end: usize, complete: bool, crc: Crc, changed: bool },
-    Opened { complete: bool, crc: Crc, seal: Seal, end: usize },
+    Opened { envelope: Range<usize>, complete: bool, crc: Crc, seal: Seal, end: usize },
     Error(FrameError),
 }
 
@@ -179,8 +181,8 @@ impl Decoder {
     }
 
     /// Bytes of memory held.
-    #[cfg(test)]
-    pub(super) fn memory(&self) -> usize {
+    #[must_use]
+    pub fn memory(&self) -> usize {
         self.buffer.capacity() + self.changed.capacity()
     }
 
@@ -337,6 +339,7 @@ impl Decoder {
             return Step::Wait;
         }
         let end = self.done + length;
+        let envelope = self.done..end;
         let opened = match &self.keys {
             Some(keys) => seal::open(&self.buffer[self.done..end], keys, &mut self.changed)
                 .filter(|_| header(&self.changed) == Fit::Yes)
@@ -356,7 +359,7 @@ impl Decoder {
                 self.leave(end);
                 let crc = Crc::absent(&self.changed);
                 let end = self.changed.len();
-                return Step::Found(Found::Opened { complete: false, crc, seal, end });
+                return Step::Found(Found::Opened { envelope, complete: false, crc, seal, end });
             }
             self.rescan(length);
             return Step::Found(Found::Error(FrameError::WrongKey { bytes: length }));
@@ -372,7 +375,7 @@ impl Decoder {
             self.leave(next.unwrap_or(end));
         }
         self.noise = Noise::default();
-        Step::Found(Found::Opened { complete: true, crc, seal, end: mark + 1 })
+        Step::Found(Found::Opened { envelope, complete: true, crc, seal, end: mark + 1 })
     }
 
     /// An envelope of this length gave nothing. Where bytes were lost on the way, the length reaches into what follows,
@@ -391,11 +394,12 @@ impl Decoder {
             Found::Plain { begin, end, complete, crc, changed } => {
                 let discarded = discarded();
                 let bytes = if changed { &self.changed[..] } else { &self.buffer[begin..end] };
-                Some(Ok(Telegram { bytes, complete, crc, seal: None, discarded }))
+                Some(Ok(Telegram { bytes, complete, crc, seal: None, envelope: &[], discarded }))
             }
-            Found::Opened { complete, crc, seal, end } => {
+            Found::Opened { envelope, complete, crc, seal, end } => {
                 let discarded = discarded();
-                Some(Ok(Telegram { bytes: &self.changed[..end], complete, crc, seal: Some(seal), discarded }))
+                let (bytes, envelope) = (&self.changed[..end], &self.buffer[envelope]);
+                Some(Ok(Telegram { bytes, complete, crc, seal: Some(seal), envelope, discarded }))
             }
         }
     }
@@ -479,7 +483,7 @@ fn fits(bytes: &[u8], crc: &Crc) -> bool {
         Verdict::Valid | Verdict::ValidAfter(_) => true,
         Verdict::Invalid => false,
         Verdict::Absent => {
-            let telegram = Telegram { bytes, complete: true, crc: *crc, seal: None, discarded: 0 };
+            let telegram = Telegram { bytes, complete: true, crc: *crc, seal: None, envelope: &[], discarded: 0 };
             !telegram.lines().any(|line| matches!(line, Line::Unparsed(_)))
         }
     }

@@ -14,6 +14,8 @@ pub struct Telegram<'a> {
     pub(super) complete: bool,
     pub(super) crc: Crc,
     pub(super) seal: Option<Seal>,
+    /// What it came in where it was sealed; else empty.
+    pub(super) envelope: &'a [u8],
     pub(super) discarded: u64,
 }
 
@@ -94,7 +96,11 @@ impl Crc {
     /// What stood behind the `!`, as sent; empty where nothing did.
     #[must_use]
     pub fn given(&self) -> String {
-        object::text(&self.given[..usize::from(self.given_length)])
+        object::text(self.given_bytes())
+    }
+
+    fn given_bytes(&self) -> &[u8] {
+        &self.given[..usize::from(self.given_length)]
     }
 
     /// Whether it fits, as received or after a known repair.
@@ -173,6 +179,17 @@ impl<'a> Telegram<'a> {
     #[must_use]
     pub fn header(&self) -> &'a [u8] {
         self.split().0
+    }
+
+    /// For another reader: as it came, from `/` to the CRC, with a line end like its own behind it. A sealed one is passed
+    /// on sealed; the sequences of a telnet server are left out, because the CRC does not fit with them.
+    #[must_use]
+    pub fn to_pass_on(&self) -> Vec<u8> {
+        if self.seal.is_some() {
+            return self.envelope.to_vec();
+        }
+        let line_end: &[u8] = if self.bytes.contains(&b'\r') { b"\r\n" } else { b"\n" };
+        [self.bytes, self.crc.given_bytes(), line_end].concat()
     }
 
     /// Whether the end mark was there.

@@ -355,3 +355,35 @@ fn every_single_changed_byte_is_noticed() {
         }
     }
 }
+
+#[test]
+fn what_is_passed_on_is_what_came() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/p1");
+    let (mut found, mut sealed) = (0, 0);
+    let sealed_stream = seal(&telegram(1), &KEYS, *b"GKTESTER", 5).unwrap();
+    let files = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path());
+    let files = files.filter(|it| it.extension().is_some_and(|it| it == "p1"));
+    let streams = files.map(|it| std::fs::read(it).unwrap()).chain([sealed_stream]);
+    for mut stream in streams {
+        // A file may end with the last digit.
+        stream.extend_from_slice(b"\r\n");
+        let mut decoder = Decoder::new(Some(KEYS));
+        let mut rest = &stream[..];
+        while let Some(item) = decoder.decode(&mut rest) {
+            let Some(telegram) = item.ok().filter(|it| it.check().is_ok()) else { continue };
+            let passed = telegram.to_pass_on();
+            let telnet = telegram.crc().verdict == Verdict::ValidAfter(Repair::Telnet);
+            let end = passed.iter().rposition(|it| !b"\r\n".contains(it)).unwrap();
+            assert!(telnet || stream.windows(end + 1).any(|it| *it == passed[..=end]));
+            // Another reader takes it for the same.
+            let mut other = Decoder::new(Some(KEYS));
+            let mut again = &passed[..];
+            let second = other.decode(&mut again).unwrap().unwrap();
+            assert_eq!((second.bytes(), second.check()), (telegram.bytes(), Ok(())));
+            assert!(telnet || second.crc() == telegram.crc());
+            found += 1;
+            sealed += usize::from(telegram.seal().is_some());
+        }
+    }
+    assert!(found > 20 && sealed == 1, "{found} telegrams, {sealed} sealed");
+}

@@ -42,12 +42,22 @@ const PROMPT: Duration = Duration::from_secs(1);
 /// The same for any other: it may run on a battery.
 const RARE: Duration = Duration::from_secs(900);
 
+/// What all meters share.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// Modbus wires.
+    pub buses: Arc<Buses>,
+    /// Topics of other software.
+    pub feeds: Feeds,
+    /// For each meter in the order of the configuration, where others read along.
+    pub taps: Arc<[Option<p1::Tap>]>,
+}
+
 /// Reads one meter until `cancel`. A simulated one is fed over the simulation seam and has no task: it returns at once.
 pub async fn run(
     index: usize,
     meter: Meter,
-    buses: Arc<Buses>,
-    feeds: Feeds,
+    shared: Shared,
     control: ControlLink,
     clock: Clock,
     cancel: CancellationToken,
@@ -58,6 +68,7 @@ pub async fn run(
             let port = p1::Port {
                 connection: connection.clone(),
                 keys: key.map(|key| crate::codec::p1::Keys { key, auth_key }),
+                tap: shared.taps.get(index).cloned().flatten(),
             };
             p1::run(index, meter.common, port, mapping, control, clock, cancel).await;
         }
@@ -80,7 +91,7 @@ pub async fn run(
             }
         }
         MeterDriver::Modbus { ref connection, unit, ref model } => {
-            let bus = buses.get(BusConfig::new(connection.clone()));
+            let bus = shared.buses.get(BusConfig::new(connection.clone()));
             let port = modbus::Port { bus, unit, model: Arc::clone(model) };
             let who = modbus::Who { index, id: &meter.common.id, role: meter.role };
             modbus::run(who, port, mapping, control, clock, cancel).await;
@@ -95,7 +106,7 @@ pub async fn run(
         }
         MeterDriver::Mqtt(ref driver) => {
             let driver = driver.clone();
-            mqtt::run(driver, destination(index, &meter, control, clock), &feeds, cancel).await;
+            mqtt::run(driver, destination(index, &meter, control, clock), &shared.feeds, cancel).await;
         }
         MeterDriver::Simulated { .. } => {}
     }

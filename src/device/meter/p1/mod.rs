@@ -2,6 +2,7 @@
 
 mod bus;
 mod reading;
+mod tap;
 mod values;
 
 #[cfg(test)]
@@ -23,6 +24,7 @@ use crate::status::MeterValues;
 
 use bus::Bus;
 pub use reading::reading;
+pub use tap::Tap;
 
 /// Where the telegrams come from and what opens them.
 #[derive(Clone, Debug)]
@@ -31,6 +33,8 @@ pub struct Port {
     pub connection: Connection,
     /// For encrypted telegrams.
     pub keys: Option<Keys>,
+    /// Where others read along.
+    pub tap: Option<Tap>,
 }
 
 const PATIENCE: Patience = Patience {
@@ -55,7 +59,7 @@ pub async fn run(
     cancel: CancellationToken,
 ) {
     let report = Report::new(index, &common.id, control);
-    push::run(report, port.connection, P1::new(mapping, port.keys), clock, cancel, PATIENCE).await;
+    push::run(report, port.connection, P1::new(mapping, port.keys, port.tap), clock, cancel, PATIENCE).await;
 }
 
 /// The telegrams of one port.
@@ -71,11 +75,12 @@ pub struct Listener {
     /// Said once, not with every telegram.
     noted: Option<String>,
     hint: Option<Hint>,
+    tap: Option<Tap>,
 }
 
 impl P1 {
-    fn new(mapping: Mapping, keys: Option<Keys>) -> Self {
-        Self { decoder: Decoder::new(keys), listener: Listener::new(mapping) }
+    fn new(mapping: Mapping, keys: Option<Keys>, tap: Option<Tap>) -> Self {
+        Self { decoder: Decoder::new(keys), listener: Listener { tap, ..Listener::new(mapping) } }
     }
 }
 
@@ -106,7 +111,7 @@ impl Listener {
     /// What hears the telegrams of one meter.
     #[must_use]
     pub fn new(mapping: Mapping) -> Self {
-        Self { mapping, bus: Bus::default(), noted: None, hint: None }
+        Self { mapping, bus: Bus::default(), noted: None, hint: None, tap: None }
     }
 
     fn take(&mut self, item: Result<Telegram<'_>, FrameError>, received_at: Mono, report: &mut Report) {
@@ -122,6 +127,9 @@ impl Listener {
         let mut unusable = Vec::new();
         let message = self.understand(&telegram, report.index(), received_at, |register| unusable.push(register));
         report.reading(message, &unusable);
+        if let Some(tap) = &self.tap {
+            tap.pass_on(&telegram);
+        }
         let note = note(&telegram);
         if note != self.noted {
             if let Some(note) = &note {
