@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 
 use tokio::sync::{broadcast, oneshot, watch};
 
+use super::counter_store::{AllKept, Keeper};
 use super::picture::Picture;
 use super::signals::Tariffs;
 use super::store::StoreRequest;
@@ -24,6 +25,8 @@ const PICTURE_EVERY: Span = Span(100);
 /// The controller is asked at least this often, so that leases are renewed without any frame; more often where leases
 /// are shorter than usual.
 const LONGEST_WAIT: Span = Span(500);
+/// Counters are kept for the next start this often: 144 small writes a day are nothing to a memory card.
+const KEEP_EVERY: Span = Span::from_secs(600);
 /// The wall clock moved against the monotonic one by more than this: it was set.
 const CLOCK_JUMP_MS: i64 = 5_000;
 /// Messages taken in before the controller decides, so that a flood cannot hold a decision back.
@@ -53,6 +56,26 @@ pub(super) struct ControlLoop {
     /// Set at an orderly stop; a queue full of news cannot keep it from being seen.
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) wall: WallClock,
+    pub(super) memory: Memory,
+}
+
+/// The counters that are kept for the next start.
+#[derive(Debug)]
+pub(super) struct Memory {
+    pub(super) keeper: Keeper,
+    /// On the disk, as far as we know.
+    pub(super) kept: AllKept,
+    /// When they were handed to it.
+    pub(super) at: Mono,
+}
+
+impl Memory {
+    fn keep(&mut self, all: AllKept, now: Mono) {
+        self.at = now;
+        if all != self.kept && self.keeper.keep(all.clone()) {
+            self.kept = all;
+        }
+    }
 }
 
 /// Notices a wall clock that is not set or jumps. Control itself knows monotonic time only.
@@ -170,6 +193,9 @@ impl ControlLoop {
             } else {
                 stale = true;
             }
+            if now.since(self.memory.at) >= KEEP_EVERY {
+                self.memory.keep(self.picture.counters(), now);
+            }
         }
     }
 
@@ -221,11 +247,12 @@ impl ControlLoop {
         }
     }
 
-    fn stop(self) {
+    fn stop(mut self) {
         let offers = self.controller.orderly_stop();
         for (offer, sender) in offers.into_iter().zip(&self.last_offers) {
             sender.send_replace(Some(LastOffer::AtMost(offer)));
         }
+        self.memory.keep(self.picture.counters(), self.clock.now());
     }
 }
 

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::counter_store::{Figures, Kept};
 use crate::event::{Event, EventType};
 use crate::quantity::{Mono, Span, WattHour};
 use crate::reading::MeterReading;
@@ -20,6 +21,8 @@ const FRAMES: u32 = 3;
 /// meters, and less than a half-read counter is off by. In kWh, kvarh, kVAh, m³ or GJ.
 const LEAP: f64 = 50.0;
 const PER_HOUR: f64 = 2000.0;
+/// Nobody knows how long we were off: a counter may have risen by whatever it can rise by in this time.
+const OFF_AT_MOST: Span = Span::from_secs(365 * 24 * 3600);
 /// Sums of tariffs differ by this from rounding alone.
 const ROUNDING: f64 = 1e-6;
 
@@ -101,6 +104,32 @@ pub(super) struct Counters {
 }
 
 impl Counters {
+    /// As they were shown last before this start at `now`.
+    pub(super) fn restored(kept: &Kept, now: Mono) -> Self {
+        let counters = |figures: &Figures| -> BTreeMap<Arc<str>, Counter> {
+            let sane = figures.iter().filter(|it| is_counter(it.0) && it.1.is_finite());
+            let good = |figure| Counter { good: Some((figure, Mono(now.0 - OFF_AT_MOST.0))), doubt: None };
+            sane.map(|(key, figure)| (key.as_str().into(), good(*figure))).collect()
+        };
+        Self {
+            serial: kept.serial.clone(),
+            own: counters(&kept.own),
+            behind: kept.behind.iter().map(|(suffix, it)| (suffix.as_str().into(), counters(it))).collect(),
+        }
+    }
+
+    /// What the next start must know.
+    pub(super) fn kept(&self) -> Kept {
+        let figures = |counters: &BTreeMap<Arc<str>, Counter>| -> Figures {
+            counters.iter().filter_map(|(key, it)| Some((key.to_string(), it.good?.0))).collect()
+        };
+        Kept {
+            serial: self.serial.clone(),
+            own: figures(&self.own),
+            behind: self.behind.iter().map(|(suffix, it)| (suffix.to_string(), figures(it))).collect(),
+        }
+    }
+
     /// Puts held figures in place of those that are doubted; an event for each counter that is another meter's. `id` is
     /// the meter's own.
     pub(super) fn pass(
@@ -290,6 +319,35 @@ mod tests {
         assert_eq!(show("A", 500.0, 0), (kwh(500.0), 0));
         assert_eq!(show("A", 3.0, 1), (kwh(500.0), 0));
         assert_eq!(show("B", 3.0, 2), (kwh(3.0), 0));
+    }
+
+    #[test]
+    fn what_was_shown_before_a_restart_is_not_undercut_after_it() {
+        let mut before = Counters::default();
+        show(&mut before, 500.0, 0);
+        let kept = before.kept();
+        let again = |kept: &Kept| Counters::restored(kept, at(0));
+        // It went on while we were off, and it fell.
+        assert_eq!(show(&mut again(&kept), 2500.0, 1), (Some(2500.0), Some(2_500_000), Vec::new()));
+        let mut fell = again(&kept);
+        assert_eq!(show(&mut fell, 499.0, 1), (Some(500.0), Some(500_000), Vec::new()));
+        assert_eq!(show(&mut fell, 0.0, 2).0, Some(500.0), "nor by a zero");
+        assert_eq!(show(&mut fell, 500.1, 3).0, Some(500.1));
+        // A replaced meter is one after a minute, and one that says so is at once.
+        let mut other = again(&kept);
+        for second in 1..=61 {
+            show(&mut other, 3.0, second);
+        }
+        assert_eq!(show(&mut other, 3.0, 62).0, Some(3.0));
+        let mut values = frame(3.0, 1);
+        Arc::make_mut(&mut values).identity.serial = Some("B".to_owned());
+        let mut named = again(&Kept { serial: Some("A".to_owned()), ..kept.clone() });
+        named.pass("main", &mut MeterReading::default(), &mut values, &mut Arc::default());
+        assert_eq!(values.values["energy_import_kwh"], Value::Number { value: 3.0, unit: "kWh", decimals: 3 });
+        // Rubbish in the file is no counter.
+        let odd =
+            Kept { own: [("power_w".to_owned(), 5.0), ("energy_gj".to_owned(), f64::NAN)].into(), ..Kept::default() };
+        assert_eq!(again(&odd).kept(), Kept::default());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod broker;
 mod control_loop;
+mod counter_store;
 mod counters;
 mod devices;
 mod instance;
@@ -84,6 +85,7 @@ pub struct Appliance {
     devices: Option<JoinHandle<()>>,
     services: Option<JoinHandle<()>>,
     disk: Option<JoinHandle<()>>,
+    memory: Option<JoinHandle<()>>,
     clock: Clock,
     stopping: Arc<AtomicBool>,
     inbox: SyncSender<ToControl>,
@@ -151,6 +153,10 @@ impl Appliance {
             actions.push(action);
         }
 
+        let (kept, unread) = counter_store::read(&config.storage.data_dir);
+        early.extend(unread.map(disk_error));
+        let (keeper, memory) = counter_store::start(&config.storage.data_dir, link.clone())?;
+
         let signals = signals::Signals::new(&config);
 
         let (store_queue, disk) = store::start(store, Arc::clone(&config), link.clone())?;
@@ -210,7 +216,8 @@ impl Appliance {
             snapshots,
             events,
             store: store_queue,
-            picture: picture::Picture::new(&config, faces.clone()),
+            picture: picture::Picture::new(&config, faces.clone(), &kept, clock.now()),
+            memory: control_loop::Memory { keeper, kept, at: clock.now() },
             early,
             safe_only,
             charging_enabled,
@@ -223,6 +230,7 @@ impl Appliance {
             devices: Some(devices),
             services: Some(services),
             disk: Some(disk),
+            memory: Some(memory),
             clock,
             stopping,
             inbox,
@@ -292,6 +300,7 @@ impl Appliance {
         ends_by(&mut self.devices, deadline - Duration::from_secs(1));
         ends_by(&mut self.services, deadline);
         ends_by(&mut self.disk, deadline);
+        ends_by(&mut self.memory, deadline);
     }
 }
 

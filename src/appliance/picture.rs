@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::counter_store::AllKept;
 use super::counters::Counters;
 use super::services::Faces;
 use crate::config::Config;
@@ -54,8 +55,8 @@ impl SignalPart {
 }
 
 impl Picture {
-    /// The picture before anything was heard.
-    pub(super) fn new(config: &Config, faces: Faces) -> Self {
+    /// The picture before anything was heard; `kept` are the counters of the last run.
+    pub(super) fn new(config: &Config, faces: Faces, kept: &AllKept, now: Mono) -> Self {
         let standing_risks = standing_risks(config);
         Self {
             faces,
@@ -68,7 +69,9 @@ impl Picture {
                     sub_meters: Arc::default(),
                     sub_ids: Vec::new(),
                     health: Health::default(),
-                    counters: Counters::default(),
+                    counters: kept
+                        .get(&meter.common.id)
+                        .map_or_else(Counters::default, |it| Counters::restored(it, now)),
                 })
                 .collect(),
             chargers: config
@@ -116,6 +119,11 @@ impl Picture {
         part.values = values;
         part.sub_meters = sub_meters;
         events
+    }
+
+    /// The counters of all meters, for the next start.
+    pub(super) fn counters(&self) -> AllKept {
+        self.meters.iter().map(|it| (it.id.to_string(), it.counters.kept())).collect()
     }
 
     pub(super) fn charger_identity(&mut self, charger: usize, identity: Arc<Identity>) {

@@ -6,8 +6,9 @@ use gridkeeper::quantity::{Milliamp, Span};
 use gridkeeper::simulator::{CarAtStart, CarPlan, ChargerPlan, Plan, View};
 use nix::sys::signal::Signal;
 
+use crate::meters::{one_car, steady};
 use crate::peer::{Broker, Peer};
-use crate::scene::{Scene, Setting};
+use crate::scene::{PATIENCE, Scene, Setting};
 
 fn amps(amps: i32) -> Milliamp {
     Milliamp::from_amps(amps)
@@ -188,4 +189,25 @@ async fn control_goes_on_although_nobody_reads_what_the_process_says() {
     scene.app.signal(Signal::SIGTERM);
     let status = scene.app.ended(Duration::from_secs(9)).await;
     assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_counter_is_not_undercut_by_a_restart() {
+    let mut scene = Scene::start(one_car(), steady()).await;
+    let import = |status: &serde_json::Value| status["meters"][0]["values"]["energy_import_kwh"].as_f64();
+    scene.until_status("a counter", |status| import(status).is_some()).await;
+    let shown = import(&scene.status().await).unwrap();
+    scene.app.signal(Signal::SIGTERM);
+    scene.app.ended(PATIENCE).await;
+    let file = scene.data_dir().join("counters.json");
+    let mut kept: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let figure = &mut kept["main"]["own"]["energy_import_kwh"];
+    assert!(figure.as_f64().unwrap() >= shown, "{kept:#}");
+    // The meter was exchanged while we were off: its counter stands below what was shown last.
+    let last = shown + 5000.0;
+    *figure = last.into();
+    std::fs::write(&file, kept.to_string()).unwrap();
+    scene.start_again();
+    scene.until_status("frames", |status| status["meters"][0]["health"]["good"].as_u64() > Some(20)).await;
+    assert_eq!(import(&scene.status().await), Some(last), "held until it has stood for a minute");
 }
