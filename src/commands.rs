@@ -371,6 +371,16 @@ pub fn scan_tcp(host: &str, all: bool) -> u8 {
     )
 }
 
+/// `gridkeeper scan lan`
+#[must_use]
+pub fn scan_lan(from: std::net::Ipv4Addr) -> u8 {
+    let network = scan::Network { from: from.into(), ..scan::Network::default() };
+    scan(
+        async |stop, out, progress| scan::lan(&network, stop, out, progress).await,
+        |_| "gridkeeper scan lan".to_owned(),
+    )
+}
+
 /// Runs a scan until its end or the first signal; says how to go on.
 fn scan(
     work: impl AsyncFnOnce(&CancellationToken, &mut dyn Write, &mut dyn Write) -> Result<scan::Outcome, ScanError>,

@@ -142,6 +142,12 @@ enum ScanPlace {
         #[arg(long)]
         all: bool,
     },
+    /// Shelly and HomeWizard devices on the local network (mDNS).
+    Lan {
+        /// Address of this machine on the network that is meant, where it is on several.
+        #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0")]
+        from: std::net::Ipv4Addr,
+    },
 }
 
 #[derive(Subcommand)]
@@ -226,6 +232,7 @@ fn main() -> ExitCode {
         }
         Command::Scan { place: ScanPlace::Serial { port, from, all } } => commands::scan_serial(&port, from, all),
         Command::Scan { place: ScanPlace::Tcp { host, all } } => commands::scan_tcp(&host, all),
+        Command::Scan { place: ScanPlace::Lan { from } } => commands::scan_lan(from),
         Command::Modbus {
             action: ModbusAction::Read { connection, unit, register, count, input, kind, low_first },
         } => commands::modbus_read(&connection, unit, register, count, input, &kind, low_first),

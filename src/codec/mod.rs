@@ -1,6 +1,7 @@
 //! Bytes to values and back. Pure: no clock, no file, no socket.
 
 pub mod crc;
+pub mod dns;
 pub mod homewizard;
 pub mod http_auth;
 pub mod iec62056;

@@ -1,5 +1,6 @@
 //! `gridkeeper scan`: what is on a wire, how sure that is, and the lines to paste. Only reads.
 
+mod lan;
 mod plan;
 mod probe;
 
@@ -12,6 +13,7 @@ use crate::config::meter_models;
 use crate::config::model::{Connection, SerialLine};
 use crate::link::modbus::{Bus, BusConfig, BusError};
 
+pub use lan::{Network, lan};
 pub use plan::{Setting, Step};
 use plan::{serial_steps, tcp_units};
 use probe::{Found, Kind, Presence, Probe};
