@@ -50,6 +50,7 @@ embedded![
     "smartstuff-p1",
     "smartstuff-p1-float",
     "smartstuff-p1-tcp",
+    "solaredge-meter",
     "sunspec-meter",
     "sunspec-meter-float",
 ];

@@ -362,6 +362,26 @@ pub(crate) const CASES: &[Case] = &[
         ("voltage_l1_v", 230.1), ("current_l1_a", 10.5), ("current_l2_a", -0.25), ("power_l2_w", -57.0),
         ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 1234.5), ("energy_export_kwh", 56.25),
     ] },
+    // Imports 3 kW by the meter's own sign, in which an import is negative.
+    Case { model: "solaredge-meter", registers: &[
+        (3, 40000, &[0x5375, 0x6E53]),
+        (3, 40002, &[0x0001, 0x0041]),
+        (3, 40069, &[0x0067, 0x0032]),
+        (3, 40121, &[0x0001, 0x0041]),
+        (3, 40188, &[0x00CB, 0x0069]),
+        (3, 40190, &[0x055F, 0x041A, 0xFFE7, 0x012C, 0xFFFE]),
+        (3, 40195, &[0x08FE, 0x08FD, 0x0908, 0x08F5, 0x0000, 0x0000, 0x0000, 0x0000, 0xFFFF]),
+        (3, 40204, &[0x1389, 0xFFFE]),
+        (3, 40206, &[0xF427, 0xF6A0, 0x0039, 0xFD4E, 0x0000]),
+        (3, 40226, &[0x0000, 0xDBBA]),
+        (3, 40234, &[0x0012, 0xD644]),
+        (3, 40242, &[0x0000]),
+        (3, 40215, &[0x8000]),
+        (3, 40220, &[0x8000]),
+    ], expected: &[
+        ("voltage_l1_v", 230.1), ("current_l1_a", 10.5), ("current_l2_a", -0.25), ("power_l2_w", -57.0),
+        ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 1234.5), ("energy_export_kwh", 56.25),
+    ] },
     Case { model: "sunspec-meter-float", registers: &[
         (3, 40000, &[0x5375, 0x6E53]),
         (3, 40002, &[0x0001, 0x0041]),
