@@ -286,12 +286,14 @@ pub fn error(body: &[u8]) -> Option<String> {
     let map = json::object(body).ok()?;
     match map.get("error")? {
         Value::String(text) => Some(short(text)),
-        Value::Object(error) => match (error.get("id"), error.get("description").and_then(Value::as_str)) {
-            (Some(id), Some(text)) => Some(format!("{} (error {id})", short(text))),
-            (None, Some(text)) => Some(short(text)),
-            (Some(id), None) => Some(format!("error {id}")),
-            (None, None) => None,
-        },
+        Value::Object(error) => {
+            match (error.get("id").and_then(Value::as_i64), error.get("description").and_then(Value::as_str)) {
+                (Some(id), Some(text)) => Some(format!("{} (error {id})", short(text))),
+                (None, Some(text)) => Some(short(text)),
+                (Some(id), None) => Some(format!("error {id}")),
+                (None, None) => None,
+            }
+        }
         _ => None,
     }
 }

@@ -92,6 +92,9 @@ fn errors_and_tokens_of_both_versions_are_read() {
     assert!(disabled.ends_with(DISABLED), "{disabled}");
     assert_eq!(error(br#"{"error":"user:creation-not-enabled"}"#).as_deref(), Some("user:creation-not-enabled"));
     assert_eq!(error(b"not found"), None);
+    // Not a number: it is not repeated, because it may be anything and of any length.
+    assert_eq!(error(br#"{"error":{"id":{"a":[1,2,3]},"description":"odd"}}"#).as_deref(), Some("odd"));
+    assert_eq!(error(br#"{"error":{"id":"202"}}"#), None);
     let good = br#"{"name":"local/gridkeeper","token":"0123456789ABCDEF0123456789ABCDEF"}"#;
     assert_eq!(token(good).unwrap().len(), 32);
     for bad in [&b"{}"[..], b"{\"token\":\"short\"}", b"{\"token\":\"0123456789ABCDEF0123456789ABCDE!\"}"] {

@@ -158,8 +158,8 @@ impl Decoder {
     }
 
     /// Bytes of memory held.
-    #[cfg(test)]
-    pub(super) fn memory(&self) -> usize {
+    #[must_use]
+    pub fn memory(&self) -> usize {
         self.buffer.capacity()
     }
 

@@ -237,8 +237,8 @@ impl Decoder {
     }
 
     /// Bytes of memory held.
-    #[cfg(test)]
-    pub(super) fn memory(&self) -> usize {
+    #[must_use]
+    pub fn memory(&self) -> usize {
         self.buffer.capacity() + self.unescaped.capacity() + self.doubled.capacity() * size_of::<usize>()
     }
 
