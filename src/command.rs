@@ -24,7 +24,7 @@ pub enum Contact {
 pub struct ChargerCommand {
     /// Offered current: 0, or 6 A and up, a multiple of the charger's step. `None` before the first contact.
     pub offer: Option<Milliamp>,
-    /// Number of phases to use; only where the charger can switch.
+    /// Number of phases to use; only where the charger can switch. `None`: it is left as it is, as while current flows.
     pub phases: Option<u8>,
     /// Which of the charger's own phases to use when it is one, 0 for its first; only where the charger can choose.
     pub line: Option<u8>,

@@ -501,7 +501,8 @@ fn phases(list: Option<&[Option<f64>]>, name: &str, key: &str) -> Result<Phases<
 fn answer(t: f64, setup: &Setup, decision: &Decision, refusals: &[Event]) -> String {
     let mut chargers = BTreeMap::new();
     for ((charger, status), command) in setup.chargers.iter().zip(&decision.chargers).zip(&decision.commands) {
-        let phases = charger.can_switch_phases.then(|| command.phases.unwrap_or(charger.phases.len() as u8));
+        // Left out where the charger is to be left as it is.
+        let phases = command.phases.filter(|_| charger.can_switch_phases);
         chargers.insert(
             charger.id.as_str(),
             ChargerAnswer {

@@ -105,6 +105,18 @@ impl PhaseSwitch {
         self.uses = first.unwrap_or(self.wired);
     }
 
+    /// The box shows more phases than it was told to use: it restarted, or somebody else switched it. It counts on all
+    /// of them from now on; `true` when that is new.
+    pub(super) fn widen(&mut self, shown: Option<u8>) -> bool {
+        let wider =
+            !self.is_told() && shown.is_some_and(|shown| u32::from(shown) > self.uses.len()) && self.uses != self.wired;
+        if wider {
+            self.uses = self.wired;
+            self.better = None;
+        }
+        wider
+    }
+
     /// It would be better off with these phases; how long that has been so.
     pub(super) fn prefer(&mut self, now: Mono, phases: PhaseSet) -> Span {
         match self.better {
@@ -252,5 +264,18 @@ mod tests {
         assert_eq!(switch.ordered(), None);
         switch.tick(at(1), EMPTY_OF_ONE);
         assert_eq!(switch.ordered(), Some(all()));
+    }
+
+    #[test]
+    fn a_box_that_shows_more_phases_than_it_was_told_counts_on_all_of_them() {
+        let mut switch = begun();
+        switch.tick(at(1), EMPTY_OF_THREE);
+        assert!(!switch.widen(Some(3)), "it was told just now");
+        assert_eq!(switch.tick(at(20), EMPTY_OF_ONE), Some(Switched::Done));
+        assert!(!switch.widen(Some(1)) && !switch.widen(None));
+        assert_eq!(switch.active(), one());
+        assert!(switch.widen(Some(3)), "it restarted");
+        assert_eq!(switch.active(), all());
+        assert!(!switch.widen(Some(3)), "known");
     }
 }

@@ -50,8 +50,13 @@ fn a_box_that_can_choose_takes_the_phase_with_most_room() {
     let mut world = house(true);
     world.run(60);
     world.loads[0] = Phases([amps(14.0), amps(20.5), amps(2.0)]);
-    world.run(30);
-    assert_eq!((world.commands[0].phases, world.commands[0].line), (Some(1), Some(1)), "L3 is behind its own L2");
+    let mut told = None;
+    for _ in 0..30 {
+        world.tick();
+        told = world.commands[0].phases.map(|phases| (phases, world.commands[0].line)).or(told);
+    }
+    assert_eq!(told, Some((1, Some(1))), "L3 is behind its own L2");
+    assert_eq!((world.offers(), world.commands[0].phases), (vec![16], None), "what carries current is left alone");
 }
 
 #[test]
@@ -119,4 +124,62 @@ fn the_sun_that_pays_for_one_phase_is_used_on_one_and_on_three_when_it_pays_for_
     assert_eq!(world.sims[0].lines, 3, "6.4 kW are");
     assert!((6..=10).contains(&world.offers()[0]), "{:?}", world.offers());
     assert_eq!(world.count(EventType::PhaseSwitched), 2);
+}
+
+/// What it was left on by somebody else is changed back when its car has stopped, not with the next offer.
+#[test]
+fn an_offer_carries_no_phases_for_a_contactor_that_is_closed_otherwise() {
+    let mut world = house(false);
+    world.run(60);
+    world.sims[0].lines = 1;
+    world.run(3);
+    world.set("charger/c0/set/max_current_a", "10");
+    world.run(30);
+    assert_eq!((world.offers(), world.sims[0].lines), (vec![10], 1));
+    assert!(!world.sims[0].switched_under_load);
+    world.set("charger/c0/set/mode", "off");
+    world.run(10);
+    assert_eq!((world.offers(), world.sims[0].lines), (vec![0], 3));
+    assert!(!world.sims[0].switched_under_load);
+}
+
+/// Its own timer has raised it while it was silent, on the phase that the given up switching left it on.
+#[test]
+fn a_box_that_charges_when_it_comes_back_is_not_switched() {
+    for measures in [true, false] {
+        let mut setup = setup(1);
+        setup.chargers[0].can_switch_phases = true;
+        setup.chargers[0].measures = measures;
+        let mut world = World::new(setup);
+        world.run(60);
+        world.set("charger/c0/set/phases", "1");
+        world.run(40);
+        assert_eq!(world.sims[0].lines, 1);
+        world.sims[0].answers = false;
+        world.set("charger/c0/set/phases", "3");
+        world.run(100);
+        world.sims[0].ramp = Some(amps(1.0));
+        world.sims[0].answers = true;
+        for _ in 0..300 {
+            world.tick();
+            assert!(!world.sims[0].switched_under_load, "{:?}, measured: {measures}", world.now);
+        }
+        assert_eq!((world.offers(), world.sims[0].lines), (vec![16], 3));
+    }
+}
+
+/// One that was put on one phase restarts with all of them closed: from then on all its phases count.
+#[test]
+fn a_box_that_restarts_on_all_its_phases_counts_on_all_of_them() {
+    let mut world = house(false);
+    world.run(60);
+    world.loads[0] = Phases([amps(20.5), amps(2.0), amps(2.0)]);
+    world.run(63);
+    assert_eq!((world.offers(), world.sims[0].lines), (vec![16], 1));
+    (world.sims[0].lines, world.sims[0].set_point) = (3, amps(16.0));
+    world.run(2);
+    assert_eq!(world.offers(), [0], "L1 has 4 A left");
+    world.run(60);
+    assert!(!world.sims[0].switched_under_load);
+    assert_eq!((world.offers(), world.sims[0].lines), (vec![16], 1), "and is put on one phase again");
 }

@@ -222,7 +222,10 @@ impl Knowledge {
     pub(crate) fn judge(&mut self, now: Mono, decision: &Decision, sims: &[Sim]) -> Result<(), String> {
         self.pass(now);
         for (charger, sim) in self.chargers.iter_mut().zip(sims) {
-            charger.lines = sim.lines;
+            // What a restart did to its contactor is known with its next answer only.
+            if !charger.restarted {
+                charger.lines = sim.lines;
+            }
         }
         for event in &decision.events {
             let index = self.setup.chargers.iter().position(|it| it.id == event.subject);

@@ -60,7 +60,7 @@ pub(crate) struct Op {
     house: Option<[i32; 3]>,
     frame: FrameKind,
     /// Charger, and what becomes of its link: 0 well, 1 dead, 2 return line dead, 3 the box restarts at 32 A,
-    /// 4 the car is unplugged, 5 plugged in, 6 ignores its offer, 7 obeys.
+    /// 4 the car is unplugged, 5 plugged in, 6 ignores its offer, 7 obeys, 8 the box restarts at 32 A on all its phases.
     fault: Option<(usize, u8)>,
     wish: Option<(usize, u8)>,
 }
@@ -110,7 +110,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         1 => Just(FrameKind::Zero),
     ];
     let house = prop::option::weighted(0.15, prop::array::uniform3(1..40i32));
-    let fault = prop::option::weighted(0.15, (0..5usize, prop_oneof![3 => Just(0u8), 4 => 1..=2u8, 2 => 3..=7u8]));
+    let fault = prop::option::weighted(0.15, (0..5usize, prop_oneof![3 => Just(0u8), 4 => 1..=2u8, 2 => 3..=8u8]));
     let wish = prop::option::weighted(0.06, (0..5usize, 0..11u8));
     (wait, house, frame, fault, wish).prop_map(|(wait, house, frame, fault, wish)| Op {
         wait,
@@ -230,7 +230,7 @@ impl World {
             self.knowledge.frame(self.now, shown, good);
         }
         self.knowledge.chargers(self.now, &heard);
-        if let Some((index, 3)) = op.fault {
+        if let Some((index, 3 | 8)) = op.fault {
             // Box and order met in this very step: that it restarts by itself is known with its next answer only.
             let count = self.sims.len();
             self.sims[index % count].switched_under_load = false;
@@ -248,8 +248,11 @@ impl World {
                 0 => (sim.hears, sim.answers) = (true, true),
                 1 => sim.hears = false,
                 2 => (sim.hears, sim.answers) = (true, false),
-                3 => {
+                3 | 8 => {
                     sim.set_point = amps(32.0);
+                    if fault == 8 {
+                        sim.lines = self.setup.chargers[index % count].phases.len();
+                    }
                     self.knowledge.restarted(index % count);
                 }
                 4 => {

@@ -70,6 +70,9 @@ impl Charger {
         if self.setup.can_switch_phases {
             let first = (!self.setup.chooses_phase).then(|| PhaseSet::of(self.setup.phases.first().copied()));
             self.switch.adopt(report.phases_connected, first);
+            if self.switch.widen(report.phases_connected) {
+                self.session.relearn_phases();
+            }
         }
         self.measure(report);
         if let Some(change) = change {

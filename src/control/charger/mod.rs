@@ -511,17 +511,16 @@ impl Charger {
         }
     }
 
+    /// Phases that the box is told, as a number; `None` leaves it as it is.
+    ///
+    /// What carries current is switched by nobody. A box that restarted, or that its own timer raised, may be charging
+    /// on other phases than it was told; only what it shows to be so already may be said again meanwhile. Which one of
+    /// three it uses no box shows.
     fn ordered_phases(&self) -> Option<u8> {
         let ordered = self.switch.ordered().filter(|_| self.can_switch() && self.link.is_up())?;
-        // The box may have restarted and be charging since the switching was begun.
-        if self.switch.is_told() && !self.is_empty() && self.shown_phases() != Some(ordered.len()) {
-            return None;
-        }
-        u8::try_from(ordered.len()).ok()
-    }
-
-    fn shown_phases(&self) -> Option<u32> {
-        self.report.and_then(|report| report.phases_connected).map(u32::from)
+        let shown = self.report.and_then(|report| report.phases_connected).map(u32::from);
+        let is_so = shown == Some(ordered.len()) && !self.switch.is_told() && !self.setup.chooses_phase;
+        u8::try_from(ordered.len()).ok().filter(|_| is_so || self.is_empty())
     }
 
     fn ordered_line(&self) -> Option<u8> {

@@ -31,6 +31,8 @@ const LENGTHS: [u16; 4] = [COUNT as u16, 37, 34, NEEDED];
 const LONG_EVERY: u32 = 3;
 /// Between two requests of the same kind (authorise, stop, phases) that were not followed.
 const REPEAT: Duration = Duration::from_secs(10);
+/// Under this current nothing flows that a contactor is harmed by.
+const DRAWS: Milliamp = Milliamp::from_amps(1);
 /// A counter that fell is believed after so many readings: the box was exchanged.
 const FALLEN_READINGS: u32 = 5;
 
@@ -146,7 +148,10 @@ impl<L: Line> TeltoCharge<L> {
                 (false, stopped) => (stopped && due(state.stop_at)).then_some(2),
             };
             let wanted = wishes.phases.and_then(|count| PhaseSet::of(count, wishes.line));
-            let possible = readout.phase_change_possible != Some(false);
+            // The order may be older than this readout: a box that has just restarted offers and charges on its own.
+            let rests = readout.set_point == Milliamp::ZERO
+                && readout.current.iter().all(|(_, it)| it.is_none_or(|it| it < DRAWS));
+            let possible = rests && readout.phase_change_possible != Some(false);
             let phases =
                 wanted.filter(|wanted| possible && readout.phase_to_use != Some(*wanted) && due(state.phases_at));
             let authorize =

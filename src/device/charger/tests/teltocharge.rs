@@ -111,13 +111,29 @@ async fn a_waiting_session_is_authorised_and_only_then() {
 #[tokio::test(start_paused = true)]
 async fn phases_are_ordered_where_the_box_can() {
     let rig = Rig::telto();
-    let order = rig.settle(amps(10)).await;
+    let order = rig.settle(Milliamp::ZERO).await;
     rig.hold(ChargerCommand { phases: Some(1), ..order }, 5.0).await;
     rig.hold(ChargerCommand { phases: Some(3), ..order }, 15.0).await;
     assert_eq!(rig.line.writes(), [(14, 0), (14, 6)]);
     rig.line.set(11, 0);
     rig.hold(ChargerCommand { phases: Some(1), ..order }, 30.0).await;
     assert_eq!(rig.line.writes(), [], "phase change not possible");
+}
+
+/// The order was right when it was given; since then the box restarted, and its car draws.
+#[tokio::test(start_paused = true)]
+async fn phases_are_not_switched_while_something_is_offered_or_flows() {
+    let rig = Rig::telto();
+    let order = rig.settle(amps(10)).await;
+    rig.hold(ChargerCommand { phases: Some(1), ..order }, 20.0).await;
+    assert_eq!(rig.line.writes(), [], "10 A are offered");
+    rig.line.set(4, 10);
+    let order = ChargerCommand { offer: Some(Milliamp::ZERO), phases: Some(1), ..order };
+    rig.hold(order, 20.0).await;
+    assert_eq!(rig.line.writes(), [(15, 0)], "1 A flows on one of them");
+    rig.line.set(4, 9);
+    rig.hold(order, 5.0).await;
+    assert_eq!(rig.line.writes(), [(14, 0)]);
 }
 
 #[tokio::test(start_paused = true)]
