@@ -156,14 +156,11 @@ async fn watch_control(
     lease: Span,
     leave: CancellationToken,
 ) {
-    let mut hangs = false;
+    let mut pulse = Pulse::new(clock.now());
     while leave.run_until_cancelled(tokio::time::sleep(lease.to_std() / 4)).await.is_some() {
-        let drawn = snapshots.borrow().as_ref().map_or(Mono::default(), |it| it.at);
-        let silent = clock.now().since(drawn) > lease;
-        if silent == std::mem::replace(&mut hangs, silent) {
-            continue;
-        }
-        let (event_type, detail) = if silent {
+        let drawn = snapshots.borrow().as_ref().map(|it| it.at);
+        let Some(hangs) = pulse.look(clock.now(), drawn, lease) else { continue };
+        let (event_type, detail) = if hangs {
             (
                 EventType::FailSafeEntered,
                 "the control loop hangs: every charger is being lowered to its fail-safe current",
@@ -175,6 +172,31 @@ async fn watch_control(
         let event = Event { event_type, subject: "bridge".to_owned(), detail: detail.to_owned() };
         // Nobody listening is no fault: the views may all be off.
         let _ = events.send(event);
+    }
+}
+
+/// Whether the control loop lives, as seen by somebody who is looked after by the same machine.
+#[derive(Clone, Copy, Debug)]
+struct Pulse {
+    born: Mono,
+    looked: Mono,
+    hangs: bool,
+}
+
+impl Pulse {
+    fn new(now: Mono) -> Self {
+        Self { born: now, looked: now, hangs: false }
+    }
+
+    /// `drawn`: when the loop last drew its picture. `Some` when what is thought of it has changed.
+    ///
+    /// Who could not look for half a lease stood still together with the loop, because the machine was starved or the
+    /// process was stopped: what it sees then is old, and the next look decides.
+    fn look(&mut self, now: Mono, drawn: Option<Mono>, lease: Span) -> Option<bool> {
+        let slept = now.since(std::mem::replace(&mut self.looked, now));
+        let hangs = now.since(drawn.unwrap_or(self.born)) > lease;
+        let blind = hangs && slept.0 > lease.0 / 2;
+        (!blind && hangs != std::mem::replace(&mut self.hangs, hangs)).then_some(hangs)
     }
 }
 
@@ -305,5 +327,40 @@ async fn serve_page(
             () = tokio::time::sleep(backoff.next()) => {}
             () = cancel.cancelled() => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Span = Span::from_secs(5);
+
+    /// Looks every 1.25 s from `from` on, as the watch does; what it says.
+    fn looks(pulse: &mut Pulse, from: i64, count: i64, drawn: Option<i64>) -> Vec<bool> {
+        let look = |it| pulse.look(Mono(from + it * 1_250), drawn.map(Mono), LEASE);
+        (0..count).filter_map(look).collect()
+    }
+
+    #[test]
+    fn a_loop_that_draws_nothing_for_a_lease_hangs_and_is_told_once() {
+        let mut pulse = Pulse::new(Mono(0));
+        assert_eq!(looks(&mut pulse, 1_250, 4, Some(1_000)), [false; 0], "up to 5 s");
+        assert_eq!(looks(&mut pulse, 6_250, 5, Some(1_000)), [true]);
+        assert_eq!(looks(&mut pulse, 12_500, 3, Some(12_400)), [false]);
+        let mut pulse = Pulse::new(Mono(60_000));
+        assert_eq!(looks(&mut pulse, 61_250, 4, None), [false; 0], "a start may take its time");
+        assert_eq!(looks(&mut pulse, 66_250, 2, None), [true]);
+    }
+
+    #[test]
+    fn whoever_stood_still_itself_looks_again() {
+        let mut pulse = Pulse::new(Mono(0));
+        assert_eq!(looks(&mut pulse, 1_250, 1, Some(1_000)), [false; 0]);
+        assert_eq!(looks(&mut pulse, 60_000, 1, Some(1_000)), [false; 0], "the whole process was stopped for a minute");
+        assert_eq!(looks(&mut pulse, 61_250, 1, Some(61_000)), [false; 0]);
+        assert_eq!(looks(&mut pulse, 120_000, 1, Some(61_000)), [false; 0]);
+        assert_eq!(looks(&mut pulse, 121_250, 1, Some(61_000)), [true], "only the loop has not come back");
+        assert_eq!(looks(&mut pulse, 180_000, 1, Some(179_900)), [false], "good news need no second look");
     }
 }
