@@ -238,6 +238,18 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_set_back_gives_no_new_quarter() {
+        let mut quarter = Quarter::default();
+        run(&mut quarter, 0..600, 8_000);
+        assert!(quarter.allowed(at(600), LIMIT, None) < Watt::ZERO);
+        // By the new clock nothing of this quarter has been used.
+        quarter.clock(at(600), Some(0));
+        assert!(quarter.allowed(at(600), LIMIT, None) < Watt::ZERO, "the old one is not over");
+        quarter.clock(at(901), Some(301));
+        near(quarter.allowed(at(901), LIMIT, None), (KEPT * 900 - 8_000 * 301) / 599);
+    }
+
+    #[test]
     fn the_meters_own_quarters_and_mean_come_first() {
         let mut quarter = Quarter::default();
         for second in 0..100 {

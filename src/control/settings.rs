@@ -168,7 +168,8 @@ fn listed(settings: &[&str], purpose: Purpose) -> String {
 impl Controller {
     /// A wish: `path` is `site/set/<setting>`, `charger/<id>/set/<setting>` or `relay/<id>/set/command`, `value` the text
     /// as received.
-    /// Takes effect with the next `step`. A stored setting is restored by the same call.
+    /// Takes effect with the next `step`, whose time must not be before `now`: only a wake-up and a relay's command run
+    /// from it. A stored setting is restored by the same call.
     ///
     /// # Errors
     /// With what is allowed, when path or value are not.

@@ -107,6 +107,18 @@ mod tests {
     }
 
     #[test]
+    fn a_new_offer_is_judged_from_when_it_took_effect() {
+        let mut taper = Taper::default();
+        watch(&mut taper, 0..11, 6_000, 10_000);
+        for second in 11..23 {
+            taper.watch(Mono(second * 1000), Milliamp(6_000), Milliamp(16_000), STEP, Some(Mono(11_000)));
+            assert_eq!(taper.cap(STEP), None, "{second} s");
+        }
+        taper.watch(Mono(23_000), Milliamp(6_000), Milliamp(16_000), STEP, Some(Mono(11_000)));
+        assert_eq!(taper.cap(STEP), Some(Milliamp(7_000)));
+    }
+
+    #[test]
     fn a_ramp_is_not_a_taper() {
         let mut taper = Taper::default();
         for second in 0..60 {

@@ -98,3 +98,28 @@ fn power_of_a_circuit_is_kept() {
     assert!(world.charging() <= Watt(11_000), "{:?}", world.charging());
     assert!(world.charging() > Watt(9_500), "{:?}", world.charging());
 }
+
+#[test]
+fn an_owner_s_ceiling_above_the_fuse_is_none() {
+    let mut setup = setup(2);
+    setup.circuits[0].max_import = Some(amps(40.0));
+    let mut world = World::new(setup);
+    world.loads[0] = Phases::all(amps(2.0));
+    world.run(60);
+    assert_eq!(world.offers(), [11, 11], "25 - 0.5 - 2 A");
+}
+
+#[test]
+fn what_is_reserved_in_a_circuit_counts_on_all_its_phases_against_its_power() {
+    let mut setup = setup(1);
+    setup.circuits[0].fuse = Some(amps(63.0));
+    let mut garage = circuit("garage", 0, 40.0, None);
+    garage.reserve = amps(4.0);
+    garage.max_power = Some(Watt(11_000));
+    setup.circuits.push(garage);
+    setup.chargers[0].circuit = 1;
+    let mut world = World::new(setup);
+    world.run(60);
+    // 11 000 W / 230 V less 3 x 4 A are 35.8 A for three phases.
+    assert_eq!((world.offers(), world.reason(0)), (vec![11], "circuit"));
+}

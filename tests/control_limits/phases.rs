@@ -1,7 +1,7 @@
 //! One phase or three.
 
 use gridkeeper::event::EventType;
-use gridkeeper::quantity::{Phase, Phases};
+use gridkeeper::quantity::{Phase, Phases, Span};
 use gridkeeper::reading::PilotState;
 
 use crate::site::{amps, setup};
@@ -34,6 +34,34 @@ fn where_one_phase_is_full_the_car_charges_on_another_and_goes_back_when_there_i
     assert_eq!((world.offers(), world.sims[0].lines), (vec![16], 3));
     assert_eq!(world.count(EventType::PhaseSwitched), 2);
     assert_eq!(world.count(EventType::PhaseSwitchFailed), 0);
+}
+
+/// With nothing else that holds it back.
+#[test]
+fn not_back_within_the_shortest_time_between_two_switchings() {
+    let mut setup = setup(1);
+    setup.chargers[0].can_switch_phases = true;
+    setup.min_on = Span::ZERO;
+    let mut world = World::new(setup);
+    world.run(60);
+    world.loads[0] = Phases([amps(2.0), amps(20.5), amps(2.0)]);
+    world.run(63);
+    assert_eq!(world.sims[0].lines, 1);
+    world.loads[0] = Phases::all(amps(2.0));
+    world.run(200);
+    assert_eq!(world.sims[0].lines, 1);
+    world.run(150);
+    assert_eq!((world.offers(), world.sims[0].lines), (vec![16], 3));
+}
+
+#[test]
+fn not_to_a_phase_that_has_just_the_minimum() {
+    let mut world = house(false);
+    world.run(60);
+    // Its own first phase, L2, has 6.2 A left.
+    world.loads[0] = Phases([amps(20.5), amps(18.3), amps(2.0)]);
+    world.run(300);
+    assert_eq!((world.offers(), world.sims[0].lines), (vec![0], 3));
 }
 
 #[test]

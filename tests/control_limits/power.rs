@@ -175,3 +175,21 @@ fn the_least_loaded_phase_lifts_the_others() {
     assert_eq!(world.reason(0), "limit_l1");
     assert!(world.status(0).reason.to_string().contains("than the others"), "{}", world.status(0).reason);
 }
+
+/// Of a car that nobody measures it is not known that it takes less than its offer.
+#[test]
+fn an_unmeasured_car_is_stopped_where_three_times_six_ampere_are_too_much() {
+    let mut setup = setup(1);
+    setup.circuits[0].fuse = Some(amps(63.0));
+    setup.chargers[0].measures = false;
+    setup.inputs = vec![input(InputMeaning::GridDim)];
+    setup.dim = Some(Watt(4_200));
+    let mut world = World::new(setup);
+    world.voltage = Millivolt(240_000);
+    world.input(false);
+    world.run(60);
+    assert_eq!(world.offers(), [16]);
+    world.input(true);
+    world.tick();
+    assert_eq!((world.offers(), world.reason(0)), (vec![0], "dim"));
+}

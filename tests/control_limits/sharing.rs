@@ -138,3 +138,21 @@ fn a_car_a_little_above_its_offer_is_counted_and_not_frozen() {
     world.run(60);
     assert_eq!(world.offers(), [16], "and it is raised like any other");
 }
+
+/// `min_off_s`: the one that was stopped waited longer, but it is not the one to go on first.
+#[test]
+fn who_was_stopped_a_moment_ago_waits_behind_whoever_comes() {
+    let mut world = house(25.0, 2);
+    world.sims[1].state = PilotState::A;
+    world.loads[0] = Phases::all(amps(15.0));
+    world.run(60);
+    assert_eq!(world.offers(), [9, 0]);
+    world.loads[0] = Phases::all(amps(22.0));
+    world.run(8);
+    assert_eq!(world.offers(), [0, 0]);
+    world.sims[1].state = PilotState::B;
+    world.run(5);
+    world.loads[0] = Phases::all(amps(15.0));
+    world.run(120);
+    assert_eq!(world.offers(), [0, 9]);
+}

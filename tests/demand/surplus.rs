@@ -37,6 +37,16 @@ fn equals_run_together_when_both_minima_are_paid_and_one_runs_alone_when_not() {
     assert!(offers.contains(&0.0) && offers.iter().any(|it| *it >= 6.0), "{offers:?}");
 }
 
+#[test]
+fn a_car_that_does_not_begin_keeps_no_sun_from_the_other_one() {
+    let mut site = house(&[Mode::Solar, Mode::Solar], 14.0, |setup| {
+        setup.circuits[0].fuse = Some(crate::amps(63.0));
+    });
+    site.sims[1].starts_at = crate::amps(32.0);
+    site.run(600);
+    assert!(site.offer(0) >= 13.0, "{} of 14 A", site.offer(0));
+}
+
 /// A house whose battery meter reads so much; discharge positive.
 fn with_battery(rank: BatteryRank, battery: i32, export: f64) -> Site {
     let mut site = house(&[Mode::Solar], export, |setup| {

@@ -3,9 +3,9 @@
 use gridkeeper::command::Contact;
 use gridkeeper::event::EventType;
 use gridkeeper::quantity::{Mono, Phases, Span};
-use gridkeeper::reading::PilotState;
+use gridkeeper::reading::{ChargerObservation, ChargerReport, Observation, PilotState};
 
-use crate::site::{Site, amps, setup};
+use crate::site::{SECOND, Site, amps, setup};
 
 /// Two cars at 11 A each behind 24.5 A less 2 A of house; the first one's link goes.
 fn two() -> Site {
@@ -375,4 +375,85 @@ fn the_last_draw_of_an_unmeasured_car_makes_no_room_when_its_charger_comes_back(
         }
     }
     assert!(started > 0, "the car was started in some of these histories");
+}
+
+#[test]
+fn what_an_unmeasured_car_gives_back_is_free_when_the_meter_has_shown_it() {
+    let mut setup = setup(2);
+    setup.chargers[0].measures = false;
+    let mut site = Site::new(setup);
+    site.period = 10;
+    site.run(301);
+    assert_eq!([site.offer(0), site.offer(1)], [11.0, 11.0]);
+    site.set("charger/c0/set/max_current_a", "6");
+    while site.offer(1) == 11.0 {
+        site.tick();
+        assert!(site.now < Mono(400_000), "never raised");
+    }
+    // Shown at 302 s; the first frame six seconds after that is the one of 310 s.
+    assert!(site.now - SECOND >= Mono(310_000), "raised at {:?}", site.now - SECOND);
+}
+
+#[test]
+fn a_charger_that_comes_back_waits_for_three_frames() {
+    let mut site = Site::new(setup(1));
+    site.period = 10;
+    site.run(201);
+    assert_eq!(site.offer(0), 16.0);
+    site.sims[0].hears = false;
+    site.run(100);
+    site.sims[0].hears = true;
+    let since = site.now;
+    while site.told(EventType::ChargerBack, since).is_none() {
+        site.tick();
+        assert!(site.now.since(since) < Span::from_secs(60), "never back");
+    }
+    let found = site.offer(0);
+    assert!(found <= 6.0, "{found}");
+    let mut frames = 0;
+    while site.offer(0) <= found {
+        frames += u32::from((site.now.0 / 1000) % site.period == 0);
+        site.tick();
+        assert!(site.now.since(since) < Span::from_secs(200), "never raised");
+    }
+    assert!(frames >= 3, "raised after {frames}");
+}
+
+/// It says what stood there before our write arrived.
+#[test]
+fn a_read_that_was_begun_before_our_write_was_confirmed_shows_no_other_master() {
+    let mut site = Site::charging(setup(1));
+    site.set("charger/c0/set/max_current_a", "8");
+    site.tick();
+    site.sims[0].task_is_dead = true;
+    let sent = site.now;
+    let report = |read_begun, received_at| {
+        let report = ChargerReport {
+            read_begun,
+            received_at,
+            state: PilotState::C,
+            set_point: Some(amps(16.0)),
+            current: Phases::all(Some(amps(16.0))),
+            ..ChargerReport::default()
+        };
+        Observation::Charger(0, ChargerObservation::Report(report))
+    };
+    let written = ChargerObservation::Written { offer: amps(8.0), sent_at: sent, at: sent + Span(400) };
+    site.now = sent + Span(500);
+    site.step(&[Observation::Charger(0, written), report(sent, site.now)]);
+    assert_eq!(site.count(EventType::ChargerRebooted), 0);
+    site.now = sent + Span(900);
+    site.step(&[report(sent + Span(400), site.now)]);
+    assert_eq!(site.count(EventType::ChargerRebooted), 1);
+}
+
+#[test]
+fn a_car_that_has_charged_and_ended_by_itself_is_not_woken() {
+    let mut site = Site::charging(setup(1));
+    site.sims[0].car_max = amps(0.0);
+    for _ in 0..300 {
+        site.tick();
+        assert!(site.offer(0) >= 6.0, "its pilot was taken away at {:?}", site.now);
+    }
+    assert_eq!(site.count(EventType::CarNotStarting), 0);
 }

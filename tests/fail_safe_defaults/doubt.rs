@@ -236,3 +236,39 @@ fn a_very_short_lost_time_bounds_the_late_time() {
     site.step(&[]);
     assert_eq!(quality(&site, 0), Quality::Lost);
 }
+
+/// Half a minute of frames that this changes; the meter's own are not heard.
+fn half_a_minute(site: &mut Site, change: impl Fn(&mut MeterReading, i32)) {
+    site.fault = MeterFault::Silent;
+    for second in 0..30 {
+        let mut frame = site.frame();
+        change(&mut frame, second);
+        site.tick_with(&[Observation::Meter(0, frame)]);
+    }
+}
+
+#[test]
+fn zeros_are_doubted_while_a_car_draws_though_a_counter_moves() {
+    let mut site = Site::charging(setup(1));
+    half_a_minute(&mut site, |frame, second| {
+        frame.energy_import = Some(WattHour(1_000 + i64::from(second)));
+        if second >= 5 {
+            frame.current = Phases::all(Some(Milliamp::ZERO));
+            frame.power = Phases::all(Some(Watt::ZERO));
+            frame.power_total = Some(Watt::ZERO);
+        }
+    });
+    assert!(site.count(EventType::MeterLost) > 0);
+}
+
+#[test]
+fn frames_that_are_older_than_the_late_time_are_no_news() {
+    for (age, lost) in [(4, 0), (6, 1)] {
+        let mut site = Site::charging(setup(1));
+        half_a_minute(&mut site, |frame, _| {
+            frame.stamp = None;
+            frame.sampled_at = Some(frame.received_at - Span::from_secs(age));
+        });
+        assert_eq!(site.count(EventType::MeterLost), lost, "{age} s old");
+    }
+}

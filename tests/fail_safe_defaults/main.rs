@@ -7,6 +7,7 @@ mod fail_safe_current;
 mod input;
 mod meter;
 mod obedience;
+mod own_word;
 mod site;
 mod stamps;
 mod start_up;

@@ -177,3 +177,12 @@ fn after_a_blackout_chargers_are_raised_one_after_another() {
     assert_eq!(before, [16.0; 3]);
     let _ = Span::ZERO;
 }
+
+#[test]
+fn an_orderly_stop_leaves_no_1_to_5_ampere() {
+    let mut setup = setup(1);
+    setup.chargers[0].watchdog = None;
+    setup.chargers[0].fail_safe = amps(3.0);
+    let site = Site::charging(setup);
+    assert_eq!(site.controller.orderly_stop(), [Milliamp::ZERO]);
+}

@@ -315,6 +315,23 @@ mod tests {
     }
 
     #[test]
+    fn it_is_open_when_it_was_heard_to_be_after_the_order() {
+        let mut it = relay(&[]);
+        let decide = |it: &mut Relay, second: i64| it.decide(Mono(second * 1000), None, false, HIGH, Room::Free, true);
+        it.hear(RelayObservation::State { on: false, at: Mono(0) });
+        assert!(it.is_open());
+        it.force(Mono(1_000), RelayCommand::On);
+        decide(&mut it, 1);
+        it.force(Mono(2_000), RelayCommand::Off);
+        decide(&mut it, 2);
+        assert!(!it.is_open(), "what was heard is older than the order to close");
+        it.hear(RelayObservation::State { on: false, at: Mono(1_500) });
+        assert!(!it.is_open());
+        it.hear(RelayObservation::State { on: false, at: Mono(2_100) });
+        assert!(it.is_open());
+    }
+
+    #[test]
     fn export_closes_it_on_the_mean_of_a_minute_and_its_own_load_does_not_open_it() {
         let mut it = relay(&[RelayRule::Export]);
         assert_eq!(changes(&mut it, 0..1_000, |_| 2_600, HIGH), [60]);

@@ -59,9 +59,7 @@ impl Left {
         self.steady.take(power, phases);
         self.now.take(power, phases);
     }
-}
 
-impl Left {
     fn add(&mut self, other: &Pot) {
         for pot in [&mut self.steady, &mut self.now] {
             pot.net += other.net;
