@@ -15,8 +15,8 @@ use rumqttc::{
     Outgoing as Sent, Packet, Publish, PublishOptions, QoS, StateError, SubscribeFilterInput, SubscribeReasonCode,
     TlsConfiguration, TlsError, Transport,
 };
+use tokio::time::timeout;
 
-use super::feed::Feeds;
 use super::options::Tuning;
 use super::outbox::Outgoing;
 use crate::config::model::Secret;
@@ -44,8 +44,25 @@ pub(crate) struct Address {
     pub(crate) client_id: String,
     /// Times.
     pub(crate) tuning: Tuning,
-    /// Topics that devices listen to.
-    pub(crate) feeds: Feeds,
+}
+
+impl Address {
+    /// As sentences name it.
+    pub(crate) fn broker(&self) -> String {
+        format!("the broker at {}:{}", self.host, self.port)
+    }
+
+    /// The client counts its own writes as life and pings only when it is idle: a broker that takes everything and
+    /// answers nothing would be noticed after a hundred messages. Something must come within this, the answer to a ping
+    /// or an acknowledgement.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_secs(u64::from(self.tuning.keep_alive_s)) * 3 / 2
+    }
+
+    /// Nothing came within that.
+    pub(crate) fn hangs(&self) -> String {
+        format!("{} hangs: it answered nothing for {} s", self.broker(), self.patience().as_secs_f64())
+    }
 }
 
 /// What TLS needs.
@@ -96,6 +113,13 @@ pub(crate) enum Heard {
     Other,
 }
 
+impl Heard {
+    /// The broker said it.
+    pub(crate) fn is_life(&self) -> bool {
+        !matches!(self, Self::Written | Self::Other)
+    }
+}
+
 /// A message as it came.
 pub(crate) struct Received(Publish);
 
@@ -123,6 +147,23 @@ pub(crate) struct Events {
 }
 
 impl Events {
+    /// Connects and waits for the broker's word.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next), and when the broker says nothing or something else.
+    pub(crate) async fn accepted(&mut self) -> Result<(), String> {
+        let within = self.address.tuning.connect_timeout;
+        match timeout(within, self.next()).await {
+            Ok(Ok(Heard::Accepted)) => Ok(()),
+            Ok(Ok(_)) => Err(format!("{} did not answer the login", self.address.broker())),
+            Ok(Err(problem)) => Err(problem),
+            Err(_) => {
+                let (broker, seconds) = (self.address.broker(), within.as_secs_f64());
+                Err(format!("{broker} did not answer within {seconds} s: check that it runs, and [mqtt] url"))
+            }
+        }
+    }
+
     /// Waits for the next event.
     ///
     /// # Errors
@@ -215,7 +256,7 @@ fn certified(certificate: &[u8], key: &Secret, provider: &Arc<CryptoProvider>) -
 
 /// One sentence: what is wrong, and which key of the configuration to look at.
 fn explain(error: &ConnectionError, address: &Address) -> String {
-    let broker = format!("the broker at {}:{}", address.host, address.port);
+    let broker = address.broker();
     match error {
         ConnectionError::ConnectionRefused(
             ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized,

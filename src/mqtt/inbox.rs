@@ -14,7 +14,6 @@ use super::service::Service;
 use super::topics::{Kind, Place};
 use crate::backup::Shown;
 use crate::control::boolean;
-use crate::device::input::mqtt::Told;
 use crate::device::{Answer, ToControl, Wish};
 use crate::event::EventType;
 
@@ -106,7 +105,7 @@ impl Service {
         });
     }
 
-    /// A value for an input of ours.
+    /// Whether a value for an input of ours is in force: it was heard elsewhere, before and whatever waits here.
     fn tell_input(&self, id: &str, path: &str, value: &str) -> Result<(), String> {
         let setting = path.rsplit('/').next().unwrap_or_default();
         if setting != "value" {
@@ -120,30 +119,11 @@ impl Service {
         if let Some(topic) = &port.topic {
             return Err(format!("input `{id}` listens to `{topic}`"));
         }
-        let on = boolean(value).map_err(|refused| refused.to_string())?;
-        port.value.send_replace(Some(Told { on, at: self.now() }));
+        boolean(value).map_err(|refused| refused.to_string())?;
+        if !self.ear.listening.borrow().online {
+            return Err("the connection on which inputs listen is down at present: send it again".to_owned());
+        }
         Ok(())
-    }
-
-    /// A value on a topic of somebody else, for every input that listens to it.
-    pub(super) fn foreign(&mut self, topic: &str, payload: Result<Vec<u8>, usize>, retained: bool) {
-        if payload.as_ref().is_ok_and(Vec::is_empty) || !self.admit() {
-            return;
-        }
-        let text = payload
-            .map_err(|size| format!("{size} bytes"))
-            .and_then(|payload| String::from_utf8(payload).map_err(|_| "no UTF-8 text".to_owned()));
-        let on = text.and_then(|text| boolean(text.trim()).map_err(|refused| refused.to_string()));
-        let now = self.now();
-        for port in self.views.ports.inputs.iter().filter(|it| it.topic.as_deref() == Some(topic)) {
-            match &on {
-                Ok(_) if retained && !port.takes_retained => {
-                    tracing::debug!(input = port.id, "a retained value on {topic} is not taken: its age is not known");
-                }
-                Ok(on) => _ = port.value.send_replace(Some(Told { on: *on, at: now })),
-                Err(why) => tracing::warn!(input = port.id, "{topic} holds nothing that an input could be: {why}"),
-            }
-        }
     }
 
     /// What the relays' tasks want said.

@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
+use super::attempts::Attempts;
 use super::client::{self, Address, Client, Events, Heard, Received};
 use super::outbox::Outbox;
 use super::topics::{Inbound, Topics};
-use crate::link::backoff::Backoff;
 
 /// Incoming messages waiting to be looked at.
 const INCOMING: usize = 256;
@@ -232,13 +232,13 @@ enum End {
 
 impl Task {
     async fn run(mut self) {
-        let mut backoff = Backoff::new(self.address.tuning.retry_first, self.address.tuning.retry_max);
+        let mut attempts = Attempts::new(&self.address.tuning, &self.address.client_id);
         loop {
             let role = *self.wanted.borrow_and_update();
             if role == Role::Stop {
                 return;
             }
-            let end = self.attempt(role, &mut backoff).await;
+            let end = self.attempt(role, &mut attempts).await;
             {
                 let inner = &mut *self.shared.lock();
                 inner.client = None;
@@ -247,18 +247,19 @@ impl Task {
                 inner.subscriptions.clear();
             }
             if let End::Lost(problem, was_connected) = end {
+                let problem = attempts.lost(problem);
                 if self.tell.send(LinkEvent::Lost { problem, was_connected }).await.is_err() {
                     return;
                 }
                 tokio::select! {
-                    () = sleep(backoff.next()) => {}
+                    () = sleep(attempts.wait()) => {}
                     changed = self.wanted.changed() => if changed.is_err() { return },
                 }
             }
         }
     }
 
-    async fn attempt(&mut self, role: Role, backoff: &mut Backoff) -> End {
+    async fn attempt(&mut self, role: Role, attempts: &mut Attempts) -> End {
         let (id, will) = match role {
             Role::Look => (format!("{}-standby", self.address.client_id), None),
             Role::Serve | Role::Stop => (self.address.client_id.clone(), Some(self.topics.status())),
@@ -273,35 +274,25 @@ impl Task {
             Err(problem) => return End::Lost(problem, false),
         };
         let accepted = tokio::select! {
-            accepted = timeout(self.address.tuning.connect_timeout, events.next()) => accepted,
+            accepted = events.accepted() => accepted,
             _ = self.wanted.changed() => return End::Left,
         };
-        match accepted {
-            Ok(Ok(Heard::Accepted)) => {}
-            Ok(Ok(_)) => return End::Lost(format!("{} did not answer the login", self.broker()), false),
-            Ok(Err(problem)) => return End::Lost(problem, false),
-            Err(_) => {
-                let seconds = self.address.tuning.connect_timeout.as_secs_f64();
-                let broker = self.broker();
-                let problem = format!("{broker} did not answer within {seconds} s: check that it runs, and [mqtt] url");
-                return End::Lost(problem, false);
-            }
+        if let Err(problem) = accepted {
+            return End::Lost(problem, false);
         }
+        attempts.connected();
         self.shared.counters.connections.fetch_add(1, Ordering::Relaxed);
         if self.tell.send(LinkEvent::Connected).await.is_err() {
             return End::Left;
         }
-        self.converse(role, &mut events, backoff).await
+        self.converse(role, &mut events).await
     }
 
     /// Polls until the connection ends.
-    async fn converse(&mut self, role: Role, events: &mut Events, backoff: &mut Backoff) -> End {
+    async fn converse(&mut self, role: Role, events: &mut Events) -> End {
         let tuning = self.address.tuning;
         let mut window = (Instant::now(), 0_u32);
-        // The client counts its own writes as life and pings only when it is idle: a broker that takes everything and
-        // answers nothing would be noticed after a hundred messages. Something must come within each keep-alive, the
-        // answer to a ping or an acknowledgement.
-        let patience = Duration::from_secs(u64::from(tuning.keep_alive_s)) * 3 / 2;
+        let patience = self.address.patience();
         let mut heard_at = Instant::now();
         loop {
             let leaving = *self.wanted.borrow() != role;
@@ -312,23 +303,18 @@ impl Task {
             let event = timeout_at(until, events.next()).await;
             // It may have been asked for while we waited.
             let leaving = *self.wanted.borrow() != role;
-            if let Ok(Ok(Heard::Message(_) | Heard::Subscribed(_) | Heard::Accepted | Heard::Alive)) = &event {
+            if event.as_ref().is_ok_and(|it| it.as_ref().is_ok_and(Heard::is_life)) {
                 heard_at = Instant::now();
             }
             match event {
                 Ok(Err(_)) | Err(_) if leaving => return End::Left,
                 Ok(Err(problem)) => return End::Lost(problem, true),
-                Err(_) => {
-                    let (broker, seconds) = (self.broker(), patience.as_secs_f64());
-                    return End::Lost(format!("{broker} hangs: it answered nothing for {seconds} s"), true);
-                }
+                Err(_) => return End::Lost(self.address.hangs(), true),
                 Ok(Ok(Heard::Message(message))) => {
                     self.hear(&message);
                     window.1 += 1;
                 }
                 Ok(Ok(Heard::Subscribed(granted))) => {
-                    // A broker that answers is one that works: from here on the first wait is the short one again.
-                    backoff.reset();
                     let filters = self.shared.lock().subscriptions.pop_front().unwrap_or_default();
                     let refused = filters.into_iter().zip(granted).filter(|(_, it)| !it).map(|(it, _)| it).collect();
                     if self.tell.send(LinkEvent::Subscribed(refused)).await.is_err() {
@@ -353,11 +339,6 @@ impl Task {
     fn hear(&self, message: &Received) {
         let Some(topic) = message.topic() else { return };
         let counters = &self.shared.counters;
-        // Straight to the device, whatever the conversation about our own topics is at.
-        if let Some(lost) = self.address.feeds.deliver(topic, message.payload(), message.retained()) {
-            counters.received.fetch_add(1, Ordering::Relaxed);
-            counters.overrun.fetch_add(lost as u64, Ordering::Relaxed);
-        }
         let Some(inbound) = self.topics.sort(topic) else { return };
         counters.received.fetch_add(1, Ordering::Relaxed);
         let size = message.payload().len();
@@ -369,9 +350,5 @@ impl Task {
             counters.waiting_bytes.fetch_sub(kept, Ordering::Relaxed);
             counters.overrun.fetch_add(1, Ordering::Relaxed);
         }
-    }
-
-    fn broker(&self) -> String {
-        format!("the broker at {}:{}", self.address.host, self.address.port)
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here is part of the safety path. The broker may be absent, slow, hung or hostile: this module then waits,
 //! counts and says so, and the controller does not notice.
 
+mod attempts;
 mod bucket;
 mod client;
 mod command;
@@ -14,6 +15,7 @@ mod inbox;
 mod json;
 mod leftover;
 mod link;
+mod listener;
 mod options;
 mod outbox;
 mod peers;
@@ -48,7 +50,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::client::{Address, Material};
 use self::embedded::Embedded;
+use self::listener::Listener;
 use self::service::Service;
+use self::topics::Topics;
 use crate::clock::Clock;
 use crate::config::model::{MqttEndpoint, Secret};
 use crate::device::ControlLink;
@@ -103,20 +107,20 @@ pub async fn run(options: MqttOptions, views: Views, cancel: CancellationToken) 
         let scheme = if tls.is_some() { "mqtts" } else { "mqtt" };
         status.broker = format!("{scheme}://{host}:{port}");
     }
-    let address = Address {
-        host,
-        port,
-        tls,
-        login,
-        client_id: options.client_id.clone(),
-        tuning: options.tuning,
-        feeds: options.feeds.clone(),
-    };
-    let (service, link) = Service::new(Arc::new(options), views, address, status);
-    // However this ends, the link does not outlive it.
+    let address = Address { host, port, tls, login, client_id: options.client_id.clone(), tuning: options.tuning };
+    let goodbye = options.tuning.goodbye;
+    let topics = Topics::new(&options.config.base_topic, "", "");
+    let (ear, listener) = Listener::new(&address, &topics, options.feeds.clone(), &views.ports.inputs, views.clock);
+    let (service, link) = Service::new(Arc::new(options), views, address, ear, status);
+    // However this ends, neither connection outlives it.
     let link = AbortOnDropHandle::new(tokio::spawn(link));
+    let listener = listener.map(|it| AbortOnDropHandle::new(tokio::spawn(it.run(cancel.clone()))));
     service.run(cancel).await;
     drop(link);
+    if let Some(listener) = listener {
+        // It has been leaving for as long as the service has.
+        let _ = tokio::time::timeout(goodbye, listener).await;
+    }
     if let Some(broker) = broker {
         broker.stop().await;
     }

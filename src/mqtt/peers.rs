@@ -2,6 +2,9 @@
 //!
 //! Another instance is alive while `<base>/status` says `online` and its `bridge/info` is renewed within two of its
 //! intervals. While one is, this appliance publishes and obeys nothing on the base and goes on controlling.
+//!
+//! A data directory that was copied makes two of the same name: what speaks under our own name and gives another `run`,
+//! random at each start, is another instance as well. What is only found in the broker's memory under our name is ours.
 
 use serde::Deserialize;
 
@@ -11,6 +14,9 @@ use crate::quantity::{Mono, Span};
 #[derive(Debug, Deserialize)]
 struct Info {
     instance: String,
+    /// Absent where it is somebody else's imitation.
+    #[serde(default)]
+    run: Option<String>,
     #[serde(default)]
     interval_s: Option<f64>,
 }
@@ -18,6 +24,7 @@ struct Info {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Other {
     instance: String,
+    run: Option<String>,
     payload: Vec<u8>,
     renewed_at: Mono,
     two_intervals: Span,
@@ -42,6 +49,7 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct Peers {
     me: String,
+    run: String,
     interval: Span,
     online: bool,
     other: Option<Other>,
@@ -53,9 +61,9 @@ const MAX_INTERVAL_S: f64 = 3600.0;
 const SLACK: Span = Span(1000);
 
 impl Peers {
-    /// `interval`: our own, taken for another's that does not say.
-    pub(crate) fn new(me: &str, interval: Span) -> Self {
-        Self { me: me.to_owned(), interval, online: false, other: None }
+    /// `run`: random at each start. `interval`: our own, taken for another's that does not say.
+    pub(crate) fn new(me: &str, run: &str, interval: Span) -> Self {
+        Self { me: me.to_owned(), run: run.to_owned(), interval, online: false, other: None }
     }
 
     /// `<base>/status` as somebody set it.
@@ -70,7 +78,8 @@ impl Peers {
     /// `<base>/bridge/info`. What does not look like one of ours is ignored.
     pub(crate) fn info(&mut self, payload: &[u8], retained: bool, now: Mono) {
         let Ok(info) = serde_json::from_slice::<Info>(payload) else { return };
-        if info.instance == self.me {
+        let ours = info.run.as_ref().is_none_or(|it| *it == self.run);
+        if info.instance == self.me && (retained || ours) {
             return;
         }
         let seconds = info.interval_s.filter(|it| it.is_finite() && (0.0..=MAX_INTERVAL_S).contains(it));
@@ -82,6 +91,7 @@ impl Peers {
         }
         self.other = Some(Other {
             instance: info.instance,
+            run: info.run,
             payload: payload.to_vec(),
             renewed_at: now,
             two_intervals: interval.times(2) + SLACK,
@@ -104,7 +114,14 @@ impl Peers {
     /// While we serve: another instance speaks as well, and it is we who must yield. Both decide the same way.
     pub(crate) fn must_yield(&self, now: Mono) -> bool {
         matches!(self.verdict(now), Verdict::Taken(_))
-            && self.other.as_ref().is_some_and(|other| other.instance < self.me)
+            && self.other.as_ref().is_some_and(|other| {
+                (other.instance.as_str(), other.run.as_deref()) < (self.me.as_str(), Some(self.run.as_str()))
+            })
+    }
+
+    /// The other has our own name.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.other() == Some(self.me.as_str())
     }
 
     /// The other's name.
@@ -120,7 +137,7 @@ mod tests {
     const INFO: &[u8] = br#"{"version":"0.1.0","instance":"b","interval_s":5,"uptime_s":7}"#;
 
     fn peers() -> Peers {
-        Peers::new("m", Span::from_secs(5))
+        Peers::new("m", "5", Span::from_secs(5))
     }
 
     #[test]
@@ -134,6 +151,21 @@ mod tests {
         peers.status(b"online");
         peers.info(br#"{"instance":"m","interval_s":5}"#, true, Mono(0));
         assert_eq!(peers.verdict(Mono(0)), Verdict::Alone);
+    }
+
+    #[test]
+    fn a_copy_of_us_is_another_instance_when_it_speaks() {
+        let mut peers = peers();
+        peers.status(b"online");
+        peers.info(br#"{"instance":"m","run":"5"}"#, false, Mono(0));
+        assert_eq!(peers.verdict(Mono(0)), Verdict::Alone, "our own voice");
+        peers.info(br#"{"instance":"m","run":"7"}"#, true, Mono(0));
+        assert_eq!(peers.verdict(Mono(0)), Verdict::Alone, "what we said before our restart");
+        peers.info(br#"{"instance":"m","run":"7"}"#, false, Mono(0));
+        assert_eq!(peers.verdict(Mono(0)), Verdict::Taken(Mono(11_000)));
+        assert!(peers.is_copy() && !peers.must_yield(Mono(0)), "7 finds 5 and yields");
+        peers.info(br#"{"instance":"m","run":"3"}"#, false, Mono(0));
+        assert!(peers.must_yield(Mono(0)));
     }
 
     #[test]

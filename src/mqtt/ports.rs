@@ -36,14 +36,6 @@ pub struct RelayPort {
 }
 
 impl Ports {
-    /// Topics of others that are to be read.
-    pub(super) fn topics(&self) -> Vec<String> {
-        let mut topics: Vec<String> = self.inputs.iter().filter_map(|it| it.topic.clone()).collect();
-        topics.sort_unstable();
-        topics.dedup();
-        topics
-    }
-
     /// Waits until a relay is ordered anew.
     pub(super) async fn ordered(&mut self) {
         let changes = self.relays.iter_mut().map(|it| {

@@ -31,6 +31,7 @@ const OLDEST_READING_MS: i64 = 26 * 3600 * 1000;
 #[derive(Debug)]
 pub(crate) struct Publisher {
     options: Arc<MqttOptions>,
+    run: String,
     topics: Topics,
     site: Track,
     meters: HashMap<Arc<str>, MeterTrack>,
@@ -46,8 +47,8 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     /// Announces what is known beforehand: the site and the chargers. Meters follow with their first frame, which
-    /// tells what they measure.
-    pub(crate) fn new(options: Arc<MqttOptions>, topics: Topics, outbox: &mut Outbox) -> Self {
+    /// tells what they measure. `run`: random at each start.
+    pub(crate) fn new(options: Arc<MqttOptions>, run: String, topics: Topics, outbox: &mut Outbox) -> Self {
         let mut it = Self {
             site: Track::new(Place::Site, &topics),
             chargers: options.chargers.iter().map(|it| Track::new(Place::charger(&it.common.id), &topics)).collect(),
@@ -59,6 +60,7 @@ impl Publisher {
             started: None,
             announced: HashMap::new(),
             topics,
+            run,
             options,
         };
         it.announce_site(outbox);
@@ -176,6 +178,7 @@ impl Publisher {
         object
             .put("version", &Out::Text(self.options.version.to_owned()))
             .put("instance", &Out::Text(self.options.instance.clone()))
+            .put("run", &Out::text(self.run.as_str()))
             .put("started", &Out::text(started.as_str()))
             .put("uptime_s", &Out::Int(now.0 / 1000))
             .put("interval_s", &Out::Milli(self.options.config.interval.0))

@@ -1,5 +1,6 @@
 //! The conversation: who may speak, what is said when, what comes in.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::inbox::{Answered, BackedUp};
 use super::json::{Object, Out};
 use super::leftover::Leftovers;
 use super::link::{Incoming, Link, LinkEvent, Role};
+use super::listener::Ear;
 use super::options::MqttOptions;
 use super::outbox::Rank;
 use super::peers::{Peers, Verdict};
@@ -61,11 +63,20 @@ enum Phase {
     Standby(Instant),
 }
 
+/// What is wrong where the broker refuses subscriptions to these.
+pub(super) fn unreadable<'a>(refused: impl Iterator<Item = &'a str>) -> Option<String> {
+    let filters = refused.collect::<Vec<_>>().join("`, `");
+    (!filters.is_empty())
+        .then(|| format!("the broker does not let us read `{filters}`: give the user of [mqtt] username read access"))
+}
+
 pub(super) struct Service {
     pub(super) options: Arc<MqttOptions>,
     pub(super) topics: Topics,
     pub(super) views: Views,
     pub(super) link: Link,
+    /// What devices hear comes in elsewhere; here only how that does.
+    pub(super) ear: Ear,
     pub(super) publisher: Publisher,
     lines: Option<Collector>,
     peers: Peers,
@@ -77,6 +88,8 @@ pub(super) struct Service {
     /// Another instance serves this base: the connection is only there to see whether it still does.
     looking: bool,
     status: MqttStatus,
+    /// What is wrong with the link itself.
+    problem: Option<String>,
     pub(super) log_level: String,
     /// The loss of the broker has been told.
     lost_told: bool,
@@ -94,24 +107,28 @@ impl Service {
         options: Arc<MqttOptions>,
         views: Views,
         address: Address,
+        ear: Ear,
         status: MqttStatus,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let config = &options.config;
-        let topics = Topics::new(&config.base_topic, &config.discovery_prefix, &config.birth_topic)
-            .with_foreign(views.ports.topics());
+        let topics = Topics::new(&config.base_topic, &config.discovery_prefix, &config.birth_topic);
         let (link, task) = Link::new(address, topics.clone());
-        let publisher = link.send(|outbox| Publisher::new(Arc::clone(&options), topics.clone(), outbox));
+        // Seeded by the operating system: enough to tell two processes apart.
+        let run = format!("{:016x}", RandomState::new().build_hasher().finish());
+        let publisher = link.send(|outbox| Publisher::new(Arc::clone(&options), run.clone(), topics.clone(), outbox));
         let now = views.clock.now();
         let service = Self {
             lines: config.influx.then(|| {
                 let roles = options.meters.iter().map(|it| (it.common.id.clone(), it.role));
                 Collector::new(options.site.time_zone.clone(), roles)
             }),
-            peers: Peers::new(&options.instance, config.interval),
+            peers: Peers::new(&options.instance, &run, config.interval),
             bucket: Bucket::new(options.tuning.commands_per_second, now),
             log_level: options.requests.level.clone(),
             publisher,
             link,
+            ear,
+            problem: None,
             topics,
             views,
             options,
@@ -137,6 +154,8 @@ impl Service {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut snapshots_end, mut events_end) = (false, false);
         let mut orders = self.views.ports.clone();
+        let mut listening = self.ear.listening.clone();
+        let mut listening_ends = false;
         self.report(LinkState::Connecting, None);
         loop {
             let deadline = match self.phase {
@@ -164,6 +183,10 @@ impl Service {
                     Err(broadcast::error::RecvError::Lagged(missed)) => self.events_missed += missed,
                     Err(broadcast::error::RecvError::Closed) => events_end = true,
                 },
+                changed = listening.changed(), if !listening_ends => {
+                    listening_ends = changed.is_err();
+                    self.refresh();
+                }
                 () = orders.ordered() => self.order_relays(),
                 Some(answered) = self.waiting.join_next() => {
                     if let Ok(answered) = answered {
@@ -194,9 +217,7 @@ impl Service {
                 self.phase = Phase::Settling { until, latest: until };
                 self.replay_told = false;
                 self.unreadable = None;
-                let mut filters = self.topics.watched();
-                filters.extend(self.options.feeds.topics());
-                self.link.subscribe(filters);
+                self.link.subscribe(self.topics.watched());
                 if self.looking {
                     self.report(LinkState::Standby, Some(self.taken()));
                 } else {
@@ -210,11 +231,7 @@ impl Service {
                     self.phase = Phase::Settling { until: now + settle, latest: now + settle * MAX_SETTLE };
                 }
                 let arrived = matches!(self.phase, Phase::Arriving(_));
-                if !refused.is_empty() {
-                    let filters = refused.join("`, `");
-                    let problem = format!(
-                        "the broker does not let us read `{filters}`: give the user of [mqtt] username read access"
-                    );
+                if let Some(problem) = unreadable(refused.iter().map(String::as_str)) {
                     tracing::warn!("{problem}");
                     self.unreadable = Some(problem.clone());
                     self.report(self.status.state, Some(problem));
@@ -297,6 +314,14 @@ impl Service {
 
     fn taken(&self) -> String {
         let other = shorten(self.peers.other().unwrap_or("?"));
+        if self.peers.is_copy() {
+            return format!(
+                "another appliance with our own name (`{other}`) serves base topic `{}`, as after a copied data \
+                 directory: publishing and obeying nothing, charging is controlled as before; delete `instance` in the \
+                 data directory of one, and give it another [mqtt] base_topic",
+                self.topics.base()
+            );
+        }
         format!(
             "another instance (`{other}`) serves base topic `{}`: publishing and obeying nothing, charging is \
              controlled as before; give one of them another [mqtt] base_topic",
@@ -360,11 +385,6 @@ impl Service {
                 // A retained one is older than this connection, at whose begin everything was said.
                 if self.phase == Phase::Serving && !retained && payload == b"online" {
                     self.born();
-                }
-            }
-            (Inbound::Foreign, payload) => {
-                if self.obeys() {
-                    self.foreign(&topic, payload, retained);
                 }
             }
             (Inbound::Discovery, Ok(payload)) => {
@@ -449,7 +469,6 @@ impl Service {
         self.link.send(|outbox| self.publisher.look(&snapshot, now, tick, outbox));
     }
 
-    /// `bridge/info`: the sign of life for other instances.
     /// Line protocol, where it is wanted: everything new in one message.
     fn tell_lines(&mut self) {
         let (Phase::Serving, Some(lines)) = (self.phase, &mut self.lines) else { return };
@@ -461,6 +480,7 @@ impl Service {
         }
     }
 
+    /// `bridge/info`: the sign of life for other instances.
     pub(super) fn renew(&mut self) {
         if self.phase != Phase::Serving {
             return;
@@ -479,7 +499,8 @@ impl Service {
             let now = self.now();
             self.link.send(|outbox| self.leftovers.settle(&self.publisher, &self.topics, now, outbox));
         }
-        let overrun = self.link.counters().overrun.load(Ordering::Relaxed);
+        let overrun =
+            self.link.counters().overrun.load(Ordering::Relaxed) + self.ear.counters.dropped.load(Ordering::Relaxed);
         if overrun > self.overrun_told {
             if self.overrun_told == 0 {
                 let detail = "messages come in faster than they are looked at: the rest is dropped".to_owned();
@@ -487,10 +508,20 @@ impl Service {
             }
             self.overrun_told = overrun;
         }
-        self.report(self.status.state, self.status.problem.clone());
+        self.refresh();
     }
 
     fn report(&mut self, state: LinkState, problem: Option<String>) {
+        self.problem = problem;
+        self.enter(state);
+    }
+
+    /// The same state, with what has changed around it.
+    fn refresh(&mut self) {
+        self.enter(self.status.state);
+    }
+
+    fn enter(&mut self, state: LinkState) {
         let now = self.now();
         let counters = self.link.counters();
         let status = &mut self.status;
@@ -498,11 +529,18 @@ impl Service {
             status.state = state;
             status.since = now;
         }
-        status.problem = problem;
+        {
+            let listening = self.ear.listening.borrow();
+            status.listening = listening.online;
+            // One sentence: where both connections fail, it is the same broker.
+            status.problem = self.problem.clone().or_else(|| listening.problem.clone());
+        }
         status.connections = counters.connections.load(Ordering::Relaxed);
         status.published = counters.published.load(Ordering::Relaxed);
-        status.received = counters.received.load(Ordering::Relaxed);
-        status.dropped_incoming = counters.overrun.load(Ordering::Relaxed) + self.bucket.refused();
+        let heard = &self.ear.counters;
+        status.received = counters.received.load(Ordering::Relaxed) + heard.received.load(Ordering::Relaxed);
+        status.dropped_incoming =
+            counters.overrun.load(Ordering::Relaxed) + heard.dropped.load(Ordering::Relaxed) + self.bucket.refused();
         status.dropped_outgoing = self.link.send(|outbox| outbox.dropped()) + self.events_missed;
         self.views.status.send_if_modified(|shown| {
             let changed = shown != status;

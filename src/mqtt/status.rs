@@ -32,6 +32,9 @@ pub struct MqttStatus {
     pub state: LinkState,
     /// The broker as configured, without the login.
     pub broker: String,
+    /// What devices listen to is heard, on a connection of its own.
+    #[serde(skip)]
+    pub listening: bool,
     /// Base topic.
     pub base_topic: String,
     /// Where the built-in broker listens; the real port where 0 was asked for.
@@ -58,6 +61,7 @@ impl Default for MqttStatus {
         Self {
             state: LinkState::Idle,
             broker: String::new(),
+            listening: false,
             base_topic: String::new(),
             embedded: None,
             problem: None,

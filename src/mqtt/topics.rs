@@ -100,15 +100,13 @@ pub(crate) enum Inbound {
     Discovery,
     /// `<base>/<kind>/<id>/availability`
     Availability(Place),
-    /// A topic of somebody else that inputs listen to.
-    Foreign,
 }
 
 impl Inbound {
     /// Largest payload that is looked at, in bytes.
     pub(crate) const fn limit(&self) -> usize {
         match self {
-            Self::Command { .. } | Self::Request(_) | Self::Foreign => 1024,
+            Self::Command { .. } | Self::Request(_) => 1024,
             Self::Status | Self::Birth | Self::Availability(_) => 64,
             Self::Info => 64 * 1024,
             Self::Discovery => 256 * 1024,
@@ -123,8 +121,6 @@ pub(crate) struct Topics {
     prefix: String,
     birth: String,
     slug: String,
-    /// Topics of others that inputs listen to.
-    foreign: Vec<String>,
 }
 
 impl Topics {
@@ -133,18 +129,7 @@ impl Topics {
 
     /// `prefix` empty: no discovery. `birth` empty: no birth topic.
     pub(crate) fn new(base: &str, prefix: &str, birth: &str) -> Self {
-        Self {
-            base: base.to_owned(),
-            prefix: prefix.to_owned(),
-            birth: birth.to_owned(),
-            slug: slug(base),
-            foreign: Vec::new(),
-        }
-    }
-
-    /// With topics of others that are listened to.
-    pub(crate) fn with_foreign(self, foreign: Vec<String>) -> Self {
-        Self { foreign, ..self }
+        Self { base: base.to_owned(), prefix: prefix.to_owned(), birth: birth.to_owned(), slug: slug(base) }
     }
 
     /// The base topic.
@@ -252,7 +237,6 @@ impl Topics {
         if self.discovery_on() && !self.birth.is_empty() {
             filters.push(self.birth.clone());
         }
-        filters.extend(self.foreign.iter().cloned());
         filters
     }
 
@@ -263,9 +247,6 @@ impl Topics {
         }
         if topic == self.birth {
             return Some(Inbound::Birth);
-        }
-        if self.foreign.iter().any(|it| it == topic) {
-            return Some(Inbound::Foreign);
         }
         if let Some(rest) = topic.strip_prefix(self.base.as_str()).and_then(|rest| rest.strip_prefix('/')) {
             return Self::sort_own(rest);

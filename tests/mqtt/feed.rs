@@ -1,5 +1,6 @@
 //! Topics of other software that devices listen to.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gridkeeper::mqtt::Feeds;
@@ -29,20 +30,12 @@ async fn devices_hear_their_topics_also_of_a_standby_and_after_the_broker_was_aw
     let feeds = second.feeds.clone();
     let mut inbox = feeds.listen([TOPIC]);
     let mut standby = Rig::start(second);
-    let replayed = tokio::time::timeout(LIMIT, inbox.recv()).await.unwrap().unwrap();
+    let replayed = tokio::time::timeout(LIMIT, inbox.recv()).await.unwrap();
     assert_eq!((&*replayed.payload, replayed.retained), (&b"{\"old\":1}"[..], true));
     standby.until("standing by", |it| it.state == gridkeeper::mqtt::LinkState::Standby).await;
-    // It is between two connections now and misses what is not retained; the one as a standby replays what is.
-    let live = loop {
-        peer.publish(TOPIC, "{\"new\":1}");
-        let message = tokio::time::timeout(Duration::from_millis(200), inbox.recv()).await;
-        if let Ok(Some(message)) = message
-            && !message.retained
-        {
-            break message;
-        }
-    };
-    assert_eq!((&*live.topic, &*live.payload), (TOPIC, &b"{\"new\":1}"[..]));
+    peer.publish(TOPIC, "{\"new\":1}");
+    let live = tokio::time::timeout(LIMIT, inbox.recv()).await.unwrap();
+    assert_eq!((&*live.topic, &*live.payload, live.retained), (TOPIC, &b"{\"new\":1}"[..], false));
 
     first.stop().await;
     standby.online().await;
@@ -50,15 +43,58 @@ async fn devices_hear_their_topics_also_of_a_standby_and_after_the_broker_was_aw
     standby.until("the broker is missed", |it| it.state == gridkeeper::mqtt::LinkState::Retrying).await;
     let broker = Broker::on(address.port()).await;
     standby.online().await;
+    standby.until("listening", |it| it.listening).await;
     let peer = Peer::connect(address, "#").await;
     peer.publish(TOPIC, "{\"new\":2}");
     let back = loop {
-        let message = tokio::time::timeout(LIMIT, inbox.recv()).await.unwrap().unwrap();
+        let message = tokio::time::timeout(LIMIT, inbox.recv()).await.unwrap();
         if message.payload.ends_with(b"2}") {
             break message;
         }
     };
     assert!(!back.retained);
     standby.stop().await;
+    broker.kill().await;
+}
+
+#[tokio::test]
+async fn a_message_for_a_device_overtakes_a_flood_of_commands() {
+    let broker = Broker::start().await;
+    let mut options = options(broker.address);
+    options.feeds = Feeds::new([TOPIC]);
+    let mut inbox = options.feeds.clone().listen([TOPIC]);
+    let mut rig = Rig::start(options);
+    rig.online().await;
+    rig.until("listening", |it| it.listening).await;
+    let flooder = Peer::connect(broker.address, "nothing").await;
+    let meter = Peer::connect(broker.address, "nothing").await;
+    let flooded = AtomicU64::new(0);
+    // Many more than are read in the time.
+    let flood = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        loop {
+            ticks.tick().await;
+            for _ in 0..40 {
+                flooder.publish("gridkeeper/site/set/sharing", "equal");
+                flooded.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    let judged = async {
+        let mut status = rig.status.clone();
+        let behind = |received: u64| flooded.load(Ordering::Relaxed).saturating_sub(received) > 3000;
+        let wait = status.wait_for(|it| behind(it.received));
+        tokio::time::timeout(LIMIT, wait).await.expect("a flood that is not kept up with").unwrap();
+        let before = flooded.load(Ordering::Relaxed);
+        meter.publish(TOPIC, "{}");
+        tokio::time::timeout(LIMIT, inbox.recv()).await.expect("heard in time");
+        // What is shown is as old as an interval: 200 messages at most.
+        let received = rig.status.borrow().received;
+        assert!(received + 1000 < before, "it came after {received} of {before}");
+    };
+    tokio::select! {
+        () = flood => {}
+        () = judged => {}
+    }
     broker.kill().await;
 }

@@ -100,3 +100,42 @@ async fn our_own_traces_do_not_hold_us_up() {
     rig.stop().await;
     broker.kill().await;
 }
+
+#[tokio::test]
+async fn of_two_with_a_copied_name_one_stands_by_and_says_what_to_do() {
+    let broker = Broker::start().await;
+    let first = options(broker.address);
+    let mut second = first.clone();
+    second.client_id = "another".into();
+    let mut a = Rig::start(first);
+    a.online().await;
+    let mut b = Rig::start(second);
+    // Who yields is drawn with the names of the runs.
+    let standby = |it: &gridkeeper::mqtt::MqttStatus| it.state == LinkState::Standby;
+    let problem = tokio::select! {
+        it = a.until("standing by", standby) => it.problem,
+        it = b.until("standing by", standby) => it.problem,
+    };
+    assert!(problem.as_ref().is_some_and(|it| it.contains("copied data directory")), "{problem:?}");
+    a.stop().await;
+    b.stop().await;
+    broker.kill().await;
+}
+
+#[tokio::test]
+async fn two_clients_with_one_id_are_told_what_it_looks_like() {
+    let broker = Broker::start().await;
+    let mut a = Rig::start(options(broker.address));
+    a.online().await;
+    let mut b = Rig::start(options(broker.address));
+    let named = |it: &gridkeeper::mqtt::MqttStatus| {
+        it.problem.as_ref().is_some_and(|it| it.contains("another client may use the id `gridkeeper-test`"))
+    };
+    tokio::select! {
+        _ = a.until("told", named) => {}
+        _ = b.until("told", named) => {}
+    }
+    a.stop().await;
+    b.stop().await;
+    broker.kill().await;
+}

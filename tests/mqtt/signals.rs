@@ -1,7 +1,7 @@
 //! Inputs that are told by MQTT, and what is published of inputs.
 
 use gridkeeper::device::input::mqtt::Told;
-use gridkeeper::mqtt::{InputPort, Ports};
+use gridkeeper::mqtt::{InputPort, LinkState, Ports};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -28,6 +28,7 @@ async fn our_own_topic_tells_an_input_and_answers() {
     let (tariff, mut told) = port("tariff", None, true);
     let mut rig = Rig::with_ports(options(broker.address), Ports { inputs: vec![tariff], ..Ports::default() });
     rig.online().await;
+    rig.until("listening", |it| it.listening).await;
     let peer = Peer::connect(broker.address, "gridkeeper/#").await;
     let topic = "gridkeeper/input/tariff/set/value";
     let mark = peer.mark();
@@ -73,6 +74,56 @@ async fn a_topic_of_somebody_else_is_read_and_retained_values_only_where_they_ho
     let result = peer.json_after(mark, RESULT, |_| true).await;
     assert!(result["error"].as_str().unwrap().contains("listens to `zigbee/tariff`"), "{result}");
     rig.stop().await;
+    broker.kill().await;
+}
+
+#[tokio::test]
+async fn a_value_passes_whatever_commands_come_before_it() {
+    let broker = Broker::start().await;
+    let (kept, mut kept_told) = port("tariff", Some("zigbee/tariff"), true);
+    let (own, mut own_told) = port("dim", None, false);
+    let peer = Peer::connect(broker.address, "gridkeeper/result").await;
+    // Replayed at every connect, and more than are taken at once.
+    for number in 0..60 {
+        peer.retain(&format!("gridkeeper/site/set/x{number}"), "1");
+    }
+    peer.retain("zigbee/tariff", "ON");
+    let mut rig = Rig::with_ports(options(broker.address), Ports { inputs: vec![kept, own], ..Ports::default() });
+    rig.online().await;
+    until(&mut kept_told, true).await;
+    rig.until("listening", |it| it.listening).await;
+    for _ in 0..600 {
+        peer.publish("gridkeeper/site/set/sharing", "equal");
+    }
+    peer.publish("zigbee/tariff", "OFF");
+    peer.publish("gridkeeper/input/dim/set/value", "ON");
+    until(&mut kept_told, false).await;
+    until(&mut own_told, true).await;
+    rig.stop().await;
+    broker.kill().await;
+}
+
+#[tokio::test]
+async fn a_standby_hears_its_inputs() {
+    let broker = Broker::start().await;
+    let mut first = options(broker.address);
+    (first.instance, first.client_id) = ("first".into(), "first".into());
+    let mut first = Rig::start(first);
+    first.online().await;
+    let (foreign, mut foreign_told) = port("tariff", Some("zigbee/tariff"), false);
+    let (own, mut own_told) = port("dim", None, false);
+    let mut second = options(broker.address);
+    (second.instance, second.client_id) = ("second".into(), "second".into());
+    let mut standby = Rig::with_ports(second, Ports { inputs: vec![foreign, own], ..Ports::default() });
+    standby.until("standing by", |it| it.state == LinkState::Standby && it.listening).await;
+    let peer = Peer::connect(broker.address, "nothing").await;
+    peer.publish("zigbee/tariff", "ON");
+    peer.publish("gridkeeper/input/dim/set/value", "ON");
+    until(&mut foreign_told, true).await;
+    until(&mut own_told, true).await;
+    assert_eq!(standby.status.borrow().published, 0, "it answers nothing");
+    standby.stop().await;
+    first.stop().await;
     broker.kill().await;
 }
 

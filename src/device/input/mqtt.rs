@@ -1,7 +1,8 @@
 //! An input that somebody else tells us over MQTT.
 //!
 //! With a `max_age_s` each value is good for that time. Without one the last value is kept, and lost when the broker has
-//! been away for a minute: until then nobody could have told us otherwise.
+//! been away for a minute: until then nobody could have told us otherwise. Lost, it comes back with the next value that
+//! is told, not with the old one: what was said meanwhile nobody knows.
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -9,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Teller;
 use crate::clock::Clock;
 use crate::device::voice::Trouble;
-use crate::mqtt::{LinkState, MqttStatus};
+use crate::mqtt::MqttStatus;
 use crate::quantity::{Mono, Span};
 
 /// A kept value is lost when the broker has been away for so long.
@@ -38,9 +39,11 @@ pub(super) async fn run(feed: Feed, active_high: bool, kept: bool, mut teller: T
     let Feed { mut value, mut link } = feed;
     let mut away_since = Some(clock.now());
     let mut seen = None;
+    // A kept value that was lost counts no more.
+    let mut lost = None;
     loop {
         let now = clock.now();
-        let online = link.borrow_and_update().state == LinkState::Online;
+        let online = link.borrow_and_update().listening;
         away_since = if online { None } else { away_since.or(Some(now)) };
         let told = *value.borrow_and_update();
         if told != seen {
@@ -51,6 +54,7 @@ pub(super) async fn run(feed: Feed, active_high: bool, kept: bool, mut teller: T
         if let Some(since) = away_since.filter(|_| kept) {
             let lost_at = since + BROKER_LOST;
             if now >= lost_at {
+                lost = told;
                 if told.is_some() {
                     teller.voice.bad(&Trouble::bad(format!("the broker has been away for {} s", BROKER_LOST.0 / 1000)));
                 }
@@ -59,8 +63,7 @@ pub(super) async fn run(feed: Feed, active_high: bool, kept: bool, mut teller: T
                 wake = wake.min(lost_at);
             }
         }
-        let known = told.filter(|_| !kept || away_since.is_none_or(|since| now < since + BROKER_LOST));
-        match known {
+        match told.filter(|_| told != lost) {
             Some(Told { on, .. }) if kept => teller.tell(Some(on == active_high), now),
             // Its age is that of the message: a renewal would make it younger.
             Some(Told { on, at }) => teller.tell_once(Some(on == active_high), at),

@@ -14,7 +14,7 @@ use crate::link::gpio::fake::FakeChip;
 use crate::link::gpio::{LineName, Pull};
 use crate::link::modbus::BusConfig;
 use crate::link::modbus::memory::Wire;
-use crate::mqtt::{LinkState, MqttStatus};
+use crate::mqtt::MqttStatus;
 use crate::simulator::http::{HttpFault, Shelly as StandIn};
 
 fn input(driver: InputDriver, max_age: Option<Span>) -> Input {
@@ -126,7 +126,7 @@ impl Broker {
     fn start(kept: bool) -> Self {
         let clock = Clock::start();
         let (value, values) = watch::channel(None);
-        let (link, links) = watch::channel(MqttStatus { state: LinkState::Online, ..MqttStatus::default() });
+        let (link, links) = watch::channel(MqttStatus { listening: true, ..MqttStatus::default() });
         let driver = InputDriver::Mqtt { topic: None, active_high: true, kept };
         let feed = mqtt::Feed { value: values, link: links };
         let inbox = start(input(driver, Some(Span::from_secs(30))), None, Some(feed), FakeChip::default(), clock);
@@ -137,8 +137,8 @@ impl Broker {
         self.value.send_replace(Some(mqtt::Told { on, at: self.clock.now() }));
     }
 
-    fn link(&self, state: LinkState) {
-        self.link.send_modify(|link| link.state = state);
+    fn link(&self, up: bool) {
+        self.link.send_modify(|link| link.listening = up);
     }
 
     async fn pass(&self, seconds: u64) -> Vec<Option<bool>> {
@@ -159,13 +159,18 @@ async fn a_kept_value_is_lost_when_the_broker_has_been_away_for_a_minute() {
     broker.tell(true);
     let told = broker.pass(30).await;
     assert!(told.len() >= 5 && told.iter().all(|it| *it == Some(true)), "renewed: {told:?}");
-    broker.link(LinkState::Retrying);
+    broker.link(false);
     assert!(!broker.pass(59).await.contains(&None));
     assert_eq!(broker.pass(3).await.last(), Some(&None));
-    broker.link(LinkState::Online);
-    assert_eq!(broker.pass(1).await, [Some(true)]);
+    broker.link(true);
+    assert_eq!(broker.pass(30).await, [], "what was told meanwhile nobody knows");
     broker.tell(false);
     assert_eq!(broker.pass(1).await, [Some(false)]);
+    // Away for less than that, the value stands.
+    broker.link(false);
+    broker.pass(50).await;
+    broker.link(true);
+    assert_eq!(broker.pass(10).await.last(), Some(&Some(false)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,7 +180,7 @@ async fn a_value_with_an_age_is_told_once_and_grows_old_whatever_the_broker_does
     assert_eq!(broker.pass(100).await, [Some(true)]);
     broker.tell(true);
     assert_eq!(broker.pass(1).await, [Some(true)], "the same again is news");
-    broker.link(LinkState::Retrying);
+    broker.link(false);
     assert_eq!(broker.pass(100).await, []);
 }
 

@@ -39,9 +39,7 @@ pub(super) async fn run(meter: MqttMeter, to: Destination, feeds: &Feeds, cancel
         loop {
             // The control thread hears of every change within a second.
             match timeout(Duration::from_secs(1), inbox.recv()).await {
-                Ok(Some(message)) => task.take(&message, clock::wall_ms()),
-                // The registry lives as long as the appliance: there is nobody left to listen to.
-                Ok(None) => return std::future::pending().await,
+                Ok(message) => task.take(&message, clock::wall_ms()),
                 Err(_) => {}
             }
             task.tell_health();
@@ -123,7 +121,7 @@ impl Task {
         self.heard.insert(Arc::clone(&message.topic), heard);
         let complete = self.needed.iter().all(|it| self.heard.get(it.as_str()).is_some_and(|it| it.fresh));
         if complete {
-            self.tell();
+            self.tell(message.at);
         }
     }
 
@@ -166,7 +164,7 @@ impl Task {
         if values.is_empty() {
             return Err(Malformed::new("", "holds none of the configured values"));
         }
-        Ok(Some(Heard { values, stamp, at: self.to.clock.now(), fresh: true }))
+        Ok(Some(Heard { values, stamp, at: message.at, fresh: true }))
     }
 
     /// A local time that comes twice, in the night in autumn, is the one that is nearer to now.
@@ -189,8 +187,8 @@ impl Task {
         local.ok_or_else(|| Malformed::new(pointer, format!("= {text:?} is no time like 2024-06-28T14:12:34")))
     }
 
-    fn tell(&mut self) {
-        let received_at = self.to.clock.now();
+    /// `received_at`: when the last message of it came.
+    fn tell(&mut self, received_at: Mono) {
         let mut sent = Sample::default();
         self.meter.sources.iter().for_each(|it| sent.expect(it.quantity));
         let mut sampled_at = received_at;

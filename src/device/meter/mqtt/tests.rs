@@ -25,7 +25,7 @@ fn task(sources: Vec<MqttSource>, time: Option<&str>) -> (Task, Receiver<ToContr
 }
 
 fn message(topic: &str, payload: &str, retained: bool) -> FeedMessage {
-    FeedMessage { topic: topic.into(), payload: payload.as_bytes().into(), retained }
+    FeedMessage { topic: topic.into(), payload: payload.as_bytes().into(), retained, at: Mono(0) }
 }
 
 fn readings(inbox: &Receiver<ToControl>) -> Vec<MeterReading> {
@@ -159,7 +159,7 @@ async fn silence_makes_it_offline_and_it_is_marked_from_the_start() {
     let running = tokio::spawn(async move { run(meter, to, &registry, token).await });
     tokio::task::yield_now().await;
     let now = SENSOR.replace("\"2025-10-09T10:53:15\"", &(clock::wall_ms() / 1000).to_string());
-    feeds.deliver("home1/tele/myelectricmeter/SENSOR", now.as_bytes(), false);
+    feeds.deliver("home1/tele/myelectricmeter/SENSOR", now.as_bytes(), false, Mono(0));
     tokio::time::sleep(Duration::from_secs(40)).await;
     let told: Vec<ToControl> = inbox.try_iter().collect();
     assert!(matches!(&told[0], ToControl::Risk(_, Some(risk)) if risk.contains("depends on the broker")));
