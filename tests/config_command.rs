@@ -196,7 +196,7 @@ fn check_prints_the_round_time_of_a_bus() {
     let (code, text) = check(&root("tests/fixtures/config/warned/slow_bus.toml"), false);
     assert_eq!(code, 0);
     assert!(text.contains("rtu+tcp://192.0.2.1:4196: 9 devices, one round takes about 4.13 s\n"), "{text}");
-    assert!(text.ends_with("accepted: 0 meters, 9 chargers, 11 warnings\n"), "{text}");
+    assert!(text.ends_with("accepted: 1 meter, 9 chargers, 11 warnings\n"), "{text}");
     let verdict: Value =
         serde_json::from_str(&check(&root("tests/fixtures/config/warned/slow_bus.toml"), true).1).unwrap();
     assert_eq!(verdict["buses"][0]["round_s"], 4.13);

@@ -333,6 +333,83 @@ fn a_password_that_everybody_may_read_is_a_warning() {
 }
 
 #[test]
+fn an_own_model_that_is_wrong_is_named_with_its_line_and_not_taken_for_a_slip() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::create_dir(data.path().join("models")).unwrap();
+    let own = data.path().join("models/eastron-sdm630.toml");
+    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/models/eastron-sdm630.toml");
+    let right = std::fs::read_to_string(built_in).unwrap();
+    let line = right.lines().position(|it| it == "[[poll]]").unwrap() + 1;
+    let text = format!(
+        "[storage]\ndata_dir = {:?}\n[[meter]]\nid = \"m\"\ndriver = \"modbus\"\nmodel = \"eastron-sdm630\"\n\
+         connection = \"tcp://192.0.2.1:502\"\nunit = 1\n",
+        data.path().display().to_string()
+    );
+    std::fs::write(&own, right.replacen("every = \"cycle\"", "every = \"often\"", 1)).unwrap();
+    let refused = Case::new(&[&text]).load().unwrap_err();
+    let it = &refused.list[0];
+    assert!(it.message.contains(&format!("line {line}, column 1: [[poll]] number 1: `every` = \"often\"")), "{it}");
+    let help = it.help.as_deref().unwrap();
+    assert!(help.contains(&own.display().to_string()) && !help.contains("did you mean"), "{help}");
+    let misspelt = Case::new(&[&text.replace("eastron-sdm630\"", "eastron-sdm631\"")]).load().unwrap_err();
+    assert!(misspelt.list[0].help.as_deref().unwrap().contains("did you mean"), "{misspelt}");
+}
+
+#[cfg(unix)]
+#[test]
+fn every_file_with_a_secret_that_everybody_may_read_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+    let text = r#"
+[mqtt]
+url = "mqtts://b"
+ca_file = "ca.pem"
+client_cert_file = "c.pem"
+client_key_file = "c.key"
+[[meter]]
+id = "sealed"
+driver = "p1"
+connection = "tcp://192.0.2.1:23"
+key_file = "p1.key"
+auth_key_file = "p1.auth"
+[[meter]]
+id = "paired"
+driver = "homewizard"
+connection = "https://192.0.2.2"
+token_file = "hw.token"
+[influx]
+url = "http://192.0.2.3:8086"
+org = "home"
+bucket = "home"
+token_file = "influx.token"
+"#;
+    let pem = |name: &str| format!("-----BEGIN {name}-----\nAA==\n-----END {name}-----\n");
+    let secret = ["c.key", "p1.key", "p1.auth", "hw.token", "influx.token"];
+    let case = Case::new(&[text])
+        .with_file("ca.pem", &pem("CERTIFICATE"))
+        .with_file("c.pem", &pem("CERTIFICATE"))
+        .with_file("c.key", &pem("PRIVATE KEY"))
+        .with_file("p1.key", "000102030405060708090A0B0C0D0E0F")
+        .with_file("p1.auth", "00112233445566778899aabbccddeeff")
+        .with_file("hw.token", &format!("{}\nkey-sha256 {}\n", "A1".repeat(16), "0f".repeat(32)))
+        .with_file("influx.token", "hunter2");
+    for (mode, open) in [(0o644, true), (0o640, false)] {
+        for name in ["ca.pem", "c.pem"].iter().chain(&secret) {
+            std::fs::set_permissions(case.dir.path().join(name), std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let warnings = case.good().warnings;
+        let mut named: Vec<&str> = warnings
+            .iter()
+            .filter_map(|it| it.message.strip_suffix(" holds a secret and may be read by every user of this machine"))
+            .filter_map(|it| Path::new(it).file_name()?.to_str())
+            .collect();
+        named.sort_unstable();
+        let mut expected = if open { secret.to_vec() } else { Vec::new() };
+        expected.sort_unstable();
+        assert_eq!(named, expected, "{mode:o}: {warnings:?}");
+    }
+}
+
+#[test]
 fn a_simulation_takes_what_its_driver_writes() {
     let mut case = Case::new(&[r#"
 [site]

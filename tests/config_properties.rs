@@ -223,8 +223,8 @@ fn nearly_right() -> impl Strategy<Value = String> {
             key("static_a", fixed);
             key("margin_a", margin);
             key("meter", meter.then_some("\"main\""));
-            key("meter_lost_s", lost);
-            key("meter_late_s", late);
+            key("meter_lost_s", lost.filter(|_| meter));
+            key("meter_late_s", late.filter(|_| meter));
             out.push_str("[[meter]]\nid = \"main\"\ndriver = \"p1\"\nconnection = \"tcp://192.0.2.1:23\"\n");
             for (index, (driver, unit, max, fail_safe, watchdog, phases, priority)) in chargers.into_iter().enumerate()
             {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::config::{Inputs, read_bounded, secret};
+use crate::config::{Inputs, paint, read_bounded};
 
 /// Bytes that are still sent over MQTT.
 const MAX_SHOWN: usize = 128 * 1024;
@@ -31,17 +31,17 @@ pub fn shown(inputs: &Inputs, data_dir: &Path) -> Result<Shown, String> {
     let mut configuration = String::new();
     for file in &inputs.files {
         let mut table: toml::Table = file.text.parse().map_err(|_| format!("{} is not TOML", file.name))?;
-        secret::clear_toml(&mut table);
+        paint::clear_toml(&mut table);
         let text = toml::to_string(&table).map_err(|error| format!("{}: {error}", file.name))?;
         configuration.push_str(&format!("# {}\n{text}\n", file.name));
     }
     let options = inputs.options.as_ref().map(|file| {
         let mut value = serde_json::from_str(&file.text).map_err(|_| format!("{} is not JSON", file.name))?;
-        secret::clear_json(&mut value);
+        paint::clear_json(&mut value);
         Ok::<_, String>(value.to_string())
     });
     let variables: Vec<String> =
-        inputs.variables.iter().map(|(name, value)| format!("{name}={}", secret::cleared(name, value))).collect();
+        inputs.variables.iter().map(|(name, value)| format!("{name}={}", paint::cleared(name, value))).collect();
     let settings = match read_bounded(&data_dir.join(crate::config::SETTINGS_FILE), MAX_SETTINGS) {
         Ok(bytes) => {
             let value: serde_json::Value =

@@ -1,7 +1,7 @@
 //! From the merged layers to the model: what is required, what refers to what, what contradicts what.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::check_circuits;
 use super::check_devices;
@@ -231,6 +231,9 @@ impl Checker<'_> {
                 self.report.error(at, "grid.margin_a", message, format!("allowed: less than {fuse} A"));
             }
         }
+        if raw.meter.is_absent() {
+            self.without_meter(&raw.meter_late_s, &raw.meter_lost_s, &raw.meter_lost_current_a, "grid", "the grid");
+        }
         self.late_before_lost(&raw.meter_late_s, &raw.meter_lost_s, meter, devices, "grid");
         let grid = Grid {
             phases: if phases == 1 { 1 } else { 3 },
@@ -254,6 +257,23 @@ impl Checker<'_> {
             dim: false,
         };
         (grid, limits)
+    }
+
+    /// Errors for what is written about the meter of a circuit that has none.
+    pub(super) fn without_meter(
+        &mut self,
+        late: &Slot<f64>,
+        lost: &Slot<f64>,
+        lost_current: &Slot<f64>,
+        path: &str,
+        what: &str,
+    ) {
+        for (slot, key) in [(late, "meter_late_s"), (lost, "meter_lost_s"), (lost_current, "meter_lost_current_a")] {
+            if let Some((_, at)) = slot.set() {
+                let message = format!("`{key}` does nothing where {what} has no meter");
+                self.report.error(at, &format!("{path}.{key}"), message, "name its meter, or take it out");
+            }
+        }
     }
 
     /// An error where a meter would be lost before it is late.
@@ -329,44 +349,54 @@ impl Checker<'_> {
         self.report.base(at).join(text)
     }
 
-    /// Says that a secret file cannot be used.
-    pub(super) fn unreadable(&mut self, at: At, path: &str, file: &std::path::Path, why: &str) {
-        let severity = if self.purpose == Purpose::LastGood { Severity::Warning } else { Severity::Error };
-        let message = format!("{} cannot be used: {why}", file.display());
-        let help = "a path is taken from the folder of the configuration file";
-        self.report.say(severity, (at, Part::Value), path, message, help);
-    }
-
     /// The password in a file.
     pub(super) fn password_file(&mut self, slot: &Slot<String>, path: &str) -> Option<Secret> {
+        self.secret_file(slot, path, secret::read_password).map(Secret::new)
+    }
+
+    /// What `read` makes of a file that holds a secret; a warning where others may read it too.
+    pub(super) fn secret_file<T>(
+        &mut self,
+        slot: &Slot<String>,
+        path: &str,
+        read: impl FnOnce(&Path) -> Result<T, String>,
+    ) -> Option<T> {
+        let (at, file, content) = self.read_file(slot, path, read)?;
+        if secret::is_open(&file) {
+            let message = format!("{} holds a secret and may be read by every user of this machine", file.display());
+            self.report.warn(at, path, message, format!("chmod o-r {}", file.display()));
+        }
+        Some(content)
+    }
+
+    /// What `read` makes of a file, which must be there at the start already.
+    pub(super) fn read_file<T>(
+        &mut self,
+        slot: &Slot<String>,
+        path: &str,
+        read: impl FnOnce(&Path) -> Result<T, String>,
+    ) -> Option<(At, PathBuf, T)> {
         let (text, at) = slot.set()?;
         let file = self.path(text, at);
-        match secret::read_password(&file) {
-            Ok(password) => {
-                if secret::is_open(&file) {
-                    let message =
-                        format!("{} holds a password and may be read by every user of this machine", file.display());
-                    self.report.warn(at, path, message, format!("chmod o-r {}", file.display()));
-                }
-                Some(Secret::new(password))
-            }
+        match read(&file) {
+            Ok(content) => Some((at, file, content)),
             Err(why) => {
-                self.unreadable(at, path, &file, &why);
+                let severity = if self.purpose == Purpose::LastGood { Severity::Warning } else { Severity::Error };
+                let message = format!("{} cannot be used: {why}", file.display());
+                let help = "a path is taken from the folder of the configuration file";
+                self.report.say(severity, (at, Part::Value), path, message, help);
                 None
             }
         }
     }
 
-    /// A PEM file with at least one block whose name ends so.
+    /// A PEM file with at least one block whose name ends so; a private key is a secret.
     pub(super) fn pem_file(&mut self, slot: &Slot<String>, path: &str, block: &str) -> Option<String> {
-        let (text, at) = slot.set()?;
-        let file = self.path(text, at);
-        match secret::read_pem(&file, block) {
-            Ok(text) => Some(text),
-            Err(why) => {
-                self.unreadable(at, path, &file, &why);
-                None
-            }
+        let read = |file: &Path| secret::read_pem(file, block);
+        if block == "PRIVATE KEY" {
+            self.secret_file(slot, path, read)
+        } else {
+            self.read_file(slot, path, read).map(|it| it.2)
         }
     }
 }

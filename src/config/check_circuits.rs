@@ -80,17 +80,9 @@ fn circuit(
         let message = "`reserve_a` does nothing where the circuit has a meter";
         checker.report.error(at, &path("reserve_a"), message, "take it out: the meter sees the other loads");
     }
-    if meter.is_none() && raw.meter.is_absent() {
-        for (slot, key) in [
-            (&raw.meter_late_s, "meter_late_s"),
-            (&raw.meter_lost_s, "meter_lost_s"),
-            (&raw.meter_lost_current_a, "meter_lost_current_a"),
-        ] {
-            if let Some((_, at)) = slot.set() {
-                let message = format!("`{key}` does nothing where the circuit has no meter");
-                checker.report.error(at, &path(key), message, "name its meter, or take it out");
-            }
-        }
+    if raw.meter.is_absent() {
+        let (late, lost, current) = (&raw.meter_late_s, &raw.meter_lost_s, &raw.meter_lost_current_a);
+        checker.without_meter(late, lost, current, &head.path, "the circuit");
     }
     checker.late_before_lost(&raw.meter_late_s, &raw.meter_lost_s, meter, devices, &head.path);
     Circuit {

@@ -16,7 +16,7 @@ use super::connection;
 use super::diagnostic::Severity;
 use super::key::closest;
 use super::layer::Merged;
-use super::meter_models;
+use super::meter_models::{self, Unusable};
 use super::model::{
     Charger, ChargerDriver, Circuit, Common, Connection, Input, InputDriver, Meter, MeterDriver, MeterRole, Parity,
     Relay, RelayDriver,
@@ -269,8 +269,10 @@ fn meter(
         Some("p1") => {
             let help = "write where the meter is, for example connection = \"serial:///dev/ttyUSB0\"";
             let connection = link(checker, head, &raw.connection, help);
-            let key = key_file(checker, &raw.key_file, &format!("{}.key_file", head.path));
-            let auth_key = key_file(checker, &raw.auth_key_file, &format!("{}.auth_key_file", head.path));
+            let mut key_file =
+                |slot, name: &str| checker.secret_file(slot, &format!("{}.{name}", head.path), secret::read_key);
+            let key = key_file(&raw.key_file, "key_file");
+            let auth_key = key_file(&raw.auth_key_file, "auth_key_file");
             if let (Some((_, at)), true) = (raw.auth_key_file.set(), raw.key_file.is_absent()) {
                 let message = "`auth_key_file` does nothing without key_file";
                 checker.report.error(at, &format!("{}.auth_key_file", head.path), message, "write key_file as well");
@@ -342,12 +344,18 @@ fn modbus(
     let model = match meter_models::find(name, data_dir) {
         Ok(model) => model,
         Err(error) => {
-            let help = match closest(name, meter_models::names()) {
-                Some(close) => format!("did you mean {close:?}? docs/meters.md lists all models"),
-                None => format!(
-                    "docs/meters.md lists all models; files of your own go to {}",
-                    data_dir.join("models").display()
-                ),
+            let folder = data_dir.join("models");
+            let help = match (&error, closest(name, meter_models::names())) {
+                // Those of the binary are right: a test reads each.
+                (Unusable::Wrong(_) | Unusable::Unreadable { .. }, _) => {
+                    format!("correct {}, or take it away", folder.join(format!("{name}.toml")).display())
+                }
+                (Unusable::Unknown(_), Some(close)) => {
+                    format!("did you mean {close:?}? docs/meters.md lists all models")
+                }
+                (Unusable::Unknown(_), None) => {
+                    format!("docs/meters.md lists all models; files of your own go to {}", folder.display())
+                }
             };
             checker.report.error(name_at, &path, format!("`model`: {error}"), help);
             return None;
@@ -412,18 +420,6 @@ fn byte_stream(
         factory: None,
     });
     Some(connection)
-}
-
-fn key_file(checker: &mut Checker<'_>, slot: &Slot<String>, path: &str) -> Option<[u8; 16]> {
-    let (text, at) = slot.set()?;
-    let file = checker.path(text, at);
-    match secret::read_key(&file) {
-        Ok(key) => Some(key),
-        Err(why) => {
-            checker.unreadable(at, path, &file, &why);
-            None
-        }
-    }
 }
 
 /// The address of a device that must have one.

@@ -59,16 +59,7 @@ pub(super) fn shelly(checker: &mut Checker<'_>, head: &Head, raw: &raw::Meter) -
 pub(super) fn homewizard(checker: &mut Checker<'_>, head: &Head, raw: &raw::Meter) -> Option<MeterDriver> {
     let address = web_address(checker, head, &raw.connection, "http://192.0.2.30");
     let path = format!("{}.token_file", head.path);
-    let pairing = raw.token_file.set().and_then(|(text, at)| {
-        let file = checker.path(text, at);
-        match secret::read_pairing(&file) {
-            Ok(pairing) => Some(pairing),
-            Err(why) => {
-                checker.unreadable(at, &path, &file, &why);
-                None
-            }
-        }
-    });
+    let pairing = checker.secret_file(&raw.token_file, &path, secret::read_pairing);
     let (address, at) = address?;
     match (address.tls, raw.token_file.set()) {
         (true, None) if raw.token_file.is_absent() => {

@@ -49,7 +49,14 @@ pub(super) fn mqtt(checker: &mut Checker<'_>, head: &Head, raw: &raw::Meter) -> 
     }
     let time = match raw.time.set() {
         None => None,
-        Some((text, at)) => read(checker, text, at, &path("time"), topic, topic_wrong).map(|(place, _)| place),
+        Some((text, at)) => {
+            if text.contains(" * ") {
+                let message = "`time` is multiplied, which a time cannot be";
+                let help = "write the place alone: a number may be in seconds or milliseconds since 1970";
+                checker.report.error(at, &path("time"), message, help);
+            }
+            read(checker, text, at, &path("time"), topic, topic_wrong).map(|(place, _)| place)
+        }
     };
     let heard = |it: &MqttPlace| sources.iter().any(|source: &MqttSource| source.place.topic == it.topic);
     if let (Some(time), Some((_, at))) = (&time, raw.time.set())

@@ -10,7 +10,7 @@ use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanConten
 use serde::{Deserialize, Serialize};
 
 use super::diagnostic::{Diagnostic, Severity};
-use super::secret;
+use super::paint;
 
 /// A configuration file is refused above this size.
 pub(super) const MAX_BYTES: u64 = 1024 * 1024;
@@ -124,7 +124,7 @@ pub(super) struct SourceText {
 impl SourceText {
     /// Finds what looks like a secret and paints it over in the shown version.
     pub(super) fn new(name: String, text: String) -> Self {
-        let shown = secret::paint_over(&text);
+        let shown = paint::paint_over(&text);
         Self { name, text, shown }
     }
 

@@ -76,6 +76,11 @@ fn at_meter(devices: &Raw, index: usize) -> Option<(At, Part, String)> {
 }
 
 fn grid(config: &Config, raw: &raw::Grid, report: &mut Report) {
+    if let (Some((_, at)), Some(_)) = (raw.static_a.set(), config.grid.meter) {
+        let message = "`static_a` does nothing while [grid] names a meter";
+        let help = "take it out; what holds while the meter is lost is meter_lost_current_a";
+        report.warn(at, "grid.static_a", message, help);
+    }
     if let Some((lost, at)) = raw.meter_lost_s.set().filter(|it| *it.0 > 30.0) {
         let message = format!("for {lost} s a dead grid meter would go unnoticed");
         report.warn(at, "grid.meter_lost_s", message, "10 s is usual, more than 30 s is a risk for the fuse");

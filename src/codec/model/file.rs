@@ -1,8 +1,10 @@
 //! The shape of a model file, and everything that is checked when it is read.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::Deserialize;
+use toml::Spanned;
 
 use super::decode::Key;
 use super::number::{Kind, WordOrder};
@@ -17,43 +19,45 @@ const LONGEST: usize = 64 * 1024;
 
 /// What is wrong with a model file, and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("model `{id}`: {what}")]
+#[error("model `{id}`{}: {what}", place.map(|(line, column)| format!(", line {line}, column {column}")).unwrap_or_default())]
 pub struct ModelError {
     /// Name of the file without its ending.
     pub id: String,
-    /// Place and sentence.
+    /// Line and column in characters, from 1; `None` where it concerns the whole file.
+    pub place: Option<(usize, usize)>,
+    /// One sentence.
     pub what: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawModel {
-    format: u8,
+    format: Spanned<u8>,
     vendor: String,
     name: String,
-    fits: Vec<String>,
-    phases: u8,
-    sure: String,
-    sources: Vec<String>,
+    fits: Spanned<Vec<String>>,
+    phases: Spanned<u8>,
+    sure: Spanned<String>,
+    sources: Spanned<Vec<String>>,
     #[serde(default)]
     notes: Vec<String>,
-    transport: RawTransport,
-    defaults: RawDefaults,
+    transport: Spanned<RawTransport>,
+    defaults: Spanned<RawDefaults>,
     #[serde(default)]
     sunspec: Vec<u16>,
     /// Bit patterns per type, in hexadecimal digits.
     #[serde(default)]
-    invalid: BTreeMap<String, Vec<String>>,
+    invalid: BTreeMap<String, Spanned<Vec<String>>>,
     /// Bounds per quantity, in its first unit.
     #[serde(default)]
-    plausible: BTreeMap<String, (f64, f64)>,
+    plausible: BTreeMap<String, Spanned<(f64, f64)>>,
     #[serde(default)]
-    identity: Vec<RawIdentity>,
+    identity: Vec<Spanned<RawIdentity>>,
     #[serde(default)]
-    mode: Vec<RawMode>,
+    mode: Vec<Spanned<RawMode>>,
     #[serde(default)]
-    detail: Vec<RawDetail>,
-    poll: Vec<RawPoll>,
+    detail: Vec<Spanned<RawDetail>>,
+    poll: Vec<Spanned<RawPoll>>,
 }
 
 #[derive(Deserialize)]
@@ -118,7 +122,7 @@ struct RawPoll {
     count: u16,
     #[serde(default)]
     optional: bool,
-    values: Vec<RawValue>,
+    values: Vec<Spanned<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -150,15 +154,45 @@ pub(super) fn quoted<'a>(words: impl Iterator<Item = &'a str>) -> String {
 }
 
 pub(super) fn parse(id: &str, text: &str) -> Result<Model, ModelError> {
-    let wrong = |what: String| ModelError { id: id.to_owned(), what };
+    let wrong = |fault: Fault| ModelError {
+        id: id.to_owned(),
+        place: fault.span.map(|it| position(text, it.start)),
+        what: fault.what,
+    };
     if text.len() > LONGEST {
-        return Err(wrong(format!("the file has {} bytes; allowed: {LONGEST}", text.len())));
+        return Err(wrong(format!("the file has {} bytes; allowed: {LONGEST}", text.len()).into()));
     }
-    let raw: RawModel = toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
+    let raw: RawModel =
+        toml::from_str(text).map_err(|error| wrong(Fault { what: error.message().to_owned(), span: error.span() }))?;
     build(id, raw).map_err(wrong)
 }
 
+/// Line and column of a byte, in characters from 1.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before: String = text.char_indices().take_while(|it| it.0 < at).map(|it| it.1).collect();
+    let last = before.rsplit('\n').next().unwrap_or_default();
+    (before.matches('\n').count() + 1, last.chars().count() + 1)
+}
+
+/// What is wrong, and the bytes of the file that say so.
+struct Fault {
+    what: String,
+    span: Option<Range<usize>>,
+}
+
+impl From<String> for Fault {
+    fn from(what: String) -> Self {
+        Self { what, span: None }
+    }
+}
+
 type Check<T> = Result<T, String>;
+type Placed<T> = Result<T, Fault>;
+
+/// Something that was made of this part of the file.
+fn at<R, T>(part: &Spanned<R>, made: Check<T>) -> Placed<T> {
+    made.map_err(|what| Fault { what, span: Some(part.span()) })
+}
 
 fn one_of<T: Copy>(key: &str, word: &str, words: &[(&str, T)]) -> Check<T> {
     words
@@ -204,20 +238,21 @@ impl Surroundings {
     }
 }
 
-fn build(id: &str, raw: RawModel) -> Check<Model> {
-    require(raw.format == 1, "`format` must be 1")?;
-    require(matches!(raw.phases, 1 | 3), "`phases` must be 1 or 3")?;
-    require(!raw.fits.is_empty(), "`fits` names no type")?;
+fn build(id: &str, raw: RawModel) -> Placed<Model> {
+    at(&raw.format, require(*raw.format.get_ref() == 1, "`format` must be 1"))?;
+    at(&raw.phases, require(matches!(raw.phases.get_ref(), 1 | 3), "`phases` must be 1 or 3"))?;
+    at(&raw.fits, require(!raw.fits.get_ref().is_empty(), "`fits` names no type"))?;
     let words = [Sure::TwoSources, Sure::OneSource, Sure::Doubtful].map(|it| (it.word(), it));
-    let sure = one_of("sure", &raw.sure, &words)?;
+    let sure = at(&raw.sure, one_of("sure", raw.sure.get_ref(), &words))?;
     let needed = if sure == Sure::TwoSources { 2 } else { 1 };
-    require(raw.sources.len() >= needed, "`sources` must name what `sure` says")?;
-    let transport = transport(&raw.transport)?;
+    at(&raw.sources, require(raw.sources.get_ref().len() >= needed, "`sources` must name what `sure` says"))?;
+    let transport = at(&raw.transport, transport(raw.transport.get_ref()))?;
+    let defaults = raw.defaults.get_ref();
     let around = Surroundings {
-        table: table(&raw.defaults.table)?,
-        kind: Kind::from_word(&raw.defaults.r#type)?,
-        order: word_order(&raw.defaults.words)?,
-        phases: raw.phases,
+        table: at(&raw.defaults, table(&defaults.table))?,
+        kind: at(&raw.defaults, Kind::from_word(&defaults.r#type))?,
+        order: at(&raw.defaults, word_order(&defaults.words))?,
+        phases: *raw.phases.get_ref(),
         max_registers: transport.max_registers,
         invalid: invalid(&raw.invalid)?,
         plausible: plausible(&raw.plausible)?,
@@ -237,11 +272,11 @@ fn build(id: &str, raw: RawModel) -> Check<Model> {
         id: id.to_owned(),
         vendor: raw.vendor,
         name: raw.name,
-        fits: raw.fits,
-        phases: raw.phases,
+        fits: raw.fits.into_inner(),
+        phases: around.phases,
         sure,
         notes: raw.notes,
-        sources: raw.sources,
+        sources: raw.sources.into_inner(),
         transport,
         sunspec: raw.sunspec,
         identity,
@@ -252,8 +287,14 @@ fn build(id: &str, raw: RawModel) -> Check<Model> {
 }
 
 /// Every item of a list, or the first complaint with its place.
-fn all<R, T>(items: &[R], what: &str, make: impl Fn(&R) -> Check<T>) -> Check<Vec<T>> {
-    let place = |(index, item)| make(item).map_err(|error| format!("[[{what}]] number {}: {error}", index + 1));
+fn all<R, T, E: Into<Fault>>(items: &[Spanned<R>], what: &str, make: impl Fn(&R) -> Result<T, E>) -> Placed<Vec<T>> {
+    let place = |(index, item): (usize, &Spanned<R>)| {
+        make(item.get_ref()).map_err(|error| {
+            let inner: Fault = error.into();
+            let what = format!("[[{what}]] number {}: {}", index + 1, inner.what);
+            Fault { what, span: inner.span.or_else(|| Some(item.span())) }
+        })
+    };
     items.iter().enumerate().map(place).collect()
 }
 
@@ -281,16 +322,16 @@ fn transport(raw: &RawTransport) -> Check<Transport> {
     })
 }
 
-fn invalid(raw: &BTreeMap<String, Vec<String>>) -> Check<Vec<(Kind, u64)>> {
+fn invalid(raw: &BTreeMap<String, Spanned<Vec<String>>>) -> Placed<Vec<(Kind, u64)>> {
     let mut out = Vec::new();
     for (word, patterns) in raw {
-        let kind = Kind::from_word(word)?;
-        for pattern in patterns {
+        let kind = at(patterns, Kind::from_word(word))?;
+        for pattern in patterns.get_ref() {
             let fits = pattern.len() == usize::from(kind.words()) * 4;
             let bits = u64::from_str_radix(pattern, 16).ok().filter(|_| fits);
             let digits = kind.words() * 4;
             let what = || format!("`invalid.{word}` has {pattern:?}, which is not {digits} hexadecimal digits");
-            out.push((kind, bits.ok_or_else(what)?));
+            out.push((kind, at(patterns, bits.ok_or_else(what))?));
         }
     }
     Ok(out)
@@ -300,10 +341,11 @@ fn quantity(word: &str) -> Check<Quantity> {
     one_of("is", word, &Quantity::ALL.map(|it| (it.nature().word, it)))
 }
 
-fn plausible(raw: &BTreeMap<String, (f64, f64)>) -> Check<Vec<(Quantity, (f64, f64))>> {
-    let one = |(word, range): (&String, &(f64, f64))| {
-        require(range.0 < range.1, "a range of `plausible` is empty")?;
-        Ok((quantity(word)?, *range))
+fn plausible(raw: &BTreeMap<String, Spanned<(f64, f64)>>) -> Placed<Vec<(Quantity, (f64, f64))>> {
+    let one = |(word, part): (&String, &Spanned<(f64, f64)>)| {
+        let range = *part.get_ref();
+        at(part, require(range.0 < range.1, "a range of `plausible` is empty"))?;
+        Ok((at(part, quantity(word))?, range))
     };
     raw.iter().map(one).collect()
 }
@@ -347,7 +389,7 @@ fn detail(raw: &RawDetail, around: &Surroundings) -> Check<Detail> {
     })
 }
 
-fn poll(raw: &RawPoll, around: &Surroundings) -> Check<Poll> {
+fn poll(raw: &RawPoll, around: &Surroundings) -> Placed<Poll> {
     around.span(raw.from, raw.count)?;
     let values: Vec<Vec<Value>> = all(&raw.values, "values", |it| values(it, raw, around))?;
     let values: Vec<Value> = values.into_iter().flatten().collect();
@@ -356,7 +398,7 @@ fn poll(raw: &RawPoll, around: &Surroundings) -> Check<Poll> {
     for (index, value) in values.iter().enumerate() {
         let overlaps = |other: &&Value| range(other).start < range(value).end && range(value).start < range(other).end;
         if let Some(other) = values[..index].iter().find(overlaps) {
-            return Err(format!("{} and {} share a register", other.key, value.key));
+            return Err(format!("{} and {} share a register", other.key, value.key).into());
         }
     }
     Ok(Poll {

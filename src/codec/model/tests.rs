@@ -101,26 +101,43 @@ fn every_type_is_read_as_published() {
 
 #[test]
 fn a_wrong_file_is_refused_with_place_and_remedy() {
-    for (from, to, says) in [
-        ("format = 1", "format = 2", "`format` must be 1"),
-        ("kinds = [\"rtu\"]", "kinds = [\"can\"]", "allowed: \"rtu\", \"tcp\""),
-        ("count = 15", "count = 21", "[[poll]] number 1: 21 registers in one request; allowed: 1 to 20"),
-        ("count = 15", "count = 9", "outside of its poll"),
-        ("at = 22", "at = 21", "energy-import and energy-export share a register"),
-        ("is = \"energy-export\"", "is = \"energy-import\"", "energy-import is there twice"),
-        ("unit = \"kW\"", "unit = \"hp\"", "[[values]] number 2: `unit` = \"hp\" is not known; allowed: \"W\", \"kW\""),
-        ("type = \"u16\"", "type = \"u24\"", "allowed: \"u16\""),
-        ("scale = 0.001", "scale = -1.0", "`scale` must be a number above 0"),
-        ("i32 = [\"7FFFFFFF\"]", "i32 = [\"7FFF\"]", "not 8 hexadecimal digits"),
-        ("\"one\", \"two\"", "\"one\"", "`sources` must name what `sure` says"),
-        ("every = \"cycle\"", "every = \"slow\"", "no poll is"),
-        ("from = 10", "form = 10", "unknown field `form`"),
-        ("phases = 3", "phases = 1", "a meter of one phase has L1 only"),
-        ("[45.0, 65.0]", "[65.0, 45.0]", "a range of `plausible` is empty"),
+    // The last column is on the line that must be named.
+    for (from, to, says, on) in [
+        ("format = 1", "format = 2", "`format` must be 1", "format"),
+        ("kinds = [\"rtu\"]", "kinds = [\"can\"]", "allowed: \"rtu\", \"tcp\"", "[transport]"),
+        ("count = 15", "count = 21", "[[poll]] number 1: 21 registers in one request; allowed: 1 to 20", "[[poll]]"),
+        ("count = 15", "count = 9", "outside of its poll", "energy-import"),
+        ("at = 22", "at = 21", "energy-import and energy-export share a register", "[[poll]]"),
+        ("is = \"energy-export\"", "is = \"energy-import\"", "energy-import is there twice", ""),
+        (
+            "unit = \"kW\"",
+            "unit = \"hp\"",
+            "[[values]] number 2: `unit` = \"hp\" is not known; allowed: \"W\", \"kW\"",
+            "\"hp\"",
+        ),
+        ("type = \"u16\"", "type = \"u24\"", "allowed: \"u16\"", "\"u24\""),
+        ("scale = 0.001", "scale = -1.0", "`scale` must be a number above 0", "-1.0"),
+        ("i32 = [\"7FFFFFFF\"]", "i32 = [\"7FFF\"]", "not 8 hexadecimal digits", "\"7FFF\""),
+        ("\"one\", \"two\"", "\"one\"", "`sources` must name what `sure` says", "sources"),
+        ("every = \"cycle\"", "every = \"slow\"", "no poll is", ""),
+        ("from = 10", "form = 10", "unknown field `form`", "form = 10"),
+        ("phases = 3", "phases = 1", "a meter of one phase has L1 only", "\"L3\""),
+        ("[45.0, 65.0]", "[65.0, 45.0]", "a range of `plausible` is empty", "65.0"),
     ] {
         assert!(FILE.contains(from), "{from}");
-        let error = Model::parse("m3", &FILE.replacen(from, to, 1)).unwrap_err().to_string();
-        assert!(error.starts_with("model `m3`: ") && error.contains(says), "{error}");
+        let text = FILE.replacen(from, to, 1);
+        let error = Model::parse("m3", &text).unwrap_err();
+        let line = text.lines().position(|it| !on.is_empty() && it.contains(on)).map(|it| it + 1);
+        let sentence = error.to_string();
+        match (line, error.place) {
+            (None, None) => assert!(sentence.starts_with("model `m3`: "), "{sentence}"),
+            (Some(line), Some((at, column))) => {
+                assert_eq!(at, line, "{sentence}");
+                assert!(sentence.starts_with(&format!("model `m3`, line {line}, column {column}: ")), "{sentence}");
+            }
+            (wanted, place) => panic!("{wanted:?} {place:?} {sentence}"),
+        }
+        assert!(sentence.contains(says), "{sentence}");
     }
 }
 

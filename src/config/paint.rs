@@ -1,0 +1,292 @@
+//! What of a configuration file must not be shown, and stars in its place.
+//!
+//! A line is shown where something is wrong with it, so this has to hold for lines that are no TOML: a value is shown
+//! only where the key before it is known and names no secret. What stands behind a word that nobody knows may be
+//! anything.
+
+use super::key::closest;
+use super::raw::SECTIONS;
+
+/// Replaces by stars what may be a secret, byte for byte, so that positions stay: the rest of a line behind a key that
+/// names a password, token or key (not a file of one) or that is not known, values without a key, and a password inside
+/// an address.
+pub(super) fn paint_over(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut open = None;
+    for line in text.split_inclusive('\n') {
+        let end = open.and_then(|(mark, _)| line.find(mark));
+        let (from, to) = match open {
+            Some((_, Shown::No)) => (Some(0), end.unwrap_or(line.len())),
+            Some((_, Shown::Yes)) => (behind_sign(line, Strange::Hidden), line.len()),
+            None => (behind_word(line).into_iter().chain(behind_sign(line, Strange::Hidden)).min(), line.len()),
+        };
+        if end.is_some() {
+            open = None;
+        } else if open.is_none() {
+            open = left_open(line, from);
+        }
+        match from {
+            Some(from) => {
+                out.push_str(&line[..from]);
+                stars(&line[from..to], &mut out);
+                out.push_str(&line[to..]);
+            }
+            None => hide_in_address(line, &mut out),
+        }
+    }
+    // A terminal must not obey what stands in a file.
+    let tame = |it: char| if it.is_ascii_control() && !matches!(it, '\n' | '\r' | '\t') { '?' } else { it };
+    out.chars().map(tame).collect()
+}
+
+/// Whether what goes on in the next lines is shown.
+#[derive(Clone, Copy)]
+enum Shown {
+    Yes,
+    No,
+}
+
+/// The mark that ends a value which the line begins and does not end. `hidden`: from where the line is hidden.
+fn left_open(line: &str, hidden: Option<usize>) -> Option<(&'static str, Shown)> {
+    let value = match hidden {
+        Some(from) => &line[from..],
+        None => &line[line.find('=')? + 1..],
+    };
+    let value = value.trim_start();
+    let (begin, end) = [("\"\"\"", "\"\"\""), ("'''", "'''"), ("[", "]"), ("{", "}")]
+        .into_iter()
+        .find(|(begin, end)| value.starts_with(begin) && !value[begin.len()..].contains(end))?;
+    match hidden {
+        // Lines within brackets are judged one by one: a bracket that is never closed must not hide the whole file.
+        Some(_) => (begin == end).then_some((end, Shown::No)),
+        None => Some((end, Shown::Yes)),
+    }
+}
+
+/// What becomes of the value of a key that nobody knows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Strange {
+    Shown,
+    Hidden,
+}
+
+/// From where a line is hidden behind an equals sign or a colon.
+fn behind_sign(line: &str, strange: Strange) -> Option<usize> {
+    let mut quote = None;
+    let mut comment = false;
+    for (at, letter) in line.char_indices() {
+        match (letter, quote) {
+            ('=' | ':', _) => {
+                let key = key_before(&line[..at]);
+                // Texts and comments hold many words before a colon.
+                let judged = strange == Strange::Hidden && quote.is_none() && !comment;
+                if names_secret(key) || judged && !key.is_empty() && !is_known(key) {
+                    return Some(at + 1);
+                }
+            }
+            ('"' | '\'', None) if !comment => quote = Some(letter),
+            (_, Some(begin)) if begin == letter => quote = None,
+            ('#', None) => comment = true,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// From where a line is hidden because it begins with a word that no sign follows.
+fn behind_word(line: &str) -> Option<usize> {
+    let header = line.trim_start().starts_with('[');
+    let start = if header { line.rfind(']').map_or(line.len(), |it| it + 1) } else { 0 };
+    let start = line.len() - line[start..].trim_start().len();
+    let rest = &line[start..];
+    let quoted = rest.starts_with(['"', '\'']);
+    let end = match rest.chars().next()? {
+        quote @ ('"' | '\'') => rest[1..].find(quote).map_or(rest.len(), |it| it + 2),
+        _ => rest.find(|it| !in_word(it) && it != '.').unwrap_or(rest.len()),
+    };
+    let (word, after) = rest.split_at(end);
+    let key = key_before(word);
+    let after = after.trim();
+    if word.is_empty() || after.starts_with(['=', ':']) || is_known(key) && !names_secret(key) {
+        return None;
+    }
+    // A text, or a word alone, is a value that lost its key.
+    if quoted && !names_secret(key) || after.is_empty() && !names_secret(key) {
+        return Some(start);
+    }
+    Some(start + end)
+}
+
+fn in_word(it: char) -> bool {
+    it.is_alphanumeric() || it == '_' || it == '-'
+}
+
+/// The last key of what stands before a sign, without quotes and without the tables that it is in.
+fn key_before(before: &str) -> &str {
+    let before = before.trim_end();
+    for quote in ['"', '\''] {
+        if let Some(inner) = before.strip_suffix(quote) {
+            return inner.rsplit(quote).next().unwrap_or(inner);
+        }
+    }
+    before.rsplit(|it| !in_word(it)).next().unwrap_or(before)
+}
+
+/// Whether it is a key or a table of the configuration.
+fn is_known(key: &str) -> bool {
+    SECTIONS.iter().any(|it| it.name == key || it.fields.iter().any(|it| it.name == key))
+}
+
+/// Whether a key says that its value is a secret.
+fn names_secret(key: &str) -> bool {
+    let word = key.to_lowercase();
+    if word.ends_with("_file") || word.ends_with("-file") {
+        return false;
+    }
+    ["pass", "pasw", "pwd", "secret", "token"].iter().any(|it| word.contains(it))
+        || word.ends_with("key")
+        || closest(&word, ["password"]).is_some()
+}
+
+/// `scheme://user:password@host`: stars for the password.
+fn hide_in_address(line: &str, out: &mut String) {
+    let mut rest = line;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        out.push_str(before);
+        let end = after.find(|it: char| it.is_whitespace() || it == '"' || it == '\'').unwrap_or(after.len());
+        let authority = &after[..end];
+        match (authority.find(':'), authority.rfind('@')) {
+            (Some(colon), Some(sign)) if colon < sign => {
+                out.push_str(&authority[..=colon]);
+                stars(&authority[colon + 1..sign], out);
+                out.push_str(&authority[sign..]);
+            }
+            _ => out.push_str(authority),
+        }
+        rest = &after[end..];
+    }
+    out.push_str(rest);
+}
+
+/// What stands in place of a secret where positions do not matter.
+const CLEARED: &str = "***";
+
+/// The value of a key or variable without a secret: all of it where the name says so, else a login in an address and a
+/// parameter of a query.
+pub(crate) fn cleared(name: &str, value: &str) -> String {
+    if names_secret(name) {
+        return CLEARED.to_owned();
+    }
+    let mut out = String::with_capacity(value.len());
+    for line in value.split_inclusive('\n') {
+        let shown = behind_sign(line, Strange::Shown).unwrap_or(line.len());
+        hide_in_address(&line[..shown], &mut out);
+        stars(&line[shown..], &mut out);
+    }
+    out
+}
+
+/// The same for everything in a table.
+pub(crate) fn clear_toml(table: &mut toml::Table) {
+    fn clear(name: &str, value: &mut toml::Value) {
+        match value {
+            _ if names_secret(name) => *value = toml::Value::String(CLEARED.to_owned()),
+            toml::Value::String(text) => *text = cleared(name, text),
+            toml::Value::Table(table) => clear_toml(table),
+            toml::Value::Array(list) => list.iter_mut().for_each(|it| clear(name, it)),
+            _ => {}
+        }
+    }
+    table.iter_mut().for_each(|(name, value)| clear(name, value));
+}
+
+/// The same for everything in a JSON value.
+pub(crate) fn clear_json(value: &mut serde_json::Value) {
+    fn clear(name: &str, value: &mut serde_json::Value) {
+        match value {
+            _ if names_secret(name) => *value = CLEARED.into(),
+            serde_json::Value::String(text) => *text = cleared(name, text),
+            serde_json::Value::Object(object) => object.iter_mut().for_each(|(name, value)| clear(name, value)),
+            serde_json::Value::Array(list) => list.iter_mut().for_each(|it| clear(name, it)),
+            _ => {}
+        }
+    }
+    clear("", value);
+}
+
+/// One star for each byte; blanks and line ends stay.
+fn stars(text: &str, out: &mut String) {
+    for it in text.chars() {
+        if it.is_ascii_whitespace() {
+            out.push(it);
+        } else {
+            out.extend(std::iter::repeat_n('*', it.len_utf8()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(cases: &[(&str, &str)]) {
+        for (text, shown) in cases {
+            let painted = paint_over(text);
+            assert_eq!(painted, *shown);
+            assert_eq!(painted.len(), text.len());
+        }
+    }
+
+    #[test]
+    fn secrets_are_painted_over_and_positions_stay() {
+        check(&[
+            ("password = \"hunter2\"\n", "password = *********\n"),
+            ("pasword = \"hé\"", "pasword = *****"),
+            ("mqtt = { username = 5, password = \"x\" }", "mqtt = { username = 5, password = *** *"),
+            ("mqtt.password = \"x\"", "mqtt.password = ***"),
+            ("password_file = \"mqtt.password\"", "password_file = \"mqtt.password\""),
+            ("url = \"mqtt://me:pw@host:1883\"", "url = \"mqtt://me:**@host:1883\""),
+            ("\"password\"='''a\nb\n''' # c\nfuse_a = 1", "\"password\"=****\n*\n''' # c\nfuse_a = 1"),
+            ("fuse_a = 1 # password: x", "fuse_a = 1 # password: *"),
+        ]);
+    }
+
+    #[test]
+    fn secrets_in_lines_that_are_no_toml_are_painted_over() {
+        check(&[
+            ("password: \"hunter2\"", "password: *********"),
+            ("password \"hunter2\"", "password *********"),
+            ("\"password\" \"hunter2\"", "\"password\" *********"),
+            ("[mqtt] password \"hunter2\"", "[mqtt] password *********"),
+            ("{\"mqtt\": {\"password\": \"hunter2\"}}", "{\"mqtt\": {\"password\": ***********"),
+            ("password =\n\"hunter2\"\n", "password =\n*********\n"),
+            ("password =\nhunter2\n", "password =\n*******\n"),
+            ("pw = \"hunter2\"", "pw = *********"),
+            ("pw = [\n \"hunter2\",\n]", "pw = *\n **********\n]"),
+            ("mqtt.pw: hunter2", "mqtt.pw: *******"),
+            ("pw hunter2", "pw *******"),
+            ("username = \"me\" pw = \"hunter2\"", "username = \"me\" pw = *********"),
+        ]);
+    }
+
+    #[test]
+    fn what_is_no_secret_stays_readable() {
+        for text in [
+            "fuse_a = 25",
+            "fuse_a == 25",
+            "fuse_a: 25",
+            "fuse_a 25",
+            "grid.fuse_a = 25 # as printed: 25 A",
+            "[grid",
+            "[[meter]] # the one at the door",
+            "name = \"Home",
+            "name = \"at home = here: fine\"",
+            "phases = [\n  \"L1\",\n  \"L4\",\n]\nfuse_a = 1",
+            "",
+            "# a comment",
+        ] {
+            assert_eq!(paint_over(text), text);
+        }
+    }
+}
