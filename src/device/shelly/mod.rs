@@ -47,6 +47,9 @@ impl Shelly {
             return Ok(device.clone());
         }
         let device = codec::device(&self.http.get("/shelly").await?)?;
+        if device.generation > 1 {
+            self.http.refuse_basic();
+        }
         self.device = Some(device.clone());
         Ok(device)
     }

@@ -95,6 +95,7 @@ pub struct Client {
     login: Login,
     limits: Limits,
     proven: Option<Proven>,
+    digest_only: bool,
     provider: Arc<CryptoProvider>,
 }
 
@@ -140,13 +141,22 @@ impl Client {
             .user_agent(concat!("gridkeeper/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| Error::of(&error))?;
-        Ok(Self { http, base: address.to_string(), login, limits, proven: None, provider })
+        Ok(Self { http, base: address.to_string(), login, limits, proven: None, digest_only: false, provider })
     }
 
     /// Where it leads, for messages.
     #[must_use]
     pub fn describe(&self) -> &str {
         &self.base
+    }
+
+    /// From now on the password is shown to nobody who asks for it as it is (Basic). This holds by itself once the
+    /// device has asked for a Digest login: who asks for less later is not that device.
+    pub fn refuse_basic(&mut self) {
+        self.digest_only = true;
+        if matches!(self.proven, Some(Proven::Basic)) {
+            self.proven = None;
+        }
     }
 
     /// The body of a successful answer. `uri` is path and query.
@@ -214,7 +224,17 @@ impl Client {
             return Err(Error::Login(hint.to_owned()));
         };
         let first = self.proven.is_none();
-        self.proven = Some(challenge(response.headers())?);
+        match challenge(response.headers())? {
+            Proven::Basic if self.digest_only => {
+                let hint = "the device asks for the password in clear, which it never did before: nothing was sent";
+                return Err(Error::Login(hint.to_owned()));
+            }
+            Proven::Basic => self.proven = Some(Proven::Basic),
+            digest @ Proven::Digest { .. } => {
+                self.digest_only = true;
+                self.proven = Some(digest);
+            }
+        }
         // Read to its end, so that the connection can be used again.
         self.answer(response).await?;
         let response = self.request(&method, uri, headers, body).await?;

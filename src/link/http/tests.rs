@@ -101,6 +101,27 @@ async fn basic_is_answered_and_a_second_refusal_is_final() {
     assert!(matches!(&error, Error::Login(hint) if hint.contains("password_file")), "{error}");
 }
 
+/// Another host at the address of a device that is known must not get the password in clear.
+#[tokio::test]
+async fn basic_is_refused_once_digest_was_asked_for() {
+    let digest = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Digest qop=\"auth\", realm=\"r\", nonce=\"65f1\", \
+                  algorithm=SHA-256\r\nContent-Length: 0\r\n\r\n";
+    let basic = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"r\"\r\nContent-Length: 0\r\n\r\n";
+    let server = serve(vec![digest, OK, basic, basic]).await;
+    let mut seen_digest = client(&server, password());
+    seen_digest.get("/").await.unwrap();
+    let error = seen_digest.get("/").await.unwrap_err();
+    assert!(matches!(&error, Error::Login(hint) if hint.contains("in clear")), "{error}");
+    drop(seen_digest);
+    let mut told = client(&server, password());
+    told.refuse_basic();
+    let error = told.get("/").await.unwrap_err();
+    assert!(matches!(&error, Error::Login(hint) if hint.contains("in clear")), "{error}");
+    let (seen, _) = server.work.await.unwrap();
+    assert_eq!(seen.len(), 4);
+    assert!(seen.iter().all(|it| !it.contains("Basic ")), "{seen:?}");
+}
+
 #[tokio::test]
 async fn what_is_too_long_or_too_slow_ends_in_an_error() {
     for head in ["Content-Length: 100000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n"] {
