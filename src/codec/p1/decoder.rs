@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::noise::{Hint, Noise};
 use super::object::Line;
 use super::seal::{self, Keys, Seal, TagCheck};
 use super::telegram::{Crc, Repair, Telegram, Verdict};
@@ -14,6 +15,10 @@ const MAX_HEADER: usize = 128;
 
 /// How many headers inside a broken telegram are tried as the beginning of a whole one.
 const MAX_INNER_HEADERS: usize = 4;
+
+/// Bytes that may be decrypted for each byte that came. One is enough for a good line and two for a damaged one; without
+/// a bound, envelopes nested in envelopes would cost a thousand.
+const DECRYPTED_PER_BYTE: u64 = 4;
 
 /// A stretch of bytes that looked like a telegram and gave none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,36 +41,12 @@ pub enum FrameError {
         /// Thrown away.
         bytes: usize,
     },
-    /// What the key makes of it is no telegram.
+    /// What the key makes of it is no telegram; or it was not tried, because too much before it was tried in vain.
     #[error("encrypted telegram ({bytes} bytes) cannot be read with this key: wrong key or damaged on the way")]
     WrongKey {
         /// Length of the envelope.
         bytes: usize,
     },
-}
-
-/// What the rubbish on a line says about its settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hint {
-    /// Every byte has even parity: seven data bits with even parity read as eight.
-    EvenParity,
-    /// Every byte has odd parity.
-    OddParity,
-    /// Neither text nor a parity: wrong speed, inverted signal, or another protocol.
-    NoText,
-    /// DLMS in HDLC or M-Bus frames, as Austrian, Norwegian, Swiss and Slovenian customer ports send: not P1.
-    Dlms,
-}
-
-impl std::fmt::Display for Hint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::EvenParity => "every byte has even parity: the meter sends 7E1, set `parity=even` (DSMR 2.2 and 3: `baud=9600&parity=even`)",
-            Self::OddParity => "every byte has odd parity: the meter sends 7O1, set `parity=odd`",
-            Self::NoText => "the bytes are no text: check the speed (115200, or 9600 with `parity=even` for DSMR 2.2 and 3) and that the signal is not inverted",
-            Self::Dlms => "the bytes are DLMS frames and not P1 telegrams",
-        })
-    }
 }
 
 /// Turns bytes in any pieces into telegrams. Holds at most [`MAX_TELEGRAM`] bytes, whatever comes.
@@ -78,6 +59,9 @@ pub struct Decoder {
     state: State,
     /// The last telegram's bytes where they are not those of the stream: decrypted, or freed of telnet sequences.
     changed: Vec<u8>,
+    /// Place in the stream of the buffer's first byte.
+    position: u64,
+    allowance: Allowance,
     /// Nothing but line ends and NUL since the last telegram's end.
     after_end: bool,
     discarded: u64,
@@ -116,6 +100,8 @@ impl Decoder {
             done: 0,
             state: State::Idle,
             changed: Vec::new(),
+            position: 0,
+            allowance: Allowance::default(),
             after_end: false,
             discarded: 0,
             discarded_total: 0,
@@ -190,6 +176,7 @@ impl Decoder {
         if self.done > 0 {
             let shift = self.done;
             self.buffer.drain(..shift);
+            self.position += shift as u64;
             self.done = 0;
             match &mut self.state {
                 State::Body { seen: place } | State::End { mark: place } => *place -= shift,
@@ -339,6 +326,12 @@ impl Decoder {
             return Step::Wait;
         }
         let end = self.done + length;
+        if self.keys.is_some() && !self.allowance.spend(length, self.position + end as u64) {
+            self.noise = Noise::after_envelope(length);
+            self.discard(end);
+            self.state = State::Idle;
+            return Step::Found(Found::Error(FrameError::WrongKey { bytes: length }));
+        }
         let envelope = self.done..end;
         let opened = match &self.keys {
             Some(keys) => seal::open(&self.buffer[self.done..end], keys, &mut self.changed)
@@ -381,7 +374,7 @@ impl Decoder {
     /// An envelope of this length gave nothing. Where bytes were lost on the way, the length reaches into what follows,
     /// which must not be lost too: everything behind its first byte is looked at again.
     fn rescan(&mut self, length: usize) {
-        self.noise = Noise { not_counted: length, ..Noise::default() };
+        self.noise = Noise::after_envelope(length);
         self.discard(self.done + 1);
         self.state = State::Idle;
     }
@@ -493,7 +486,8 @@ fn end_mark(telegram: &[u8]) -> Option<usize> {
     telegram.windows(2).position(|pair| matches!(pair, [b'\n' | b'\r', b'!'])).map(|at| at + 1)
 }
 
-/// Copies without the sequences of RFC 854; `false` when there are none.
+/// Copies without the negotiations of a telnet server (RFC 854: IAC, a verb, an option); `false` when there are none. No
+/// other of its sequences is undone: with one of those inside, the CRC does not fit.
 fn without_telnet(bytes: &[u8], copy: &mut Vec<u8>) -> bool {
     const IAC: u8 = 0xFF;
     const NEGOTIATION: std::ops::RangeInclusive<u8> = 0xFB..=0xFE;
@@ -522,57 +516,32 @@ fn find(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> Option<usize> {
     rest.iter().position(|&byte| wanted(byte)).map(|place| chunks.len() * 32 + place)
 }
 
-/// Counts over discarded bytes since the last good telegram.
-#[derive(Clone, Copy, Debug, Default)]
-struct Noise {
-    bytes: u32,
-    even_parity: u32,
-    high_bit: u32,
-    text: u32,
-    /// Encrypted bytes say nothing about the line.
-    not_counted: usize,
-    dlms_heads: u32,
-    last_four: u32,
+/// How many bytes may be decrypted. It goes by places in the stream, so that it does not matter in which pieces that comes.
+#[derive(Debug)]
+struct Allowance {
+    bytes: u64,
+    /// Up to here the stream has added to it.
+    counted: u64,
 }
 
-impl Noise {
-    /// Enough to judge by; the tail of one telegram is never mistaken for rubbish because it is text.
-    const ENOUGH: u32 = 256;
-
-    fn count(&mut self, byte: u8) {
-        if self.not_counted > 0 {
-            self.not_counted -= 1;
-            return;
-        }
-        if self.bytes == u32::MAX {
-            *self = Self::default();
-        }
-        self.bytes += 1;
-        self.even_parity += u32::from(byte.count_ones().is_multiple_of(2));
-        self.high_bit += u32::from(byte >= 0x80);
-        self.text += u32::from((b' '..0x7F).contains(&byte));
-        self.last_four = self.last_four << 8 | u32::from(byte);
-        self.dlms_heads += u32::from(match self.last_four.to_be_bytes() {
-            // HDLC: flag, then frame format type 3.
-            [_, _, 0x7E, format] => format & 0xF0 == 0xA0,
-            // M-Bus long frame: start, length twice, start.
-            [0x68, length, again, 0x68] => length == again,
-            _ => false,
-        });
+impl Default for Allowance {
+    fn default() -> Self {
+        Self { bytes: Self::MOST, counted: 0 }
     }
+}
 
-    fn hint(&self) -> Option<Hint> {
-        let share = |part: u32| u64::from(part) * 100 / u64::from(self.bytes.max(1));
-        if self.bytes < Self::ENOUGH {
-            None
-        } else if share(self.even_parity) >= 98 && share(self.high_bit) >= 10 {
-            Some(Hint::EvenParity)
-        } else if share(self.even_parity) <= 2 && share(self.high_bit) >= 10 {
-            Some(Hint::OddParity)
-        } else if share(self.text) < 70 {
-            Some(if self.dlms_heads >= 2 { Hint::Dlms } else { Hint::NoText })
-        } else {
-            None
+impl Allowance {
+    const MOST: u64 = DECRYPTED_PER_BYTE * MAX_TELEGRAM as u64;
+
+    /// Takes what an envelope that ends at this place of the stream needs; `false`: nothing was taken, it is too much.
+    fn spend(&mut self, length: usize, end: u64) -> bool {
+        let new = end.saturating_sub(self.counted);
+        self.counted += new;
+        self.bytes = self.bytes.saturating_add(new.saturating_mul(DECRYPTED_PER_BYTE)).min(Self::MOST);
+        match self.bytes.checked_sub(length as u64) {
+            Some(rest) => self.bytes = rest,
+            None => return false,
         }
+        true
     }
 }

@@ -14,6 +14,7 @@
 
 mod decoder;
 mod encode;
+mod noise;
 pub mod object;
 mod seal;
 mod telegram;
@@ -21,8 +22,9 @@ mod telegram;
 #[cfg(test)]
 mod tests;
 
-pub use decoder::{Decoder, FrameError, Hint, MAX_TELEGRAM};
+pub use decoder::{Decoder, FrameError, MAX_TELEGRAM};
 pub use encode::encode;
+pub use noise::Hint;
 pub use object::{Line, Lines, Object};
 pub use seal::{DEFAULT_AUTH_KEY, Keys, Seal, TagCheck, seal};
 pub use telegram::{Crc, Rejection, Repair, Telegram, Verdict};

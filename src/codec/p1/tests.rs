@@ -387,3 +387,22 @@ fn what_is_passed_on_is_what_came() {
     }
     assert!(found > 20 && sealed == 1, "{found} telegrams, {sealed} sealed");
 }
+
+/// Heads of envelopes in each other, every one as long as what follows: nobody but who wants to cost time sends that.
+#[test]
+fn nested_envelopes_cost_no_more_than_what_was_sent() {
+    let mut nested = Vec::new();
+    while nested.len() < 6 * MAX_TELEGRAM {
+        let length = u16::try_from(MAX_TELEGRAM - 20).unwrap().to_be_bytes();
+        nested.extend([0xDB, 0x08, 1, 2, 3, 4, 5, 6, 7, 8, 0x82, length[0], length[1], 0x30]);
+    }
+    let sealed = seal(&telegram(3), &KEYS, *b"GKTESTER", 3).unwrap();
+    let stream = [&nested[..], &[0; MAX_TELEGRAM], &sealed[..]].concat();
+    let seen = all_in_pieces(Some(KEYS), [&stream[..]]);
+    let tried: usize =
+        seen.iter().map(|it| if let Seen::Error(FrameError::WrongKey { bytes }) = it { *bytes } else { 0 }).sum();
+    assert!(tried > nested.len() && tried < 6 * stream.len(), "{tried} of {}", stream.len());
+    let last = seen.last().unwrap();
+    assert!(matches!(last, Seen::Telegram { verdict: Verdict::Valid, .. }), "{last:?}");
+    assert_eq!(seen, all_in_pieces(Some(KEYS), stream.chunks(1)), "however it comes");
+}

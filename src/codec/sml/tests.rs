@@ -226,3 +226,28 @@ proptest! {
         prop_assert_eq!(whole, split);
     }
 }
+
+/// Starts that never end: what was looked at once is not looked at again.
+#[test]
+fn starts_without_an_end_cost_no_more_than_what_was_sent() {
+    let starts = [&[0x1B; 8][..], &[1; 4]].concat().repeat(4 * MAX_FRAME / 12);
+    let stream = [&starts[..], &[0; MAX_FRAME], &house()].concat();
+    for piece in [stream.len(), 1] {
+        let mut decoder = Decoder::new();
+        let (mut looked_at, mut frames) = (0, 0);
+        for mut piece in stream.chunks(piece) {
+            while let Some(item) = decoder.decode(&mut piece) {
+                match item {
+                    Ok(frame) => frames += usize::from(frame.check().is_ok()),
+                    Err(
+                        FrameError::TooLong { bytes } | FrameError::CutShort { bytes } | FrameError::Escape { bytes },
+                    ) => {
+                        looked_at += bytes;
+                    }
+                }
+            }
+        }
+        assert_eq!(frames, 1);
+        assert!(looked_at > 0 && looked_at <= stream.len(), "{looked_at} of {}", stream.len());
+    }
+}

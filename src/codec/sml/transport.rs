@@ -203,7 +203,8 @@ impl Decoder {
                 Step::Found(found) => break found,
                 Step::Wait if self.buffer.len() - self.done >= MAX_FRAME => {
                     let bytes = self.buffer.len() - self.done;
-                    self.drop_frame(self.done + RUN);
+                    // What was looked at held no start and is not looked at again; a run of escapes may go on.
+                    self.drop_frame(self.inside.unwrap_or(self.buffer.len()));
                     break Found::Error(FrameError::TooLong { bytes });
                 }
                 Step::Wait if input.is_empty() => return None,
