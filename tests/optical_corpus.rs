@@ -170,6 +170,76 @@ fn the_fixtures_are_decoded_as_expected() {
     }
 }
 
+/// Code, value and unit.
+type Typed = &'static [(&'static str, &'static str, &'static str)];
+
+/// Read off the readouts by eye, and off the bytes of the SML frame with the tables of the standard: the expectations
+/// beside the fixtures are the decoder's own word.
+const TYPED: &[(Kind, &str, &str, usize, Typed)] = &[
+    (
+        Kind::Iec,
+        "iec62056/mode-c.iec",
+        "23", // `#` behind the ETX
+        16,
+        &[
+            ("1.8.1", "12345.678", "kWh"),
+            ("1.8.0*01", "12000.000", "kWh"),
+            ("2.8.0", "7.125", "kWh"),
+            ("52.7", "229", "V"),
+            ("71.7", "2.00", "A"),
+        ],
+    ),
+    (
+        Kind::Iec,
+        "iec62056/mode-b-heat.iec",
+        "42", // `B` behind the ETX
+        12,
+        &[("6.8", "29.055", "MWh"), ("6.26", "1589.28", "m3"), ("6.8*01", "28.086", "MWh"), ("6.31", "30710", "h")],
+    ),
+    (
+        Kind::Sml,
+        "sml/three-phases.hex",
+        "8A5B",
+        19,
+        &[
+            // 69 00 00 00 01 02 03 04 05 by FC: eight bytes, four decimals.
+            ("1-0:1.8.0*255", "432871.9365", "Wh"),
+            // 62 09 by 03: thousands.
+            ("1-0:2.8.0*255", "9000", "Wh"),
+            // 52 FB: one signed byte.
+            ("1-0:16.7.0*255", "-5", "W"),
+            // 54 FE EE 90 by FF: three signed bytes, one decimal.
+            ("1-0:36.7.0*255", "-7000.0", "W"),
+            // 53 01 2C: two.
+            ("1-0:56.7.0*255", "300", "W"),
+            // 63 08 FD by FF: two without a sign.
+            ("1-0:32.7.0*255", "230.1", "V"),
+            // 63 01 F4 by FF.
+            ("1-0:14.7.0*255", "50.0", "Hz"),
+        ],
+    ),
+];
+
+#[test]
+fn frames_say_what_a_person_reads_in_them() {
+    for (kind, name, check, objects, values) in TYPED {
+        let mut bytes = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).unwrap();
+        if *kind == Kind::Sml {
+            bytes = unhex(&bytes);
+        }
+        let (frames, outcome) = decode(*kind, &bytes);
+        assert_eq!((frames.len(), outcome), (1, Outcome::Valid), "{name}");
+        let given = if *kind == Kind::Sml { &frames[0]["crc_given"] } else { &frames[0]["bcc_given"] };
+        assert_eq!((given, &frames[0]["crc"]), (&json!(check), &json!("valid")), "{name}");
+        let all = frames[0]["objects"].as_array().unwrap();
+        assert_eq!(all.len(), *objects, "{name}");
+        for (code, value, unit) in *values {
+            let object = all.iter().find(|it| it["obis"] == *code).unwrap_or_else(|| panic!("{name}: no {code}"));
+            assert_eq!((&object["value"], &object["unit"]), (&json!(value), &json!(unit)), "{name}: {code}");
+        }
+    }
+}
+
 /// Pairs of hexadecimal digits; `#` begins a remark.
 fn unhex(text: &[u8]) -> Vec<u8> {
     let text = String::from_utf8(text.to_vec()).unwrap();

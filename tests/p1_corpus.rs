@@ -124,3 +124,95 @@ fn the_fixtures_are_decoded_as_expected() {
         assert_eq!(found, expected, "{}", path.display());
     }
 }
+
+/// File, header, CRC as it stands behind the end mark, objects, and of them code, value and unit.
+type Typed = (&'static str, &'static str, &'static str, usize, &'static [(&'static str, &'static str, &'static str)]);
+
+/// Read off the telegrams by eye, one per dialect: the expectations beside the fixtures are the decoder's own word.
+const TYPED: &[Typed] = &[
+    (
+        "nl-dsmr50",
+        "/GKT5TEST-5.0",
+        "5986",
+        35,
+        &[
+            ("1-0:1.8.1", "1234.567", "kWh"),
+            ("1-0:2.8.2", "345.999", "kWh"),
+            ("1-0:1.7.0", "1.193", "kW"),
+            ("1-0:2.7.0", "0.000", "kW"),
+            ("1-0:52.7.0", "229.8", "V"),
+            ("1-0:31.7.0", "2", "A"),
+            ("1-0:41.7.0", "0.393", "kW"),
+            ("0-1:24.2.1", "987.654", "m3"),
+        ],
+    ),
+    (
+        "be-emucs171",
+        "/FLU5\\253000001_A",
+        "E891",
+        36,
+        &[
+            ("1-0:1.4.0", "2.351", "kW"),
+            ("1-0:1.6.0", "4.120", "kW"),
+            ("1-0:1.7.0", "2.901", "kW"),
+            ("1-0:61.7.0", "0.901", "kW"),
+            ("1-0:31.7.0", "8.61", "A"),
+            ("1-0:51.7.0", "0.00", "A"),
+            ("0-1:24.2.3", "219.007", "m3"),
+            ("0-2:24.2.1", "964.118", "m3"),
+        ],
+    ),
+    (
+        "se-h1",
+        "/GKT5\\253000001_A",
+        "D8C6",
+        27,
+        &[
+            ("1-0:1.8.0", "4711.025", "kWh"),
+            ("1-0:4.8.0", "977.125", "kvarh"),
+            ("1-0:4.7.0", "0.309", "kvar"),
+            ("1-0:41.7.0", "0.350", "kW"),
+            ("1-0:72.7.0", "241.3", "V"),
+            ("1-0:31.7.0", "4.2", "A"),
+        ],
+    ),
+    (
+        "lt-eso",
+        "/GKT5LT-TEST",
+        "AC8F",
+        19,
+        &[
+            ("1-0:2.7.0", "3.127", "kW"),
+            ("1-0:16.24.0", "-3.127", "kW"),
+            ("1-0:9.7.0", "0.100", "kVA"),
+            ("1-0:14.7.0", "49.98", "Hz"),
+        ],
+    ),
+    ("cn-holley-x25", "/HLY5/D545-METER", "30F3", 35, &[("1-0:1.7.0", "1.193", "kW")]),
+    (
+        "nl-dsmr22",
+        "/GKT5TEST-2.2",
+        "",
+        16,
+        &[("1-0:1.8.1", "412.337", "kWh"), ("1-0:1.7.0", "1.42", "kW"), ("0-1:24.3.0", "811.204", "m3")],
+    ),
+];
+
+#[test]
+fn telegrams_say_what_a_person_reads_in_them() {
+    for (name, header, crc, objects, values) in TYPED {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/p1").join(format!("{name}.p1"));
+        let (telegrams, outcome) = decode(&std::fs::read(file).unwrap(), None);
+        assert_eq!((telegrams.len(), outcome), (1, Outcome::Valid), "{name}");
+        let found = &telegrams[0];
+        assert_eq!(found["header"], *header);
+        assert_eq!(found["crc"], if crc.is_empty() { "absent" } else { "valid" }, "{name}");
+        assert_eq!(found["crc_given"].as_str().unwrap_or_default(), *crc, "{name}");
+        let all = found["objects"].as_array().unwrap();
+        assert_eq!(all.len(), *objects, "{name}");
+        for (code, value, unit) in *values {
+            let object = all.iter().find(|it| it["obis"] == *code).unwrap_or_else(|| panic!("{name}: no {code}"));
+            assert_eq!((&object["value"], &object["unit"]), (&(*value).into(), &(*unit).into()), "{name}: {code}");
+        }
+    }
+}
