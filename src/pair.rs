@@ -65,16 +65,16 @@ async fn token(
     let until = Instant::now() + within;
     let mut asked = false;
     loop {
+        let mut lost = None;
         let body = format!("{{\"name\":\"{NAME}\"}}");
         let answer = client.send(Method::POST, "/api/user", headers.clone(), Some(body)).await;
-        let answer = answer.map_err(|error| format!("{address}: {error}"))?;
-        match (answer.status, codec::error(&answer.body)) {
-            (200..=299, _) => {
-                let token = codec::token(&answer.body).map_err(|error| format!("{address}: {error}"))?;
+        match answer.map(|it| (it.status, codec::error(&it.body), it.body)) {
+            Ok((200..=299, _, body)) => {
+                let token = codec::token(&body).map_err(|error| format!("{address}: {error}"))?;
                 let Some(pin) = seen.pin() else { return Err(format!("{address}: it showed no certificate")) };
                 return Ok(Pairing { token: Secret::new(token), key: pin.hash() });
             }
-            (403, Some(text)) if text.contains("creation-not-enabled") => {
+            Ok((403, Some(text), _)) if text.contains("creation-not-enabled") => {
                 if !asked {
                     asked = true;
                     let seconds = within.as_secs();
@@ -84,13 +84,19 @@ async fn token(
                     );
                 }
             }
-            (status, text) => {
+            Ok((status, text, _)) => {
                 let text = text.map(|it| format!(": {it}")).unwrap_or_default();
                 return Err(format!("{address}: it answers {status}{text}"));
             }
+            // Somebody is on the way to the button: one request that was lost must not end that.
+            Err(error) if asked && error.is_silence() => lost = Some(error),
+            Err(error) => return Err(format!("{address}: {error}")),
         }
         if Instant::now() + every >= until {
-            return Err(format!("the button was not pressed within {} s", within.as_secs()));
+            return Err(match lost {
+                Some(error) => format!("{address}: {error}"),
+                None => format!("the button was not pressed within {} s", within.as_secs()),
+            });
         }
         sleep(every).await;
     }
@@ -101,7 +107,47 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::simulator::http::{HomeWizard, certificate};
+    use crate::simulator::http::{HomeWizard, HttpFault, certificate};
+
+    /// Calls this when it is told to press the button.
+    struct AtButton<F: FnMut()>(F);
+
+    impl<F: FnMut()> Write for AtButton<F> {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            (self.0)();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_lost_on_the_way_does_not_end_it() {
+        let device = HomeWizard::p1_v2(certificate()).await.unwrap();
+        let at = device.address();
+        let address = HttpAddress { tls: true, host: at.ip().to_string(), port: at.port() };
+        let told = tokio::sync::Notify::new();
+        let mut progress = AtButton(|| {
+            device.fault(HttpFault::Silent);
+            told.notify_one();
+        });
+        let every = Duration::from_millis(10);
+        let healed = async {
+            told.notified().await;
+            // The request that goes out now is lost.
+            sleep(Limits::default().total + every).await;
+            device.fault(HttpFault::None);
+            device.press_button();
+        };
+        let (pairing, ()) = tokio::join!(token(&address, Duration::from_secs(60), every, &mut progress), healed);
+        pairing.unwrap();
+        let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let address = HttpAddress { port: free.port(), ..address };
+        let error = token(&address, Duration::from_secs(60), every, &mut Vec::new()).await.unwrap_err();
+        assert!(!error.contains("not pressed"), "who never answered is not waited for: {error}");
+    }
 
     #[tokio::test]
     async fn the_button_gives_a_token_and_the_key_of_the_device() {

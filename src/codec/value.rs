@@ -20,9 +20,6 @@ impl Decimal {
             [b'-', rest @ ..] => (true, rest),
             _ => (false, text),
         };
-        if digits.len() > MAX_DIGITS + 1 {
-            return None;
-        }
         let mut mantissa = 0_i64;
         let mut point = None;
         for (at, &byte) in digits.iter().enumerate() {
@@ -39,7 +36,8 @@ impl Decimal {
             Some(at) => digits.len() - at - 1,
             None => 0,
         };
-        if digits.is_empty() || (point.is_some() && decimals == 0) {
+        let count = digits.len() - usize::from(point.is_some());
+        if count == 0 || count > MAX_DIGITS || (point.is_some() && decimals == 0) {
             return None;
         }
         Some(Self { mantissa: if negative { -mantissa } else { mantissa }, decimals: decimals as u8 })
@@ -266,8 +264,22 @@ mod tests {
     fn numbers_keep_their_digits() {
         let number = |text: &str| Decimal::parse(text.as_bytes());
         assert_eq!(number("000034.120"), Some(Decimal { mantissa: 34_120, decimals: 3 }));
+        assert_eq!(number("-1234567890.12345678"), Some(Decimal { mantissa: -123_456_789_012_345_678, decimals: 8 }));
         assert_eq!(number("-063"), Some(Decimal { mantissa: -63, decimals: 0 }));
-        for wrong in ["", "-", ".5", "5.", "1.2.3", "1,5", "+1", "1e3", "nan", " 1", "1234567890123456789.0"] {
+        for wrong in [
+            "",
+            "-",
+            ".5",
+            "5.",
+            "1.2.3",
+            "1,5",
+            "+1",
+            "1e3",
+            "nan",
+            " 1",
+            "1234567890123456789.0",
+            "1234567890123456789",
+        ] {
             assert_eq!(number(wrong), None, "{wrong}");
         }
     }

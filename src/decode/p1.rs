@@ -52,7 +52,6 @@ impl Message for Telegram<'_> {
     }
 
     fn check(&self) -> Result<(), Option<String>> {
-        // A crc that fits only after a repair is not the crc of the bytes that were given to us.
         let wrong_tag = self.seal().is_some_and(|seal| seal.tag == TagCheck::Wrong);
         if crc_word(self) == "invalid" || wrong_tag { Err(None) } else { Ok(()) }
     }
@@ -66,7 +65,8 @@ impl Message for Telegram<'_> {
     }
 }
 
-/// As the JSON form has it. Bytes that were changed on the way do not fit their CRC, even where it is known how.
+/// As the JSON form has it. A CRC that another rule computed fits the bytes, and what a telnet server put between them is
+/// none of them; but a text whose line ends were changed does not fit its CRC, even where it is known how.
 fn crc_word(telegram: &Telegram<'_>) -> &'static str {
     use crate::codec::p1::Repair;
     match telegram.crc().verdict {

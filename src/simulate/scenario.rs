@@ -388,6 +388,7 @@ impl Scenario {
     /// With what is wrong and where.
     pub fn parse(name: &str, text: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
         struct Rest {
             scenario: Script,
         }
@@ -409,17 +410,20 @@ impl Scenario {
     /// Everything that is named exists.
     fn check(&self) -> Result<(), String> {
         let script = &self.script;
-        if !(1.0..=LONGEST_S).contains(&script.lasts_s) || script.sample_s < 1.0 {
-            return Err(format!("`lasts_s` must be 1 to {LONGEST_S}, `sample_s` 1 at least"));
+        // NaN is in no range.
+        if ![script.lasts_s, script.sample_s].iter().all(|it| (1.0..=LONGEST_S).contains(it)) {
+            return Err(format!("`lasts_s` and `sample_s` must be 1 to {LONGEST_S}"));
         }
         let chargers = || self.config.chargers.iter().map(|it| it.common.id.as_str());
         let meters = || self.config.meters.iter().map(|it| it.common.id.as_str());
         let inputs = || self.config.inputs.iter().map(|it| it.common.id.as_str());
+        let circuits = || self.config.circuits.iter().map(|it| it.id.as_str());
         let relays = || self.config.relays.iter().map(|it| it.common.id.as_str());
         let cars = script.cars.keys().chain(script.expect.energy_kwh.keys()).chain(script.expect.starts.keys());
         let cars = cars.chain(script.expect.reasons.keys());
         known("charger", cars.chain(&script.unmeasured), chargers)?;
         known("meter", script.meters.keys(), meters)?;
+        known("circuit", script.house.circuit_load_a.keys(), circuits)?;
         known("relay", script.relays.keys().chain(script.expect.closed_s.keys()), relays)?;
         for event in &script.events {
             if !(0.0..=script.lasts_s).contains(&event.at_s) {
@@ -433,11 +437,12 @@ impl Scenario {
             known("meter", event.meter.keys(), meters)?;
             known("input", event.input.keys(), inputs)?;
             known("relay", event.relay.keys(), relays)?;
+            known("circuit", event.circuit_load_a.keys(), circuits)?;
         }
         for meter in script.meters.values() {
             match meter.sees.split_once(':') {
                 Some(("charger", id)) if chargers().any(|it| it == id) => {}
-                Some(("circuit", _)) => {}
+                Some(("circuit", id)) if circuits().any(|it| it == id) => {}
                 None if ["grid", "sun", "battery"].contains(&meter.sees.as_str()) => {}
                 _ => {
                     return Err(format!(
@@ -499,6 +504,12 @@ mod tests {
             ("[[scenario.event]]\nat_s = 61\n", "not within the scenario"),
             ("[[scenario.event]]\nat_s = 1\nplug = [\"left\"]\n", "no car at `left`"),
             ("[scenario.meters.main]\nsees = \"moon\"\n", "cannot see `moon`"),
+            ("[scenario.meters.main]\nsees = \"circuit:moon\"\n", "cannot see `circuit:moon`"),
+            ("[scenario.house]\ncircuit_load_a = { moon = [1, 1, 1] }\n", "no circuit `moon`"),
+            ("[[scenario.event]]\nat_s = 1\ncircuit_load_a = { moon = [1, 1, 1] }\n", "no circuit `moon`"),
+            ("[scenaro.cars.left]\n", "scenaro"),
+            ("[[charger]]\nid = \"late\"\n", "charger"),
+            ("sample_s = nan\n", "`sample_s` must be"),
             ("[[scenario.event]]\nat_s = 1\ninput = { dim = true }\n", "no input `dim`"),
         ] {
             let error = wrong(HOUSE, &format!("{SCRIPT}{more}"));

@@ -136,7 +136,8 @@ pub async fn read(target: &Target, reading: Reading, out: &mut dyn Write) -> Res
     };
     let line = Line::open(&target.connection);
     let words = line.words(target.unit, reading.input, target.register, count).await?;
-    for (value, address) in words.chunks(usize::from(width)).zip((target.register..).step_by(usize::from(width))) {
+    // Wider than an address: what follows the last one is not one any more.
+    for (value, address) in words.chunks(usize::from(width)).zip((u32::from(target.register)..).step_by(width.into())) {
         let hex: Vec<String> = value.iter().map(|word| format!("{word:04X}")).collect();
         let number = reading.kind.read(value, reading.order).map_or_else(|| "-".to_owned(), |it| it.to_string());
         writeln!(out, "{address:>5}  0x{address:04X}  {number:>14}  {}", hex.join(" "))?;
@@ -213,10 +214,10 @@ pub async fn write(
         }
         other => other,
     };
-    // Neither a silent write nor one that was confirmed from another address is over: what is there now counts.
+    // A write that may have been obeyed is not over, nor is one that was confirmed: what is there now counts.
     let doubt = match written {
         Ok(_) => None,
-        Err(error @ (BusError::Timeout { .. } | BusError::WrongUnit { .. })) => Some(error),
+        Err(error) if error.may_have_been_obeyed() => Some(error),
         Err(error) => return Err(error.into()),
     };
     match line.words(target.unit, false, target.register, count).await {

@@ -157,3 +157,41 @@ async fn nothing_is_written_without_a_yes_and_a_refusal_is_told() {
     write(&target(&peer, 1, 1000), &[6], Consent { write: true, ..ASK }, &mut &b""[..], &mut out).await.unwrap();
     assert!(String::from_utf8(out).unwrap().ends_with("written; it reads 6 (0x0006) now.\n"));
 }
+
+#[tokio::test]
+async fn the_last_register_of_all_is_shown() {
+    let peer = Peer::start(Medium::Tcp, |_| Reaction::Answer(peer::registers(3, [7]))).await;
+    let mut out = Vec::new();
+    let whole = Reading { count: 1, input: false, kind: Kind::U16, order: WordOrder::HighFirst };
+    read(&target(&peer, 1, 65_535), whole, &mut out).await.unwrap();
+    assert_eq!(String::from_utf8(out).unwrap(), "65535  0xFFFF               7  0007\n");
+}
+
+/// A confirmation that cannot be read says nothing about the register: what it holds now does.
+#[tokio::test]
+async fn a_write_without_a_usable_confirmation_is_read_back() {
+    for obeyed in [true, false] {
+        let held = Mutex::new(16);
+        let peer = Peer::start(Medium::Tcp, move |ask| {
+            let mut held = held.lock().unwrap();
+            if ask.function() == 3 {
+                return Reaction::Answer(peer::registers(3, [*held]));
+            }
+            if obeyed {
+                *held = ask.second();
+            }
+            Reaction::Answer(vec![6, 0, 0, 0, 0])
+        })
+        .await;
+        let mut out = Vec::new();
+        let written = write(&target(&peer, 1, 1000), &[6], true, &mut &b""[..], &mut out).await;
+        let text = String::from_utf8(out).unwrap();
+        if obeyed {
+            written.unwrap();
+            assert!(text.ends_with("written; it reads 6 (0x0006) now.\n"), "{text}");
+        } else {
+            let refused = written.unwrap_err().to_string();
+            assert_eq!(refused, "it reads 16 (0x0010) now; 6 (0x0006) was written");
+        }
+    }
+}

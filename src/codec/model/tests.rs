@@ -118,7 +118,7 @@ fn a_wrong_file_is_refused_with_place_and_remedy() {
         ("type = \"u16\"", "type = \"u24\"", "allowed: \"u16\"", "\"u24\""),
         ("scale = 0.001", "scale = -1.0", "`scale` must be a number above 0", "-1.0"),
         ("i32 = [\"7FFFFFFF\"]", "i32 = [\"7FFF\"]", "not 8 hexadecimal digits", "\"7FFF\""),
-        ("\"one\", \"two\"", "\"one\"", "`sources` must name what `sure` says", "sources"),
+        ("\"one\", \"two\"", "\"one\"", "`sources` must name what `sure` says", "sources = "),
         ("every = \"cycle\"", "every = \"slow\"", "no poll is", ""),
         ("from = 10", "form = 10", "unknown field `form`", "form = 10"),
         ("phases = 3", "phases = 1", "a meter of one phase has L1 only", "\"L3\""),

@@ -57,7 +57,7 @@ pub(super) fn understand(
     for entry in entries(frame) {
         let Some(number) = entry.decimal() else { continue };
         let (mut code, mut number, unit) = (entry.obis, number, entry.unit());
-        if entry.unit_code.is_none() && unit.is_none() {
+        if entry.unit_code.is_none() {
             // Counters and words of the maker's own.
             continue;
         }
