@@ -226,7 +226,7 @@ impl Client {
         let first = self.proven.is_none();
         match challenge(response.headers())? {
             Proven::Basic if self.digest_only => {
-                let hint = "the device asks for the password in clear, which it never did before: nothing was sent";
+                let hint = "who answers asks for the password in clear, which this device does not: nothing was sent";
                 return Err(Error::Login(hint.to_owned()));
             }
             Proven::Basic => self.proven = Some(Proven::Basic),
