@@ -100,8 +100,8 @@ pub(in crate::control) struct Charger {
     /// When it last began or ceased to be offered current.
     pub(in crate::control) on_since: Option<Mono>,
     pub(in crate::control) off_since: Option<Mono>,
-    /// How long it was offered current without a break before it was last stopped.
-    ran_for: Span,
+    /// How long it was offered current without a break before it was last stopped; `None` where its car drew nothing.
+    ran_for: Option<Span>,
     pub(in crate::control) raised_at: Option<Mono>,
     /// From an order to the current that follows it, as this car was seen to take.
     response: Span,
@@ -153,7 +153,7 @@ impl Charger {
             appeared_at_frames: vec![0; meters],
             on_since: None,
             off_since: None,
-            ran_for: Span::ZERO,
+            ran_for: None,
             raised_at: None,
             response: RESPONSE,
             overdue: false,
@@ -257,7 +257,9 @@ impl Charger {
     /// It was stopped for want of room. Cars give up after a handful of interruptions: a run that was over before
     /// `min_on` was not worth one.
     pub(in crate::control) fn displaced(&mut self, min_on: Span) {
-        let short = self.ran_for < min_on;
+        // A start that was taken back before the car drew has interrupted nothing.
+        let Some(ran_for) = self.ran_for.take() else { return };
+        let short = ran_for < min_on;
         let runs = &mut self.session.short_runs;
         *runs = if short { runs.saturating_add(1) } else { *runs / 2 };
     }
@@ -343,7 +345,8 @@ impl Charger {
             self.on_since = Some(now);
         }
         if offer == Milliamp::ZERO {
-            self.ran_for = self.on_since.take().map_or(Span::ZERO, |since| now.since(since));
+            let ran_for = self.on_since.take().map(|since| now.since(since));
+            self.ran_for = ran_for.filter(|_| self.draws_current());
             self.off_since = Some(now);
             if self.draws_current() {
                 self.session.interruptions = self.session.interruptions.saturating_add(1);
