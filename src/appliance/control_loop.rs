@@ -139,7 +139,10 @@ impl ControlLoop {
                         }
                         observations.push(Observation::Meter(meter, reading));
                     }
-                    ToControl::Charger(charger, what) => observations.push(Observation::Charger(charger, what)),
+                    ToControl::Charger(charger, mut what) => {
+                        self.picture.charger(charger, &mut what);
+                        observations.push(Observation::Charger(charger, what));
+                    }
                     ToControl::Input(input, reading) => observations.push(Observation::Input(input, reading)),
                     ToControl::Relay(relay, what) => observations.push(Observation::Relay(relay, what)),
                     ToControl::ChargerIdentity(charger, identity) => self.picture.charger_identity(charger, identity),

@@ -3,7 +3,7 @@
 //! A statistic that sees one frame with 0, or one whose words were read while the counter moved on, books the whole
 //! counter as consumption of that moment. So every meter's counters pass here, whatever its driver: a figure that no
 //! meter can have reached since the last one is held back, and believed once it has stood for a while. Then it is
-//! another meter, and an event says so.
+//! another meter, and an event says so. A charger's counter passes here as well; another one there is only logged.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::counter_store::{Figures, Kept};
 use crate::event::{Event, EventType};
 use crate::quantity::{Mono, Span, WattHour};
-use crate::reading::MeterReading;
+use crate::reading::{ChargerReport, MeterReading};
 use crate::status::{MeterValues, Value};
 
 /// A doubted figure must stand for so long, in so many frames, before it is believed.
@@ -92,6 +92,25 @@ impl Counter {
         }
         *self = Self { good: Some((figure, heard)), doubt: None };
         before.map_or(Verdict::Pass, Verdict::Replaced)
+    }
+}
+
+/// A charger's counter.
+#[derive(Debug, Default)]
+pub(super) struct ChargerCounter(Counter);
+
+impl ChargerCounter {
+    /// Puts the held figure in place of one that is doubted. `id` is the charger's.
+    pub(super) fn pass(&mut self, id: &str, report: &mut ChargerReport) {
+        let Some(energy) = report.energy else { return };
+        let figure = energy.as_f64() / 1000.0;
+        match self.0.take(figure, report.received_at) {
+            Verdict::Pass => {}
+            Verdict::Hold(shown) => report.energy = shown.map(|it| WattHour::from_f64(it * 1000.0)),
+            Verdict::Replaced(before) => {
+                tracing::warn!("charger {id}: its counter is {figure} kWh for a minute now; it was {before} before");
+            }
+        }
     }
 }
 
@@ -364,6 +383,26 @@ mod tests {
         assert_eq!(show(3000.5, 0), volume(3000.5));
         assert_eq!(show(0.0, 1), volume(3000.5));
         assert_eq!(show(3000.6, 2), volume(3000.6));
+    }
+
+    #[test]
+    fn a_charger_that_starts_up_or_was_exchanged_is_guarded_too() {
+        let mut counter = ChargerCounter::default();
+        let mut show = |energy: Option<i64>, second: i64| {
+            let mut report =
+                ChargerReport { energy: energy.map(WattHour), received_at: at(second), ..ChargerReport::default() };
+            counter.pass("left", &mut report);
+            report.energy.map(|it| it.0)
+        };
+        assert_eq!(show(Some(0), 0), None, "before it has read its memory");
+        assert_eq!(show(Some(5_000_010), 1), Some(5_000_010));
+        assert_eq!(show(None, 2), None, "absent is absent");
+        assert_eq!(show(Some(0), 3), Some(5_000_010));
+        assert_eq!(show(Some(5_000_020), 4), Some(5_000_020));
+        for second in 5..=64 {
+            assert_eq!(show(Some(30), second), Some(5_000_020), "{second}");
+        }
+        assert_eq!(show(Some(30), 65), Some(30), "another box");
     }
 
     #[test]

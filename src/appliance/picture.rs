@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::counter_store::AllKept;
-use super::counters::Counters;
+use super::counters::{ChargerCounter, Counters};
 use super::services::Faces;
 use crate::config::Config;
 use crate::config::model::{Common, RelayDriver};
@@ -12,7 +12,7 @@ use crate::control::{Decision, Problem, Quality};
 use crate::device::{DeviceRef, relay};
 use crate::event::{Event, EventType};
 use crate::quantity::{Milliamp, Mono};
-use crate::reading::MeterReading;
+use crate::reading::{ChargerObservation, MeterReading};
 use crate::status::{ChargerView, Health, Identity, InputView, MeterValues, MeterView, RelayView, Snapshot};
 
 /// Everything that a snapshot needs and the controller does not know.
@@ -40,6 +40,7 @@ struct ChargerPart {
     id: Arc<str>,
     identity: Arc<Identity>,
     health: Health,
+    counter: ChargerCounter,
 }
 
 /// An input or a relay.
@@ -81,6 +82,7 @@ impl Picture {
                     id: charger.common.id.as_str().into(),
                     identity: Arc::default(),
                     health: Health::default(),
+                    counter: ChargerCounter::default(),
                 })
                 .collect(),
             inputs: config.inputs.iter().map(|it| SignalPart::new(&it.common)).collect(),
@@ -124,6 +126,13 @@ impl Picture {
     /// The counters of all meters, for the next start.
     pub(super) fn counters(&self) -> AllKept {
         self.meters.iter().map(|it| (it.id.to_string(), it.counters.kept())).collect()
+    }
+
+    /// A charger's counter is put right before anybody sees it.
+    pub(super) fn charger(&mut self, charger: usize, what: &mut ChargerObservation) {
+        if let (Some(part), ChargerObservation::Report(report)) = (self.chargers.get_mut(charger), what) {
+            part.counter.pass(&part.id, report);
+        }
     }
 
     pub(super) fn charger_identity(&mut self, charger: usize, identity: Arc<Identity>) {

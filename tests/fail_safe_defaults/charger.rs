@@ -181,6 +181,19 @@ fn a_set_point_read_back_above_ours_is_counted_rewritten_and_told() {
 }
 
 #[test]
+fn a_pilot_that_offers_more_than_the_register_says_counts_and_is_rewritten() {
+    let mut site = two();
+    let rewrite = site.command(0).rewrite;
+    site.sims[0].shows = Some(amps(32.0));
+    site.run(2);
+    assert_eq!(site.counted(0), 32.0);
+    assert_eq!((site.command(0).rewrite, site.offer(0)), (rewrite + 1, 11.0));
+    site.sims[0].shows = Some(amps(11.0));
+    site.run(10);
+    assert_eq!((site.counted(0), site.offer(1)), (11.0, 11.0));
+}
+
+#[test]
 fn a_second_master_is_rewritten_once_a_minute_and_forgotten_after_ten_minutes() {
     let mut site = two();
     site.sims[0].other_master = Some(amps(16.0));

@@ -112,6 +112,8 @@ pub(crate) struct Sim {
     pub(crate) car_max: Milliamp,
     /// The car takes this whatever it is offered.
     pub(crate) stubborn: Option<Milliamp>,
+    /// Its pilot is read back as well, and offers this.
+    pub(crate) shows: Option<Milliamp>,
     /// Somebody else writes this before every poll.
     pub(crate) other_master: Option<Milliamp>,
     pub(crate) measures: bool,
@@ -156,6 +158,7 @@ impl Sim {
             state: PilotState::B,
             car_max: amps(32.0),
             stubborn: None,
+            shows: None,
             other_master: None,
             measures,
             hears: true,
@@ -228,6 +231,7 @@ impl Sim {
             received_at: now,
             state: self.state,
             set_point: Some(self.set_point),
+            offered: self.shows,
             current,
             phases_connected: u8::try_from(self.lines).ok(),
             watchdog: Some(self.watchdog),

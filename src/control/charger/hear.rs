@@ -128,14 +128,10 @@ impl Charger {
             return;
         }
         let ours = self.order.max(written);
-        let found = match report.set_point {
-            Some(found) => found,
-            // A box that shows its pilot only may lag: any order of the last seconds is still ours.
-            None => match report.offered {
-                Some(offered) if offered > self.recent_orders(report.received_at) => offered,
-                _ => return,
-            },
-        };
+        // The pilot may lag: any order of the last seconds is still ours. What it offers beyond them counts, whatever the
+        // register says: that may be in another unit, or not be what the box goes by.
+        let beyond = report.offered.filter(|offered| *offered > self.recent_orders(report.received_at).max(ours));
+        let Some(found) = report.set_point.max(beyond) else { return };
         if found > ours {
             self.hold(report.received_at, found);
             // Whatever was shown before: it counts until ours is read back again.

@@ -338,8 +338,8 @@ struct Voice {
     told_at: Option<Mono>,
     complaints: Vec<RegisterError>,
     last_refusal: Option<String>,
-    identity: Told<Option<Identity>>,
-    risk: Told<Option<String>>,
+    identity: Owed<Option<Identity>>,
+    risk: Owed<Option<String>>,
     /// What the driver found.
     found: Option<String>,
     /// Set-points refused since it last took one.
@@ -350,7 +350,7 @@ struct Voice {
 
 /// Something that the control thread must hear of in the end, even when it could not take it at first.
 #[derive(Default)]
-struct Told<T> {
+struct Owed<T> {
     now: T,
     told: T,
 }
@@ -367,8 +367,8 @@ impl Voice {
             told_at: None,
             complaints: Vec::new(),
             last_refusal: None,
-            identity: Told::default(),
-            risk: Told::default(),
+            identity: Owed::default(),
+            risk: Owed::default(),
             found: None,
             refusals: 0,
             refusing: None,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::command::ChargerAction;
 use crate::device::charger::driver::{ChargerDriver, Chore, DriverError, Line, Notice, Registers, Seen, Wishes};
 use crate::device::charger::register::MISSING;
-use crate::link::modbus::Priority;
+use crate::link::modbus::{BusError, Priority};
 use crate::quantity::Milliamp;
 use crate::reading::{ChargerReport, OwnLimit, PilotState};
 use crate::status::Identity;
@@ -61,6 +61,8 @@ pub(super) struct EvseDin<L> {
 struct State {
     /// Whether register 1000 counts in 0.01 A; `None` while that is not known.
     fine: Option<bool>,
+    /// It failed to answer since: it may have been without supply and count in the other unit.
+    doubted: bool,
     /// It was tried to switch to 0.01 A since the contact began.
     fine_tried: bool,
     pilot: Option<PilotState>,
@@ -118,8 +120,18 @@ impl<L: Line> EvseDin<L> {
             Err(error) if error.is_absence() => false,
             Err(error) => return Err(error),
         };
-        self.state().fine = Some(fine);
+        let mut state = self.state();
+        (state.fine, state.doubted) = (Some(fine), false);
         Ok(fine)
+    }
+
+    /// What went wrong with a telegram. A box that was away for less than the time after which it is forgotten may come
+    /// back in the unit that it was delivered with: its next set-point is not written before it was asked.
+    fn doubt(&self, error: BusError) -> DriverError {
+        if !error.is_crowding() {
+            self.state().doubted = true;
+        }
+        error.into()
     }
 
     /// Switches register 1000 to 0.01 A where the firmware can; `true` when it did so now.
@@ -221,7 +233,7 @@ impl<L: Line> EvseDin<L> {
 
 impl<L: Line> ChargerDriver for EvseDin<L> {
     async fn poll(&self, _first: bool) -> Result<Seen, DriverError> {
-        let words = self.registers.read(SET_POINT, POLL_COUNT, Priority::Poll).await?;
+        let words = self.registers.read(SET_POINT, POLL_COUNT, Priority::Poll).await.map_err(|it| self.doubt(it))?;
         let words = words.try_into().unwrap_or([MISSING; POLL_COUNT as usize]);
         let poll = Poll::decode(words)?;
         let mut state = self.state();
@@ -248,18 +260,18 @@ impl<L: Line> ChargerDriver for EvseDin<L> {
     async fn write_set_point(&self, offer: Milliamp, priority: Priority) -> Result<(), DriverError> {
         // Zero is the same in both units and must not wait for anything.
         if offer == Milliamp::ZERO {
-            return Ok(self.registers.write(SET_POINT, 0, priority).await?);
+            return self.registers.write(SET_POINT, 0, priority).await.map_err(|it| self.doubt(it));
         }
         let fine = {
             let _held = self.unit_of_set_point.lock().await;
-            let known = self.state().fine;
+            let known = Some(self.state()).filter(|it| !it.doubted).and_then(|it| it.fine);
             match known {
                 Some(fine) => fine,
                 None => self.ask_fine(priority).await?,
             }
         };
         let word = registers::encode(offer, fine).map_err(DriverError::SetPoint)?;
-        Ok(self.registers.write(SET_POINT, word, priority).await?)
+        self.registers.write(SET_POINT, word, priority).await.map_err(|it| self.doubt(it))
     }
 
     fn step(&self) -> Milliamp {

@@ -15,7 +15,7 @@ use crate::command::{ChargerAction, Lock};
 use crate::device::charger::driver::{ChargerDriver, Chore, DriverError, Line, Notice, Registers, Seen, Wishes};
 use crate::device::charger::register::settable;
 use crate::link::modbus::{BusError, Priority};
-use crate::quantity::{Milliamp, Span, WattHour};
+use crate::quantity::{Milliamp, Span};
 use crate::reading::PilotState;
 use crate::status::Identity;
 use registers::{COUNT, Image, NEEDED, PhaseSet, write};
@@ -33,8 +33,6 @@ const LONG_EVERY: u32 = 3;
 const REPEAT: Duration = Duration::from_secs(10);
 /// Under this current nothing flows that a contactor is harmed by.
 const DRAWS: Milliamp = Milliamp::from_amps(1);
-/// A counter that fell is believed after so many readings: the box was exchanged.
-const FALLEN_READINGS: u32 = 5;
 
 /// The driver.
 #[derive(Debug)]
@@ -52,36 +50,15 @@ struct State {
     status: Option<u16>,
     long_read: bool,
     long_due: bool,
-    energy: Counter,
     watchdog: WatchdogKeeper,
     identity: Option<Identity>,
     stopped: bool,
+    /// A stop that an earlier run of ours asked for was looked for.
+    adopted: bool,
     stop_at: Option<Instant>,
     stop_refused_at: Option<Instant>,
     authorize_at: Option<Instant>,
     phases_at: Option<Instant>,
-}
-
-/// A counter that must not be published lower than before by accident.
-#[derive(Debug, Default)]
-struct Counter {
-    highest: Option<WattHour>,
-    fallen: u32,
-}
-
-impl Counter {
-    fn take(&mut self, reading: Option<WattHour>) -> Option<WattHour> {
-        let reading = reading?;
-        if self.highest.is_some_and(|highest| reading < highest) {
-            self.fallen += 1;
-            if self.fallen < FALLEN_READINGS {
-                return None;
-            }
-        }
-        self.fallen = 0;
-        self.highest = Some(reading);
-        Some(reading)
-    }
 }
 
 impl<L: Line> TeltoCharge<L> {
@@ -109,6 +86,9 @@ impl<L: Line> TeltoCharge<L> {
     fn shorten(&self) {
         let mut state = self.state();
         state.length = (state.length + 1).min(LENGTHS.len() - 1);
+        // What is read no more is not known: it would stand there as fresh for ever.
+        let ends = LENGTHS[state.length];
+        state.image.forget_from(ends);
         state.long_due = true;
     }
 
@@ -122,8 +102,11 @@ impl<L: Line> TeltoCharge<L> {
         state.long_due = !long && (status != state.status || !state.long_read);
         state.long_read |= long;
         state.status = status;
-        let mut report = readout.report();
-        report.energy = state.energy.take(report.energy);
+        let report = readout.report();
+        if !std::mem::replace(&mut state.adopted, true) {
+            // Nobody else writes it: what stands there was asked for before we were started again.
+            state.stopped |= readout.stop_request == Some(1);
+        }
         if state.long_read {
             state.identity = Some(readout.identity());
         }
@@ -309,10 +292,10 @@ impl<L: Line> ChargerDriver for TeltoCharge<L> {
 
     fn forget(&self) {
         let mut state = self.state();
-        let (energy, stopped, length) = (std::mem::take(&mut state.energy), state.stopped, state.length);
+        let (stopped, length) = (state.stopped, state.length);
         let watchdog = std::mem::take(&mut state.watchdog).after_contact();
         // A stop that we asked for is still ours to take back, and a restarted box may have to be asked again.
-        *state = State { energy, stopped, length, watchdog, ..State::default() };
+        *state = State { stopped, length, watchdog, ..State::default() };
     }
 
     fn round(&self) -> Duration {

@@ -145,6 +145,11 @@ impl Image {
         }
     }
 
+    /// From `first` on nothing is known any more.
+    pub fn forget_from(&mut self, first: u16) {
+        self.0.iter_mut().skip(usize::from(first)).for_each(|place| *place = None);
+    }
+
     /// What is known of one register.
     #[must_use]
     pub fn word(&self, register: u16) -> Option<u16> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::rig::{Rig, amps, evse_words, normal};
+use super::rig::{Fault, Rig, amps, evse_words, normal};
 use crate::command::{ChargerAction, ChargerCommand, Contact};
 use crate::quantity::Milliamp;
 use crate::reading::{OwnLimit, PilotState};
@@ -178,4 +178,22 @@ async fn a_current_after_boot_that_is_none_is_a_risk_and_no_silence() {
     let risk = told.risk.unwrap();
     assert!(risk.contains("boot current unknown: register 2000 (current after boot) holds 65535"), "{risk}");
     assert!(told.identity.is_some(), "what comes later is done all the same");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_box_that_was_away_for_a_moment_is_asked_for_its_unit_before_it_is_written() {
+    let rig = Rig::evse(17);
+    rig.settle(Milliamp(9_750)).await;
+    assert_eq!(rig.line.word(1000), 975);
+    rig.line.set(1002, 3);
+    rig.hold(normal(Milliamp(9_750)), 2.0).await;
+    // Without supply while the order changes; back before it is given up, with the current and the unit of its start.
+    rig.line.fault(Fault::Dead);
+    rig.hold(normal(Milliamp(9_250)), 1.5).await;
+    rig.line.lock().words.extend([(2005, 0), (1000, 0), (1001, 0)]);
+    rig.line.fault(Fault::None);
+    rig.line.heard();
+    rig.hold(normal(Milliamp(9_250)), 4.0).await;
+    let writes: Vec<_> = rig.line.writes().into_iter().filter(|it| it.0 == 1000).collect();
+    assert!(!writes.is_empty() && writes.iter().all(|it| it.1 == 9), "925 would be 925 A: {writes:?}");
 }

@@ -20,6 +20,8 @@ enum Event {
     Tamper(u16),
     /// Somebody writes any register.
     Poke(u16, u16),
+    /// A power cut.
+    Supply,
 }
 
 fn orders() -> impl Strategy<Value = ChargerCommand> {
@@ -62,11 +64,12 @@ fn events() -> impl Strategy<Value = Vec<(Event, i64)>> {
         2 => fault.prop_map(Event::Fault),
         1 => (0..40_u16).prop_map(Event::Tamper),
         1 => (0..45_u16, any::<u16>()).prop_map(|(register, word)| Event::Poke(register, word)),
+        1 => Just(Event::Supply),
     ];
     proptest::collection::vec((event, 1..1500_i64), 1..25)
 }
 
-/// In mA, in the unit that the register had when it was written.
+/// As on the wire.
 fn set_points(heard: &[Telegram], register: u16) -> Vec<u16> {
     heard.iter().filter_map(Telegram::written).filter(|it| it.0 == register).map(|it| it.1).collect()
 }
@@ -80,6 +83,15 @@ async fn play(rig: &Rig, base: u16, set_point: u16, events: Vec<(Event, i64)>) -
             Event::Fault(fault) => rig.line.fault(fault),
             Event::Tamper(word) => rig.line.set(set_point, word),
             Event::Poke(register, word) => rig.line.set(base + register, word),
+            Event::Supply => {
+                // Away for long enough to be missed, and back as it was delivered.
+                rig.line.fault(Fault::Dead);
+                rig.hold(order, 2.5).await;
+                let mut memory = rig.line.lock();
+                memory.fault = Fault::None;
+                memory.words.insert(set_point, 0);
+                memory.words.entry(2005).and_modify(|it| *it = 0);
+            }
         }
         rig.hold(order, ms as f64 / 1000.0).await;
     }
@@ -138,8 +150,11 @@ proptest! {
             let unit = if fine { 10 } else { 1000 };
             let expected = last.min(amps(16)).0 / unit;
             prop_assert_eq!(i32::from(rig.line.word(1000)), expected);
-            for word in set_points(&rig.line.heard(), 1000) {
-                prop_assert!(word == 0 || (6..=16).contains(&word) || (600..=1600).contains(&word), "{}", word);
+            let heard = rig.line.heard();
+            for telegram in &heard {
+                let Some((1000, word)) = telegram.written() else { continue };
+                let allowed = if telegram.fine { 600..=1600 } else { 6..=16 };
+                prop_assert!(word == 0 || allowed.contains(&word), "{} where fine = {}", word, telegram.fine);
             }
             Ok(())
         })?;

@@ -50,6 +50,8 @@ pub(super) struct Telegram {
     pub(super) at: Mono,
     pub(super) operation: Operation,
     pub(super) priority: Priority,
+    /// An EVSE-DIN counted in 0.01 A when it was heard.
+    pub(super) fine: bool,
 }
 
 impl Telegram {
@@ -118,7 +120,8 @@ impl MemoryLine {
         let at = self.clock.now();
         let mut memory = self.lock();
         let memory = &mut *memory;
-        memory.heard.push(Telegram { at, operation: operation.clone(), priority });
+        let fine = memory.words.get(&2005).is_some_and(|config| config & (1 << 7) != 0);
+        memory.heard.push(Telegram { at, operation: operation.clone(), priority, fine });
         let refused = |code| BusError::Exception { asked: "memory".to_owned(), code, name: "refused" };
         if memory.fault == Fault::Refuses {
             return Err(refused(4));

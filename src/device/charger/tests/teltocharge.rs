@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::rig::{Rig, amps, normal, telto_words};
 use crate::command::{ChargerAction, ChargerCommand, Lock};
 use crate::link::modbus::Operation;
-use crate::quantity::{Milliamp, Span, WattHour};
+use crate::quantity::{Milliamp, Span, Watt, WattHour};
 use crate::reading::{OwnLimit, PilotState, Watchdog};
 
 #[tokio::test(start_paused = true)]
@@ -183,19 +183,30 @@ async fn limits_and_causes_reach_the_controller() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_counter_that_falls_is_not_told_until_it_is_certain() {
-    let rig = Rig::telto();
+async fn what_a_firmware_stops_answering_is_not_told_as_it_was() {
+    let mut words = telto_words();
+    words.extend([(38, 4100), (41, 500), (42, 0), (43, 0), (44, 0), (35, 1)]);
+    let rig = Rig::telto_with(words);
     let order = rig.settle(amps(10)).await;
-    rig.line.set(41, 0);
     rig.hold(order, 3.0).await;
-    let told = rig.told();
-    assert!(told.last_report().energy.is_none(), "{told:?}");
-    rig.line.set(41, 501);
-    rig.hold(order, 2.0).await;
-    assert_eq!(rig.told().last_report().energy, Some(WattHour(5010)));
-    rig.line.set(41, 3);
-    rig.hold(order, 8.0).await;
-    assert_eq!(rig.told().last_report().energy, Some(WattHour(30)), "another box");
+    let report = rig.told().last_report();
+    assert_eq!((report.power, report.energy), (Some(Watt(4100)), Some(WattHour(5000))));
+    assert!(!report.fault.is_empty());
+    // Its map ends at 33 from now on, as after an older firmware was put on it.
+    rig.line.lock().words.retain(|register, _| *register < 34);
+    rig.hold(order, 12.0).await;
+    let report = rig.told().last_report();
+    assert_eq!((report.power, report.energy, report.fault.is_empty()), (None, None, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_from_before_our_restart_is_taken_back() {
+    let mut words = telto_words();
+    words.insert(16, 1);
+    let rig = Rig::telto_with(words);
+    rig.settle(amps(10)).await;
+    rig.hold(normal(amps(10)), 15.0).await;
+    assert_eq!(rig.line.word(16), 2, "or the car would never charge again");
 }
 
 #[tokio::test(start_paused = true)]
