@@ -14,6 +14,9 @@ pub use tracing_subscriber::filter::LevelFilter;
 /// Variable that sets the level, for example `debug` or `gridkeeper::link=trace`.
 pub const LEVEL_VARIABLE: &str = "GRIDKEEPER_LOG";
 
+/// Levels that may be set at run time.
+pub(crate) const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
 /// Keeps the writer alive and changes the level while running.
 pub struct Logging {
     handle: reload::Handle<Targets, Registry>,
@@ -44,14 +47,8 @@ impl LevelSwitch {
     /// # Errors
     /// With what is allowed, when `level` is none of them.
     pub fn set(&self, level: &str) -> Result<(), String> {
-        let filter = match level {
-            "error" => LevelFilter::ERROR,
-            "warn" => LevelFilter::WARN,
-            "info" => LevelFilter::INFO,
-            "debug" => LevelFilter::DEBUG,
-            "trace" => LevelFilter::TRACE,
-            _ => return Err(format!("`{level}` is not a log level; allowed: error, warn, info, debug, trace")),
-        };
+        let known = LEVELS.contains(&level).then(|| level.parse::<LevelFilter>().ok()).flatten();
+        let filter = known.ok_or_else(|| format!("`{level}` is not a log level; allowed: {}", LEVELS.join(", ")))?;
         self.handle.reload(Targets::new().with_default(filter)).map_err(|error| error.to_string())
     }
 }

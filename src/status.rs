@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::control::{ChargerStatus, InputStatus, MeterStatus, RelayStatus, SiteStatus};
+use crate::control::{ChargerStatus, ChargerStatusWord, InputStatus, MeterStatus, Quality, RelayStatus, SiteStatus};
 use crate::quantity::Mono;
 
 /// Everything at one moment.
@@ -28,6 +28,26 @@ pub struct Snapshot {
     pub inputs: Vec<InputView>,
     /// One per configured relay, in order.
     pub relays: Vec<RelayView>,
+}
+
+impl Snapshot {
+    /// The same, as it is to be shown once the control loop hangs: nobody knows how anything does, and every charger was
+    /// lowered when its lease ended.
+    #[must_use]
+    pub fn hung(&self) -> Self {
+        let mut it = self.clone();
+        it.site.fail_safe = true;
+        for meter in it.meters.iter_mut().chain(&mut it.sub_meters) {
+            meter.health.online = false;
+            if let Some(status) = &mut meter.status {
+                status.quality = Quality::Lost;
+            }
+        }
+        it.chargers.iter_mut().for_each(|charger| charger.status.word = ChargerStatusWord::Offline);
+        it.inputs.iter_mut().for_each(|input| input.status.active = None);
+        it.relays.iter_mut().for_each(|relay| relay.status.available = false);
+        it
+    }
 }
 
 /// One meter.

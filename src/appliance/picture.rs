@@ -252,7 +252,7 @@ impl Picture {
             Problem::NetworkError
         } else if !clock_set {
             Problem::ClockError
-        } else if *self.faces.web_failed.borrow() {
+        } else if *self.faces.web_failed.borrow() > 0 {
             Problem::WebError
         } else {
             Problem::None

@@ -59,15 +59,15 @@ pub(super) struct Parts {
 pub(super) struct Faces {
     pub(super) mqtt: watch::Receiver<MqttStatus>,
     pub(super) web: watch::Receiver<Option<SocketAddr>>,
-    /// The page's address cannot be had.
-    pub(super) web_failed: watch::Receiver<bool>,
+    /// How many of the page's addresses cannot be had.
+    pub(super) web_failed: watch::Receiver<u8>,
 }
 
 /// The services' ends of the same.
 struct Mirrors {
     mqtt: watch::Sender<MqttStatus>,
     web: watch::Sender<Option<SocketAddr>>,
-    web_failed: watch::Sender<bool>,
+    web_failed: watch::Sender<u8>,
 }
 
 /// Starts the thread; it ends when cancelled.
@@ -75,7 +75,7 @@ pub(super) fn start(parts: Parts) -> std::io::Result<(JoinHandle<()>, Faces)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_name("services").build()?;
     let (mqtt_status, mqtt) = watch::channel(MqttStatus::default());
     let (web_address, web) = watch::channel(None);
-    let (web_failure, web_failed) = watch::channel(false);
+    let (web_failure, web_failed) = watch::channel(0);
     let faces = Faces { mqtt, web, web_failed };
     let mirrors = Mirrors { mqtt: mqtt_status, web: web_address, web_failed: web_failure };
     let shown = faces.clone();
@@ -131,7 +131,8 @@ async fn run(parts: Parts, heard: broadcast::Receiver<Event>, mirrors: Arc<Mirro
         // Home Assistant has asked for the login already.
         let state = WebState { password: None, only_from: Some(web::SUPERVISOR), ..state.clone() };
         let (listen, cancel) = (parts.ingress, cancel.clone());
-        move || serve_ingress(listen, state.clone(), cancel.clone())
+        let (control, mirrors) = (control.clone(), Arc::clone(&mirrors));
+        move || serve_ingress(listen, state.clone(), control.clone(), Arc::clone(&mirrors), cancel.clone())
     };
     let page = {
         let (listen, cancel) = (parts.config.web.listen, cancel.clone());
@@ -206,6 +207,7 @@ fn options(parts: &Parts) -> Option<MqttOptions> {
             config_errors: parts.errors.clone(),
             config_warnings: parts.warnings.clone(),
             feeds: parts.feeds.clone(),
+            hung_after: parts.lease,
             requests: Requests {
                 restart: parts.restart.clone(),
                 backup: parts.inputs.clone().map(|inputs| -> mqtt::BackUp {
@@ -276,17 +278,17 @@ fn serve_others(parts: &Parts) -> (TaskTracker, Vec<watch::Receiver<ServeStatus>
 }
 
 /// Serves the page to Home Assistant's ingress.
-async fn serve_ingress(listen: Option<SocketAddr>, state: WebState, cancel: CancellationToken) {
+async fn serve_ingress(
+    listen: Option<SocketAddr>,
+    state: WebState,
+    control: ControlLink,
+    mirrors: Arc<Mirrors>,
+    cancel: CancellationToken,
+) {
     let Some(wanted) = listen else { return };
-    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
-    loop {
-        match TcpListener::bind(wanted).await {
-            Ok(listener) => return web::run(listener, state, cancel).await,
-            Err(error) => tracing::error!("Home Assistant cannot be served on {wanted}: {error}; trying again"),
-        }
-        if cancel.run_until_cancelled(tokio::time::sleep(backoff.next())).await.is_none() {
-            return;
-        }
+    let what = format!("the page for Home Assistant cannot be served on {wanted}");
+    if let Some(listener) = have(wanted, &what, "", &control, &mirrors, &cancel).await {
+        web::run(listener, state, cancel).await;
     }
 }
 
@@ -299,34 +301,77 @@ async fn serve_page(
     cancel: CancellationToken,
 ) {
     let Some(wanted) = listen else { return };
+    let what = format!("the status page cannot be served on {wanted}");
+    let advice = "; set [web] listen to a free address";
+    let Some(listener) = have(wanted, &what, advice, &control, &mirrors, &cancel).await else { return };
+    mirrors.web.send_replace(listener.local_addr().ok());
+    tracing::info!("the page is on http://{}/", listener.local_addr().unwrap_or(wanted));
+    web::run(listener, state, cancel).await;
+}
+
+/// Tries until the address can be had, and tells once that it cannot; `None`: cancelled before.
+async fn have(
+    wanted: SocketAddr,
+    what: &str,
+    advice: &str,
+    control: &ControlLink,
+    mirrors: &Mirrors,
+    cancel: &CancellationToken,
+) -> Option<TcpListener> {
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
     let mut told = false;
     loop {
         match TcpListener::bind(wanted).await {
             Ok(listener) => {
-                mirrors.web.send_replace(listener.local_addr().ok());
-                mirrors.web_failed.send_replace(false);
-                tracing::info!("the page is on http://{}/", listener.local_addr().unwrap_or(wanted));
-                return web::run(listener, state, cancel).await;
+                if told {
+                    mirrors.web_failed.send_modify(|failed| *failed -= 1);
+                }
+                return Some(listener);
             }
             Err(error) if !told => {
                 told = true;
-                mirrors.web_failed.send_replace(true);
-                tracing::error!("the page cannot be served on {wanted}: {error}; trying again");
+                mirrors.web_failed.send_modify(|failed| *failed += 1);
+                tracing::error!("{what}: {error}; trying again");
                 control.tell(ToControl::Event(Event {
                     event_type: EventType::Risk,
                     subject: "bridge".to_owned(),
-                    detail: format!(
-                        "the status page cannot be served on {wanted}: {error}; set [web] listen to a free address"
-                    ),
+                    detail: format!("{what}: {error}{advice}"),
                 }));
             }
             Err(_) => {}
         }
-        tokio::select! {
-            () = tokio::time::sleep(backoff.next()) => {}
-            () = cancel.cancelled() => return,
-        }
+        cancel.run_until_cancelled(tokio::time::sleep(backoff.next())).await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_cannot_be_had_is_told_once_and_shown_until_it_can() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let wanted = taken.local_addr().expect("bound");
+        let (sender, inbox) = std::sync::mpsc::sync_channel(8);
+        let control = ControlLink::new(sender);
+        let mirrors = Mirrors {
+            mqtt: watch::channel(MqttStatus::default()).0,
+            web: watch::channel(None).0,
+            web_failed: watch::channel(0).0,
+        };
+        let cancel = CancellationToken::new();
+        let had = have(wanted, "no page", "; free it", &control, &mirrors, &cancel);
+        let freed = async {
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            assert_eq!(*mirrors.web_failed.borrow(), 1);
+            drop(taken);
+        };
+        let (listener, ()) = tokio::join!(had, freed);
+        assert_eq!(listener.and_then(|it| it.local_addr().ok()), Some(wanted));
+        assert_eq!(*mirrors.web_failed.borrow(), 0);
+        let told: Vec<_> = inbox.try_iter().collect();
+        let [ToControl::Event(event)] = &told[..] else { panic!("{told:?}") };
+        assert!(event.detail.starts_with("no page: ") && event.detail.ends_with("; free it"), "{}", event.detail);
     }
 }
 

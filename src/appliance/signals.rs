@@ -9,7 +9,7 @@ use crate::command::{Leased, RelayOrder};
 use crate::config::Config;
 use crate::config::model::{InputDriver, RelayDriver};
 use crate::control::{Decision, Quality};
-use crate::device::input::mqtt::{Feed, Told};
+use crate::device::input::mqtt::{Feed, InputValue};
 use crate::device::input::tariff::TariffInput;
 use crate::device::relay::mqtt::Outlet;
 use crate::mqtt::{InputPort, MqttStatus, Ports, RelayPort};
@@ -19,7 +19,7 @@ use crate::status::MeterValues;
 
 /// What the devices' thread needs for one input.
 pub(super) struct InputEnd {
-    value: Option<watch::Sender<Option<Told>>>,
+    value: Option<watch::Sender<Option<InputValue>>>,
 }
 
 impl InputEnd {

@@ -39,5 +39,5 @@ mod want;
 
 pub use controller::{Controller, Decision};
 pub use interface::*;
-pub(crate) use settings::boolean;
 pub use settings::{MOST_KW, SESSION_KWH};
+pub(crate) use settings::{boolean, pressed};

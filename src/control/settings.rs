@@ -54,8 +54,9 @@ fn refuse<T>(text: String) -> Result<T, Refused> {
 }
 
 fn shown(value: &str) -> String {
-    let short: String = value.chars().take(LONGEST).collect();
-    if short.len() < value.len() { format!("`{short}…`") } else { format!("`{value}`") }
+    // On one line: it goes into the log.
+    let short: String = value.chars().take(LONGEST).map(|it| if it.is_control() { '\u{fffd}' } else { it }).collect();
+    if value.chars().nth(LONGEST).is_some() { format!("`{short}…`") } else { format!("`{short}`") }
 }
 
 /// Any word for yes or no.
@@ -139,7 +140,7 @@ fn as_kilowatts(value: Option<Watt>) -> String {
 }
 
 /// A button: any word for yes.
-fn pressed(value: &str) -> Result<(), Refused> {
+pub(crate) fn pressed(value: &str) -> Result<(), Refused> {
     if value.eq_ignore_ascii_case("press") || boolean(value) == Ok(true) {
         Ok(())
     } else {

@@ -82,6 +82,11 @@ impl Voice {
         Self { name, device, control, health: Health::default(), told: Health::default(), told_at: None }
     }
 
+    /// `input tariff`, `relay boiler`.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// To the control thread; dropped where that does not listen.
     pub(super) fn say(&self, message: ToControl) {
         self.control.tell(message);

@@ -61,6 +61,11 @@ impl Line {
                 push_text(&mut self.text, word);
                 Ok(())
             }
+            // Only answers to commands hold it.
+            Out::Json(_) => {
+                self.text.truncate(begin);
+                return;
+            }
             Out::Text(text) => {
                 push_text(&mut self.text, text);
                 Ok(())

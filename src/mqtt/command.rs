@@ -50,7 +50,11 @@ fn read_object(text: &str) -> Result<Command, String> {
     let id = match object.remove("id") {
         None | Some(Value::Null) => None,
         Some(id @ (Value::String(_) | Value::Number(_))) => {
+            let number = id.is_number();
             let id = id.to_string();
+            if number && !text.contains(&id) {
+                return Err(format!("the id cannot be given back as it is written: send it as a text; {ALLOWED}"));
+            }
             if id.len() > MAX_ID {
                 return Err(format!("the id has {} bytes, allowed are {MAX_ID}", id.len()));
             }
@@ -108,36 +112,25 @@ impl CommandResult {
 
     fn object(&self) -> Object {
         let text = |text: &Option<String>| Out::or_null(text.clone(), Out::Text);
-        let id = match &self.id {
-            // It is JSON already: checked to be a string or a number when it was read.
-            Some(id) => serde_json::from_str::<Value>(id).map_or(Out::Null, |it| match it {
-                Value::String(text) => Out::Text(text),
-                Value::Number(number) => number
-                    .as_i64()
-                    .map(Out::Int)
-                    .or_else(|| number.as_f64().map(|it| Out::Decimal(it, 6)))
-                    .unwrap_or(Out::Null),
-                _ => Out::Null,
-            }),
-            None => Out::Null,
-        };
         let mut object = Object::new();
         object
             .put("topic", &Out::Text(self.topic.clone()))
             .put("value", &text(&self.value))
             .put("ok", &Out::Flag(self.error.is_none()))
             .put("error", &text(&self.error))
-            .put("id", &id)
+            // It is JSON already: checked to be a string or a number when it was read.
+            .put("id", &Out::or_null(self.id.clone(), Out::Json))
             .put("stored", &Out::or_null(self.stored, Out::Flag))
             .put("time", &text(&self.time));
         object
     }
 }
 
-/// At most 64 characters of what somebody else wrote.
+/// At most 64 characters of what somebody else wrote, on one line: a line end in a topic must not begin a line of the log.
 pub(crate) fn shorten(text: &str) -> String {
-    let mut short: String = text.chars().take(64).collect();
-    if short.len() < text.len() {
+    let plain = |it: char| if it.is_control() { '\u{fffd}' } else { it };
+    let mut short: String = text.chars().take(64).map(plain).collect();
+    if text.chars().nth(64).is_some() {
         short.push('…');
     }
     short
@@ -181,6 +174,26 @@ mod tests {
             assert!(error.contains(part), "{payload}: {error}");
         }
         assert!(read(b"\xff\xff").unwrap_err().contains("UTF-8"));
+    }
+
+    #[test]
+    fn an_id_comes_back_as_it_was_written_or_is_refused() {
+        for id in ["7", "-3", "1.123456789", "18446744073709551615", r#""a\nb""#] {
+            let command = read(format!(r#"{{"value":1,"id":{id}}}"#).as_bytes()).unwrap().unwrap();
+            assert_eq!(command.id.as_deref(), Some(id));
+            let result =
+                CommandResult { topic: "t".into(), value: None, error: None, id: command.id, stored: None, time: None };
+            assert!(result.to_json().contains(&format!(r#""id":{id},"#)), "{}", result.to_json());
+        }
+        let long = read(br#"{"value":1,"id":123456789012345678901234567890}"#).unwrap_err();
+        assert!(long.contains("send it as a text"), "{long}");
+    }
+
+    #[test]
+    fn what_others_wrote_stays_on_its_line() {
+        assert_eq!(shorten("a\nERROR b\u{1b}[31m"), "a\u{fffd}ERROR b\u{fffd}[31m");
+        assert_eq!(shorten(&"x".repeat(65)).chars().count(), 65);
+        assert_eq!(shorten(&"x".repeat(64)), "x".repeat(64));
     }
 
     #[test]

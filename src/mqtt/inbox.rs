@@ -13,7 +13,7 @@ use super::outbox::Rank;
 use super::service::Service;
 use super::topics::{Kind, Place};
 use crate::backup::Shown;
-use crate::control::boolean;
+use crate::control::{boolean, pressed};
 use crate::device::{Answer, ToControl, Wish};
 use crate::event::EventType;
 
@@ -31,14 +31,6 @@ pub(super) struct Answered {
 
 /// A backup that was asked for, or why there is none.
 pub(super) type BackedUp = (CommandResult, Result<Shown, String>);
-
-/// A button: any word for yes.
-fn pressed(value: &str) -> Result<(), String> {
-    if ["press", "on", "true", "1"].iter().any(|word| value.eq_ignore_ascii_case(word)) {
-        return Ok(());
-    }
-    Err(format!("`{}` does nothing; allowed: PRESS, ON, true, 1", shorten(value)))
-}
 
 impl Service {
     pub(super) fn command(
@@ -232,7 +224,7 @@ impl Service {
                 Ok(())
             }
             ("restart", _, Some(restart)) => {
-                pressed(value)?;
+                pressed(value).map_err(|refused| refused.to_string())?;
                 let up = self.now();
                 if up < restart.not_before {
                     let (up, least) = (up.as_secs_f64().floor(), restart.not_before.as_secs_f64());
@@ -253,7 +245,7 @@ impl Service {
 
     /// The disk may hang: it is read elsewhere, once at a time.
     fn back_up(&mut self, result: CommandResult, value: &str) {
-        let job = pressed(value).and_then(|()| {
+        let job = pressed(value).map_err(|refused| refused.to_string()).and_then(|()| {
             if !self.backups.is_empty() {
                 return Err("a backup is under way already".to_owned());
             }

@@ -22,6 +22,8 @@ pub(crate) enum Out {
     Word(&'static str),
     /// Anything else.
     Text(String),
+    /// JSON that stands as it is.
+    Json(String),
 }
 
 impl Hash for Out {
@@ -33,7 +35,7 @@ impl Hash for Out {
             Self::Int(number) | Self::Milli(number) => number.hash(state),
             Self::Decimal(number, decimals) => (number.to_bits(), decimals).hash(state),
             Self::Word(word) => word.hash(state),
-            Self::Text(text) => text.hash(state),
+            Self::Text(text) | Self::Json(text) => text.hash(state),
         }
     }
 }
@@ -122,6 +124,7 @@ fn push_value(text: &mut String, value: &Out) {
         Out::Decimal(..) => text.push_str("null"),
         Out::Word(word) => push_string(text, word),
         Out::Text(words) => push_string(text, words),
+        Out::Json(json) => text.push_str(json),
     }
 }
 

@@ -20,7 +20,7 @@ use super::ports::InputPort;
 use super::topics::{Place, Topics};
 use crate::clock::Clock;
 use crate::control::boolean;
-use crate::device::input::mqtt::Told;
+use crate::device::input::mqtt::InputValue;
 
 /// No input's value is longer, in bytes; a longer one is not looked at.
 const LONGEST_VALUE: usize = 1024;
@@ -184,7 +184,7 @@ impl Listener {
             match value(&input.port, payload, retained) {
                 Ok(on) => {
                     input.complained = false;
-                    input.port.value.send_replace(Some(Told { on, at: now }));
+                    input.port.value.send_replace(Some(InputValue { on, at: now }));
                 }
                 // On our own topic the answer to the command says it.
                 Err(_) if input.port.topic.is_none() => {}

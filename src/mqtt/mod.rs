@@ -10,7 +10,6 @@ mod command;
 mod discovery;
 mod embedded;
 pub mod feed;
-mod guard;
 mod inbox;
 mod json;
 mod leftover;
@@ -29,8 +28,7 @@ mod track;
 
 // What the lines for InfluxDB share with the state topics.
 pub(crate) use discovery::meter::QUALITY;
-pub(crate) use discovery::{Key, Moment, charger, meter, relay, site};
-pub(crate) use guard::Guard;
+pub(crate) use discovery::{Moment, charger, meter, relay, site};
 pub(crate) use json::Out;
 pub(crate) use stamp::{Clocks, Steady};
 

@@ -10,9 +10,9 @@ use super::feed::Feeds;
 use crate::backup::Shown;
 use crate::command::Actions;
 use crate::config::model::{self, Common, Config, MeterRole};
-use crate::control::InputMeaning;
+use crate::control::{InputMeaning, Timing};
 use crate::device::charger::{actions, measures};
-use crate::quantity::{Milliamp, Mono, Phase, Watt};
+use crate::quantity::{Milliamp, Mono, Phase, Span, Watt};
 
 /// Built from the checked configuration by [`MqttOptions::from_config`].
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub struct MqttOptions {
     pub requests: Requests,
     /// Topics of other software that devices listen to.
     pub feeds: Feeds,
+    /// A picture that is older was drawn by a control loop that hangs since.
+    pub hung_after: Span,
     /// Times and bounds; the defaults are right outside of tests.
     pub tuning: Tuning,
 }
@@ -236,6 +238,7 @@ impl MqttOptions {
             config_warnings: Vec::new(),
             requests: Requests::default(),
             feeds: Feeds::default(),
+            hung_after: Timing::default().lease,
             tuning: Tuning::default(),
         };
         Ok(Some(options))

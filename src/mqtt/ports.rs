@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-use crate::device::input::mqtt::Told;
+use crate::device::input::mqtt::InputValue;
 
 /// All of them; copies share the channels.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +23,7 @@ pub struct InputPort {
     /// A retained value of somebody else's topic counts. Its age is not known, so only where values have none.
     pub takes_retained: bool,
     /// To the input's task.
-    pub value: watch::Sender<Option<Told>>,
+    pub value: watch::Sender<Option<InputValue>>,
 }
 
 /// A relay that switches at our word.

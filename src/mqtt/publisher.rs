@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use super::discovery::meter::{self, Medium, QUALITY};
 use super::discovery::{self, Component, Device, Key, Moment, ORIGIN, charger, input, relay, site};
-use super::guard::Guard;
 use super::json::{Object, Out};
 use super::options::{ChargerInfo, MeterInfo, MqttOptions};
 use super::outbox::{Outbox, Rank};
 use super::stamp::{Clocks, Steady, rfc3339};
 use super::topics::{Kind, Place, Topics};
 use super::track::{MeterTrack, Track};
+use crate::clock;
 use crate::control::{ChargerStatusWord, Quality};
 use crate::quantity::{Mono, Span};
 use crate::status::{ChargerView, Identity, MeterView, Snapshot};
@@ -38,9 +38,9 @@ pub(crate) struct Publisher {
     chargers: Vec<Track>,
     inputs: Vec<Track>,
     relays: Vec<Track>,
-    guard: Guard,
     steady: Steady,
-    started: Option<String>,
+    /// When the process began, by the wall clock as it goes now.
+    begun: Steady,
     /// The device messages in force, by topic.
     announced: HashMap<String, serde_json::Value>,
 }
@@ -55,9 +55,8 @@ impl Publisher {
             inputs: options.inputs.iter().map(|it| Track::new(Place::input(&it.common.id), &topics)).collect(),
             relays: options.relays.iter().map(|it| Track::new(Place::relay(&it.common.id), &topics)).collect(),
             meters: HashMap::new(),
-            guard: Guard::default(),
             steady: Steady::default(),
-            started: None,
+            begun: Steady::default(),
             announced: HashMap::new(),
             topics,
             run,
@@ -75,6 +74,8 @@ impl Publisher {
 
     /// Looks at a snapshot. `tick`: the interval is over, readings are due.
     pub(crate) fn look(&mut self, snapshot: &Snapshot, now: Mono, tick: bool, outbox: &mut Outbox) {
+        let hung = (now.since(snapshot.at) > self.options.hung_after).then(|| snapshot.hung());
+        let snapshot = hung.as_ref().unwrap_or(snapshot);
         let clocks = Clocks { at: snapshot.at, wall_ms: snapshot.wall_ms };
         let options = Arc::clone(&self.options);
         let moment = Moment { now, clocks, steady: self.steady.of(clocks), zone: &options.site.time_zone };
@@ -169,24 +170,23 @@ impl Publisher {
         outbox: &mut Outbox,
     ) {
         let zone = &self.options.site.time_zone;
-        let started = self.started.get_or_insert_with(|| {
-            // The clock counts from the start of the process.
-            rfc3339(wall_ms.saturating_sub(now.0), zone).unwrap_or_default()
-        });
+        // The monotonic clock counts from the start of the process; the wall clock may have been set since.
+        let begun = self.begun.of(Clocks { at: now, wall_ms }).wall(Mono(0));
+        let stamp = |at| Out::or_null(rfc3339(at, zone).filter(|_| clock::is_set(wall_ms)), Out::Text);
         let lines = |lines: &[String]| Out::text(lines.join("\n"));
         let mut object = Object::new();
         object
             .put("version", &Out::Text(self.options.version.to_owned()))
             .put("instance", &Out::Text(self.options.instance.clone()))
             .put("run", &Out::text(self.run.as_str()))
-            .put("started", &Out::text(started.as_str()))
+            .put("started", &stamp(begun))
             .put("uptime_s", &Out::Int(now.0 / 1000))
             .put("interval_s", &Out::Milli(self.options.config.interval.0))
             .put("log_level", &Out::text(log_level))
             .put("config_errors", &lines(&self.options.config_errors))
             .put("config_warnings", &lines(&self.options.config_warnings))
             .put("risks", &Out::or_null(snapshot, |it| lines(&it.risks)))
-            .put("time", &Out::or_null(rfc3339(wall_ms, zone), Out::Text));
+            .put("time", &stamp(wall_ms));
         outbox.set(Rank::State, &self.topics.info(), object.finish());
     }
 
@@ -226,10 +226,7 @@ impl Publisher {
         if track.due(fingerprint, reading, at.now, tick) {
             let mut object = Object::new();
             for key in &charger::KEYS {
-                let value = (key.value)(view, at);
-                let value =
-                    if key.counter { self.guard.pass(&track.state_topic, key.name, value, heard) } else { value };
-                object.put(key.name, &value);
+                object.put(key.name, &(key.value)(view, at));
             }
             object.put("time", &Out::or_null(heard, |it| at.stamp(at.clocks.wall(it)))).put("age_s", &at.age(heard));
             track.written(object.finish(), fingerprint, reading, at.now, outbox);
@@ -333,8 +330,8 @@ fn look_at_signal<C, I>(
 
 fn fingerprint<C, I>(keys: &[Key<C, I>], from: &C, at: &Moment<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    for key in keys.iter().filter(|key| key.at_once) {
-        (key.value)(from, at).hash(&mut hasher);
+    for news in keys.iter().filter_map(|key| key.at_once) {
+        news(from, at).hash(&mut hasher);
     }
     hasher.finish()
 }

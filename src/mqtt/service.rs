@@ -26,7 +26,7 @@ use super::publisher::Publisher;
 use super::stamp::rfc3339;
 use super::status::{LinkState, MqttStatus};
 use super::topics::{Inbound, Place, Topics};
-use crate::clock::wall_ms;
+use crate::clock::{is_set, wall_ms};
 use crate::device::ToControl;
 use crate::event::{Event, EventType};
 use crate::influx::Collector;
@@ -423,7 +423,8 @@ impl Service {
     }
 
     pub(super) fn stamp(&self) -> Option<String> {
-        rfc3339(wall_ms(), &self.options.site.time_zone)
+        let now = wall_ms();
+        rfc3339(now, &self.options.site.time_zone).filter(|_| is_set(now))
     }
 
     /// Tells of something that happened here. It goes through the control thread like everybody's events, so that
@@ -531,7 +532,7 @@ impl Service {
         }
         {
             let listening = self.ear.listening.borrow();
-            status.listening = listening.online;
+            status.listening = listening.online && state != LinkState::Stopped;
             // One sentence: where both connections fail, it is the same broker.
             status.problem = self.problem.clone().or_else(|| listening.problem.clone());
         }

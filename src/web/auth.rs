@@ -14,14 +14,7 @@ pub(super) fn admits(password: &Secret, header: Option<&[u8]>) -> bool {
     }
     let Some(decoded) = base64(credentials.trim_ascii()) else { return false };
     let Some(colon) = decoded.iter().position(|&byte| byte == b':') else { return false };
-    same(&decoded[colon + 1..], password.reveal().as_bytes())
-}
-
-/// Compares without telling by its time where the first difference is.
-fn same(given: &[u8], right: &[u8]) -> bool {
-    let differences =
-        right.iter().enumerate().fold(0, |sum, (at, byte)| sum | (byte ^ given.get(at).unwrap_or(&!byte)));
-    differences == 0 && given.len() == right.len()
+    password.is(&decoded[colon + 1..])
 }
 
 /// Standard alphabet (RFC 4648, 4), with or without padding.

@@ -45,12 +45,11 @@ async fn a_hung_control_loop_leaves_every_charger_at_its_fail_safe_current_and_f
     scene.until("both charge", both_charge).await;
     std::fs::write(&hang, "").expect("a writable folder");
     let hung = Instant::now();
-    let view =
-        scene.until("the leases end", |view| view.chargers.iter().all(|it| it.written_offer() == Some(amps(6)))).await;
-    for charger in &view.chargers {
-        let taken = charger.written.expect("written").instant - hung;
-        // 0.6 s of lease and a round; the rest is for a busy machine.
-        assert!(taken < Duration::from_secs(3), "{taken:?}");
+    scene.until("the leases end", |view| view.chargers.iter().all(|it| it.written_offer() == Some(amps(6)))).await;
+    for charger in 0..2 {
+        // Measured in its own polls, a tenth of a second apart: 0.6 s of lease, a round, and what is read beside them.
+        let polls = scene.requests_since(charger, hung).iter().take_while(|it| it.is_read()).count();
+        assert!(polls <= 15, "{polls} polls before the write");
     }
     scene.until("nothing feeds the timer", |view| view.chargers[0].fallen).await;
     let quiet = Instant::now();
@@ -157,9 +156,11 @@ async fn a_killed_process_leaves_the_charger_to_its_own_timer_and_finds_it_again
     let view =
         scene.until("the timer has acted", |view| view.chargers[0].fallen && view.chargers[0].offered == amps(6)).await;
     let heard = view.chargers[0].heard.expect("it was spoken to");
-    // The second that was programmed, and the pilot's own delay.
-    let taken = view.instant - heard;
-    assert!((1000..1500).contains(&taken.as_millis()), "{taken:?}");
+    // The second that was programmed: not before, and never seen waiting when it was long over.
+    assert!(view.instant - heard >= Duration::from_secs(1));
+    let waited =
+        scene.history_since(killed).into_iter().filter(|it| it.offered[0] > amps(6)).map(|it| it.instant - heard).max();
+    assert!(waited.is_none_or(|it| it < Duration::from_millis(1500)), "{waited:?}");
     assert_eq!(view.chargers[1].set_point, found.chargers[1].set_point, "the one without a timer stays");
     assert_eq!(scene.requests_since(0, killed), [], "nobody speaks any more");
 

@@ -56,12 +56,16 @@ async fn an_input_by_mqtt_is_lost_when_it_grows_old() {
     scene
         .holds("nobody told it yet", Duration::from_secs(1), |view| view.chargers[0].set_point == Milliamp::ZERO)
         .await;
-    for _ in 0..40 {
-        peer.publish("gridkeeper/input/gate/set/value", "OFF");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        if scene.house.view().chargers[0].highest_draw() > Milliamp::from_amps(15) {
-            break;
+    let told = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            ticks.tick().await;
+            peer.publish("gridkeeper/input/gate/set/value", "OFF");
         }
+    };
+    tokio::select! {
+        () = told => {}
+        _ = scene.charging(0, 15) => {}
     }
     scene.event("input_back", "gate").await;
     stopped(&scene, "an old value is no value").await;

@@ -50,6 +50,8 @@ pub(crate) fn options(broker: SocketAddr) -> MqttOptions {
         },
         client_id: "gridkeeper-test".into(),
         feeds: gridkeeper::mqtt::Feeds::default(),
+        // Pictures here stand still while a test takes its time.
+        hung_after: Span::from_secs(3600),
         instance: "test".into(),
         version: "0.0.0-test",
         site: SiteInfo {

@@ -122,3 +122,29 @@ async fn nothing_is_told_unless_it_is_wanted_nor_while_the_clock_is_not_set() {
     assert!(!peer.seen().iter().any(|it| it.topic == TOPIC));
     rig.stop().await;
 }
+
+#[tokio::test]
+async fn a_meter_that_is_lost_is_told_without_its_old_figures() {
+    let broker = Broker::start().await;
+    let peer = Peer::connect(broker.address, TOPIC).await;
+    let mut options = options(broker.address);
+    options.config.influx = true;
+    let mut rig = Rig::start(options);
+    rig.online().await;
+    peer.after(0, "the first lines", |seen| batch_of(seen, "id=main,role=grid")).await;
+    let mark = peer.mark();
+    rig.show(|it| {
+        // No frame since.
+        it.meters[0].values = Arc::new(super::house::meter_values(gridkeeper::quantity::Mono(0), 690.0));
+        it.meters[0].status.as_mut().unwrap().quality = gridkeeper::control::Quality::Lost;
+        it.chargers[0].status.heard_at = Some(gridkeeper::quantity::Mono(0));
+        it.chargers[0].status.word = gridkeeper::control::ChargerStatusWord::Offline;
+    });
+    for line in [
+        "gridkeeper_meter,id=main,role=grid quality=\"lost\" ",
+        "gridkeeper_charger,id=left,role=charger status=\"offline\" ",
+    ] {
+        peer.after(mark, line, |seen| batch_of(seen, line)).await;
+    }
+    rig.stop().await;
+}

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use gridkeeper::config::model::{MqttEndpoint, Secret};
-use gridkeeper::control::Mode;
+use gridkeeper::control::{Detail, Mode, Reason};
 use gridkeeper::event::{Event, EventType};
 use gridkeeper::mqtt::LinkState;
-use gridkeeper::quantity::Milliamp;
+use gridkeeper::quantity::{Milliamp, Span};
 use gridkeeper::status::MeterValues;
 use tokio::net::TcpListener;
 
@@ -78,7 +78,7 @@ async fn a_gas_meter_whose_radio_is_silent_for_a_day_is_not_available() {
 async fn readings_wait_for_the_interval_and_modes_do_not() {
     let broker = Broker::start().await;
     let mut options = options(broker.address);
-    options.config.interval = gridkeeper::quantity::Span::from_secs(3600);
+    options.config.interval = Span::from_secs(3600);
     let mut rig = Rig::start(options);
     rig.online().await;
     let peer = Peer::connect(broker.address, "gridkeeper/+/+/state").await;
@@ -88,6 +88,22 @@ async fn readings_wait_for_the_interval_and_modes_do_not() {
     rig.show(|it| it.chargers[0].status.current.0[0] = Some(Milliamp(7_000)));
     rig.show(|it| it.chargers[0].status.settings.mode = Mode::Off);
     peer.json_after(mark, "gridkeeper/charger/left/state", |it| it["mode"] == "off").await;
+    // A new sentence under the same word is told, its count-down is not.
+    let because = |wait, detail| {
+        rig.show(|it| {
+            it.chargers[0].status.settings.mode = Mode::Off;
+            let reason = it.chargers[0].status.reason;
+            it.chargers[0].status.reason = Reason { wait, detail, ..reason };
+        });
+    };
+    let told = peer.mark();
+    because(Some(Span::from_secs(20)), Detail::SunProof);
+    peer.json_after(told, "gridkeeper/charger/left/state", |it| it["reason"].as_str().unwrap().contains("20 s")).await;
+    let told = peer.mark();
+    because(Some(Span::from_secs(19)), Detail::SunProof);
+    because(Some(Span::from_secs(18)), Detail::SunRest);
+    let next = peer.after(told, "the next sentence", |it| it.topic.ends_with("left/state").then(|| it.json())).await;
+    assert!(next["reason"].as_str().unwrap().contains("a short while ago"), "{next}");
     let meter = |it: &super::peer::Seen| it.topic == "gridkeeper/meter/main/state";
     assert!(!peer.seen()[mark..].iter().any(meter), "a reading is not due for an hour");
     rig.show(|it| it.meters[0].status.as_mut().unwrap().quality = gridkeeper::control::Quality::Late);
@@ -100,7 +116,7 @@ async fn readings_wait_for_the_interval_and_modes_do_not() {
 async fn the_same_picture_again_costs_no_message() {
     let broker = Broker::start().await;
     let mut options = options(broker.address);
-    options.config.interval = gridkeeper::quantity::Span::from_secs(3600);
+    options.config.interval = Span::from_secs(3600);
     let mut rig = Rig::start(options);
     rig.online().await;
     let peer = Peer::connect(broker.address, "gridkeeper/#").await;
@@ -122,7 +138,7 @@ async fn the_same_picture_again_costs_no_message() {
 async fn with_an_interval_of_a_second_every_telegram_goes_out() {
     let broker = Broker::start().await;
     let mut options = options(broker.address);
-    options.config.interval = gridkeeper::quantity::Span::from_secs(1);
+    options.config.interval = Span::from_secs(1);
     let mut rig = Rig::start(options);
     rig.online().await;
     let peer = Peer::connect(broker.address, "gridkeeper/meter/main/state").await;
@@ -131,6 +147,48 @@ async fn with_an_interval_of_a_second_every_telegram_goes_out() {
         rig.show(|it| it.meters[0].values = Arc::new(house::meter_values(it.at, f64::from(power))));
         peer.json_after(mark, "gridkeeper/meter/main/state", |it| it["power_w"] == power).await;
     }
+    rig.stop().await;
+    broker.kill().await;
+}
+
+#[tokio::test]
+async fn a_control_loop_that_hangs_is_seen_by_those_who_watch() {
+    let broker = Broker::start().await;
+    let mut options = options(broker.address);
+    options.hung_after = Span(500);
+    let mut rig = Rig::start(options);
+    rig.online().await;
+    let peer = Peer::connect(broker.address, "gridkeeper/#").await;
+    let places = ["meter/main", "charger/left", "input/tariff", "relay/boiler"];
+    for place in places {
+        peer.text_after(0, &format!("gridkeeper/{place}/availability"), "offline").await;
+    }
+    peer.json("gridkeeper/site/state", |it| it["fail_safe"] == true).await;
+    peer.json("gridkeeper/charger/left/state", |it| it["status"] == "offline").await;
+    let mark = peer.mark();
+    rig.show(|_| ());
+    for place in places {
+        peer.text_after(mark, &format!("gridkeeper/{place}/availability"), "online").await;
+    }
+    peer.json_after(mark, "gridkeeper/site/state", |it| it["fail_safe"] == false).await;
+    rig.stop().await;
+    broker.kill().await;
+}
+
+#[tokio::test]
+async fn while_the_clock_is_not_set_nothing_has_a_time_and_the_start_follows_it() {
+    let broker = Broker::start().await;
+    let mut rig = Rig::start(options(broker.address));
+    rig.show(|it| it.wall_ms = 1_000);
+    rig.online().await;
+    let peer = Peer::connect(broker.address, "gridkeeper/#").await;
+    let charger = peer.json("gridkeeper/charger/left/state", |_| true).await;
+    let site = peer.json("gridkeeper/site/state", |_| true).await;
+    assert_eq!((&charger["time"], &site["time"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+    assert!(charger["age_s"].is_number(), "an age needs no clock on the wall");
+    let mark = peer.mark();
+    rig.show(|_| ());
+    peer.json_after(mark, "gridkeeper/site/state", |it| it["time"].is_string()).await;
     rig.stop().await;
     broker.kill().await;
 }

@@ -1,6 +1,6 @@
 //! Inputs that are told by MQTT, and what is published of inputs.
 
-use gridkeeper::device::input::mqtt::Told;
+use gridkeeper::device::input::mqtt::InputValue;
 use gridkeeper::mqtt::{InputPort, LinkState, Ports};
 use serde_json::json;
 use tokio::sync::watch;
@@ -12,12 +12,12 @@ use super::rig::Rig;
 const RESULT: &str = "gridkeeper/result";
 
 /// An input behind the broker, and the end where its task listens.
-fn port(id: &str, topic: Option<&str>, takes_retained: bool) -> (InputPort, watch::Receiver<Option<Told>>) {
+fn port(id: &str, topic: Option<&str>, takes_retained: bool) -> (InputPort, watch::Receiver<Option<InputValue>>) {
     let (value, told) = watch::channel(None);
     (InputPort { id: id.into(), topic: topic.map(str::to_owned), takes_retained, value }, told)
 }
 
-async fn until(told: &mut watch::Receiver<Option<Told>>, on: bool) {
+async fn until(told: &mut watch::Receiver<Option<InputValue>>, on: bool) {
     let heard = told.wait_for(|it| it.is_some_and(|it| it.on == on));
     tokio::time::timeout(LIMIT, heard).await.expect("told in time").expect("the service lives");
 }

@@ -87,7 +87,8 @@ async def our_flows(peers: Peers) -> None:
     check({it["type"] for it in flows} <= CORE, f"not only core nodes: {({it['type'] for it in flows} - CORE)}")
     broker = await Broker.up(peers)
     house = await House.up(peers)
-    appliance = await Appliance.up(peers, broker, house)
+    tariff = '[[input]]\nid = "tariff"\nmeaning = "low_tariff"\ndriver = "mqtt"\nmax_age_s = 0\n'
+    appliance = await Appliance.up(peers, broker, house, more=tariff)
     listener = await Listener.up(peers, broker)
     for node in flows:
         if node["type"] == "mqtt-broker":
@@ -116,7 +117,12 @@ async def our_flows(peers: Peers) -> None:
 
     await until("it reacts to the lost meter", alarmed)
     await red.press("gk-minute")
-    await until("it feeds the tariff input", lambda: listener.last.get("gridkeeper/input/tariff/set/value") in ("ON", "OFF"))
+
+    def fed() -> bool:
+        state = json.loads(listener.last.get("gridkeeper/input/tariff/state") or "{}")
+        return state.get("active") is {"ON": True, "OFF": False}.get(listener.last.get("gridkeeper/input/tariff/set/value"), 0)
+
+    await until("it feeds the tariff input, and the appliance takes it", fed)
     for name in ("node-red", "gridkeeper", "mosquitto"):
         await peers.stop(name)
     del appliance

@@ -130,6 +130,15 @@ impl Secret {
         Self(text)
     }
 
+    /// Whether `given` is the same, without telling by the time where the first difference is.
+    #[must_use]
+    pub fn is(&self, given: &[u8]) -> bool {
+        let right = self.0.as_bytes();
+        let differences =
+            right.iter().enumerate().fold(0, |sum, (at, byte)| sum | (byte ^ given.get(at).unwrap_or(&!byte)));
+        differences == 0 && given.len() == right.len()
+    }
+
     /// For the one place that must send it.
     #[must_use]
     pub fn reveal(&self) -> &str {

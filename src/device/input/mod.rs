@@ -153,6 +153,12 @@ impl Teller {
         }
     }
 
+    /// It stands on the page for as long as the input is configured, as with a meter by MQTT.
+    fn depends_on_broker(&self) {
+        let risk = format!("the {} depends on the broker: without it, it is lost", self.voice.name());
+        self.voice.say(ToControl::Risk(DeviceRef::Input(self.index), Some(risk)));
+    }
+
     /// Nothing can be read as long as this process runs.
     async fn give_up(mut self, trouble: &Trouble, clock: Clock) {
         self.voice.bad(trouble);

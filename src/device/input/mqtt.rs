@@ -18,7 +18,7 @@ const BROKER_LOST: Span = Span::from_secs(60);
 
 /// A value as it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct InputValue {
     /// ON, true or 1.
     pub on: bool,
     /// When it came.
@@ -29,7 +29,7 @@ pub struct Told {
 #[derive(Clone, Debug)]
 pub struct Feed {
     /// The last value; `None` before the first.
-    pub value: watch::Receiver<Option<Told>>,
+    pub value: watch::Receiver<Option<InputValue>>,
     /// How the link to the broker does.
     pub link: watch::Receiver<MqttStatus>,
 }
@@ -37,6 +37,7 @@ pub struct Feed {
 /// Runs for as long as the process. `kept`: a value holds until another comes or the broker is lost.
 pub(super) async fn run(feed: Feed, active_high: bool, kept: bool, mut teller: Teller, clock: Clock) {
     let Feed { mut value, mut link } = feed;
+    teller.depends_on_broker();
     let mut away_since = Some(clock.now());
     let mut seen = None;
     // A kept value that was lost counts no more.
@@ -64,9 +65,9 @@ pub(super) async fn run(feed: Feed, active_high: bool, kept: bool, mut teller: T
             }
         }
         match told.filter(|_| told != lost) {
-            Some(Told { on, .. }) if kept => teller.tell(Some(on == active_high), now),
+            Some(InputValue { on, .. }) if kept => teller.tell(Some(on == active_high), now),
             // Its age is that of the message: a renewal would make it younger.
-            Some(Told { on, at }) => teller.tell_once(Some(on == active_high), at),
+            Some(InputValue { on, at }) => teller.tell_once(Some(on == active_high), at),
             None => {}
         }
         teller.voice.tell(now);

@@ -116,7 +116,7 @@ async fn discrete_inputs_and_registers_are_read() {
 }
 
 struct Broker {
-    value: watch::Sender<Option<mqtt::Told>>,
+    value: watch::Sender<Option<mqtt::InputValue>>,
     link: watch::Sender<MqttStatus>,
     clock: Clock,
     inbox: Receiver<ToControl>,
@@ -134,7 +134,7 @@ impl Broker {
     }
 
     fn tell(&self, on: bool) {
-        self.value.send_replace(Some(mqtt::Told { on, at: self.clock.now() }));
+        self.value.send_replace(Some(mqtt::InputValue { on, at: self.clock.now() }));
     }
 
     fn link(&self, up: bool) {
@@ -155,6 +155,9 @@ impl Broker {
 #[tokio::test(start_paused = true)]
 async fn a_kept_value_is_lost_when_the_broker_has_been_away_for_a_minute() {
     let broker = Broker::start(true);
+    tokio::task::yield_now().await;
+    let first = broker.inbox.recv();
+    assert!(matches!(&first, Ok(ToControl::Risk(_, Some(risk))) if risk.contains("input tariff depends")), "{first:?}");
     assert_eq!(broker.pass(30).await, [], "nothing is known before it is told");
     broker.tell(true);
     let told = broker.pass(30).await;

@@ -1,7 +1,7 @@
 //! A charger: what it does, why, and what may be set.
 
 use super::{Component, Key};
-use crate::control::{ChargerStatusWord, LimitReason, Mode, SESSION_KWH};
+use crate::control::{ChargerStatusWord, LimitReason, Mode, Reason, SESSION_KWH};
 use crate::feature::{self, Feature, Purpose};
 use crate::mqtt::json::Out;
 use crate::mqtt::options::ChargerInfo;
@@ -65,7 +65,7 @@ pub(crate) static KEYS: [Key<ChargerView, ChargerInfo>; 39] = [
             })
         },
     ),
-    Key::counted(
+    Key::measured(
         "energy_kwh",
         |it, _| Out::kilowatt_hours(it.status.energy),
         |it| it.measures.then(|| energy().counter()),
@@ -96,10 +96,10 @@ pub(crate) static KEYS: [Key<ChargerView, ChargerInfo>; 39] = [
         |it, _| Out::Word(it.status.reason.word.word()),
         |_| Some(Component::words(LimitReason::ALL.iter().map(|it| it.word())).name("Limit reason").bridge_only()),
     ),
-    // Its word and its current are told at once by the keys beside it; a count-down in the sentence is a reading.
-    Key::measured(
+    Key::sentence(
         "reason",
         |it, _| Out::text(it.status.reason.to_string()),
+        |it, _| Out::Text(Reason { wait: None, ..it.status.reason }.to_string()),
         |_| Some(Component::sensor().name("Reason").icon("comment-text-outline").bridge_only()),
     ),
     Key::told(

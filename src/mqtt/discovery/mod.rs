@@ -17,6 +17,7 @@ use super::json::Out;
 use super::options::MqttOptions;
 use super::stamp::{Clocks, rfc3339};
 use super::topics::{Place, Topics};
+use crate::clock;
 use crate::event::EventType;
 use crate::feature::{Purpose, setting_is_for};
 use crate::quantity::Mono;
@@ -26,10 +27,8 @@ use crate::status::Identity;
 pub(crate) struct Key<C: 'static, I: 'static> {
     /// As in the contract.
     pub(crate) name: &'static str,
-    /// A mode, setting, state, reason or fault: a change is published at once, not with the next reading.
-    pub(crate) at_once: bool,
-    /// A lifetime counter: never published falling by accident.
-    pub(crate) counter: bool,
+    /// Of a mode, setting, state, reason or fault: a change of this is published at once, not with the next reading.
+    pub(crate) at_once: Option<fn(&C, &Moment<'_>) -> Out>,
     /// The value now.
     pub(crate) value: fn(&C, &Moment<'_>) -> Out,
     /// The entity; `None` where this device has none.
@@ -43,26 +42,27 @@ impl<C, I> Key<C, I> {
         value: fn(&C, &Moment<'_>) -> Out,
         entity: fn(&I) -> Option<Component>,
     ) -> Self {
-        Self { name, at_once: false, counter: false, value, entity }
+        Self { name, at_once: None, value, entity }
     }
 
     /// Anything that a person or a rule changes, published at once.
     const fn told(name: &'static str, value: fn(&C, &Moment<'_>) -> Out, entity: fn(&I) -> Option<Component>) -> Self {
-        Self { name, at_once: true, counter: false, value, entity }
+        Self { name, at_once: Some(value), value, entity }
     }
 
-    /// A lifetime counter.
-    const fn counted(
+    /// A sentence of which only `news` is told at once: a count-down in it goes on with the readings.
+    const fn sentence(
         name: &'static str,
         value: fn(&C, &Moment<'_>) -> Out,
+        news: fn(&C, &Moment<'_>) -> Out,
         entity: fn(&I) -> Option<Component>,
     ) -> Self {
-        Self { name, at_once: false, counter: true, value, entity }
+        Self { name, at_once: Some(news), value, entity }
     }
 
     /// A setting of a later version, or a command that leaves no state: the key is there, always null.
     const fn null(name: &'static str, entity: fn(&I) -> Option<Component>) -> Self {
-        Self { name, at_once: false, counter: false, value: |_, _| Out::Null, entity }
+        Self { name, at_once: None, value: |_, _| Out::Null, entity }
     }
 }
 
@@ -86,9 +86,10 @@ pub(crate) struct Moment<'a> {
 }
 
 impl Moment<'_> {
-    /// RFC 3339, or null.
+    /// RFC 3339; null while the clock of this machine is not set.
     pub(crate) fn stamp(&self, wall_ms: i64) -> Out {
-        Out::or_null(rfc3339(wall_ms, self.zone), Out::Text)
+        let text = rfc3339(wall_ms, self.zone).filter(|_| clock::is_set(self.clocks.wall_ms));
+        Out::or_null(text, Out::Text)
     }
 
     /// Age in s.

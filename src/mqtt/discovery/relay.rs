@@ -1,7 +1,7 @@
 //! A relay: what it is, why, and the command that overrides its rules for a while.
 
 use super::{Component, Key};
-use crate::control::RelayCommand;
+use crate::control::{RelayCommand, RelayReason};
 use crate::mqtt::json::Out;
 use crate::mqtt::options::RelayInfo;
 use crate::status::RelayView;
@@ -21,10 +21,10 @@ pub(crate) static KEYS: [Key<RelayView, RelayInfo>; 3] = [
             Some(Component::select(words).name("Command").icon("electric-switch"))
         },
     ),
-    // Its word is told at once by the state beside it; a count-down in the sentence is a reading.
-    Key::measured(
+    Key::sentence(
         "reason",
         |it, _| Out::text(it.status.reason.to_string()),
+        |it, _| Out::Text(RelayReason { wait: None, surplus: None, ..it.status.reason }.to_string()),
         |_| Some(Component::sensor().name("Reason").icon("comment-text-outline").bridge_only()),
     ),
 ];

@@ -148,4 +148,4 @@ fn duration() -> Component {
 }
 
 /// Words of `bridge/request/log_level`.
-pub(crate) const LOG_LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+pub(crate) use crate::logging::LEVELS as LOG_LEVELS;
