@@ -38,9 +38,8 @@ pub(super) async fn run(meter: MqttMeter, to: Destination, feeds: &Feeds, cancel
     let work = async {
         loop {
             // The control thread hears of every change within a second.
-            match timeout(Duration::from_secs(1), inbox.recv()).await {
-                Ok(message) => task.take(&message, clock::wall_ms()),
-                Err(_) => {}
+            if let Ok(message) = timeout(Duration::from_secs(1), inbox.recv()).await {
+                task.take(&message, clock::wall_ms());
             }
             task.tell_health();
         }
