@@ -184,7 +184,8 @@ async fn a_write_without_a_usable_confirmation_is_read_back() {
         })
         .await;
         let mut out = Vec::new();
-        let written = write(&target(&peer, 1, 1000), &[6], true, &mut &b""[..], &mut out).await;
+        let written =
+            write(&target(&peer, 1, 1000), &[6], Consent { write: true, ..ASK }, &mut &b""[..], &mut out).await;
         let text = String::from_utf8(out).unwrap();
         if obeyed {
             written.unwrap();
