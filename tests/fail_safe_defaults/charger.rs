@@ -190,7 +190,7 @@ fn a_pilot_that_offers_more_than_the_register_says_counts_and_is_rewritten() {
     assert_eq!((site.command(0).rewrite, site.offer(0)), (rewrite + 1, 11.0));
     site.sims[0].shows = Some(amps(11.0));
     site.run(10);
-    assert_eq!((site.counted(0), site.offer(1)), (11.0, 11.0));
+    assert_eq!(site.counted(0), 11.0, "it is believed again");
 }
 
 #[test]
