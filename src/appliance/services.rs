@@ -373,11 +373,6 @@ mod tests {
         let [ToControl::Event(event)] = &told[..] else { panic!("{told:?}") };
         assert!(event.detail.starts_with("no page: ") && event.detail.ends_with("; free it"), "{}", event.detail);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     const LEASE: Span = Span::from_secs(5);
 
