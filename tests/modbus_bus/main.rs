@@ -22,9 +22,8 @@ const SHORT: Duration = Duration::from_millis(60);
 /// Whether a bus is of use once its device answers as it should; what came before may cost the first requests.
 async fn comes_round(bus: &Bus) -> bool {
     for _ in 0..5 {
-        match read(bus, 1, 70, 3, AMPLE).await {
-            Ok(values) => return values == [70, 71, 72],
-            Err(error) => println!("not yet: {error}"),
+        if let Ok(values) = read(bus, 1, 70, 3, AMPLE).await {
+            return values == [70, 71, 72];
         }
     }
     false
