@@ -249,7 +249,8 @@ impl Controller {
             let ask = &scratch.asks[index];
             let starts = order < ask.least;
             let recently = charger.raised_at.is_some_and(|at| now.since(at) < RAISE_EVERY);
-            if target > order && blocked.is_none() && !recently && !(starts && starting) {
+            let down = !charger.draws_above_order();
+            if target > order && blocked.is_none() && down && !recently && !(starts && starting) {
                 let counted = charger.holding();
                 // A little more is not worth a write that the next flicker takes back.
                 let single = !starts && target - order <= ask.step.max(LITTLE);
@@ -313,6 +314,9 @@ impl Controller {
         let target = scratch.target[index];
         if target <= offer {
             return self.tightest(index, scratch, &scratch.left, with);
+        }
+        if charger.draws_above_order() {
+            return with(LimitReason::Car, Detail::NotDown, None);
         }
         if offer < ask.least {
             if free(&scratch.start_room) >= ask.least {

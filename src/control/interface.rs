@@ -464,6 +464,8 @@ pub enum Detail {
     NotDrawing,
     /// The car takes less than it could have.
     TakesLess,
+    /// The car still draws more than it is offered.
+    NotDown,
     /// The car sleeps; its pilot is taken away for a moment.
     WakingUp,
     /// It was interrupted often, so its next start waits longer.

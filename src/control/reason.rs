@@ -25,6 +25,9 @@ pub(super) fn sentence(reason: &Reason, f: &mut fmt::Formatter<'_>) -> fmt::Resu
         }
         Detail::NoCar => return f.write_str("no car is plugged in"),
         Detail::NotDrawing => return f.write_str("the car has not begun to draw; it gets more when it does"),
+        Detail::NotDown => {
+            return f.write_str("the car still draws more than it is offered; it gets more when it has come down");
+        }
         Detail::TakesLess => return f.write_str("the car takes less than it could have"),
         Detail::WakingUp => return f.write_str("the car sleeps; its pilot is taken away for 20 s to wake it"),
         Detail::Spared => {

@@ -1,5 +1,6 @@
 //! Row: charger draws above its offer. And chargers that measure nothing.
 
+use gridkeeper::control::Detail;
 use gridkeeper::event::EventType;
 use gridkeeper::quantity::{Phases, Span};
 use gridkeeper::reading::{Observation, PilotState};
@@ -35,6 +36,37 @@ fn the_excess_of_a_disobedient_car_is_taken_from_the_others() {
     site.run(60);
     assert_eq!(site.offer(0), 0.0);
     assert_eq!(site.offer(1), 6.0);
+}
+
+/// Its ceiling is lowered and raised again; there is room, but none for a car that has not even come down to what it has.
+#[test]
+fn a_car_above_its_offer_is_not_offered_more_before_it_comes_down() {
+    let mut site = Site::charging(setup(1));
+    site.sims[0].stubborn = Some(amps(16.0));
+    site.set("charger/c0/set/max_current_a", "8");
+    site.run(2);
+    site.set("charger/c0/set/max_current_a", "14");
+    for _ in 0..4 {
+        site.tick();
+        assert_eq!((site.offer(0), site.status(0).reason.detail), (8.0, Detail::NotDown));
+    }
+    site.sims[0].stubborn = None;
+    site.run(20);
+    assert_eq!(site.offer(0), 14.0);
+    assert_eq!(site.count(EventType::NotObeying), 0);
+}
+
+#[test]
+fn a_car_that_comes_down_late_gets_its_share_back() {
+    let mut site = Site::charging(setup(2));
+    site.house = Phases::all(amps(6.0));
+    site.sims[0].stubborn = Some(amps(11.0));
+    site.run(2);
+    site.house = Phases::all(amps(2.0));
+    site.run(2);
+    site.sims[0].stubborn = None;
+    site.run(40);
+    assert_eq!([site.offer(0), site.offer(1)], [11.0, 11.0]);
 }
 
 #[test]

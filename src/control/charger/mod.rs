@@ -410,6 +410,12 @@ impl Charger {
         }
     }
 
+    /// The car still draws more than it is ordered: it has not followed yet, or does not obey. It is not offered more
+    /// before it does.
+    pub(in crate::control) fn draws_above_order(&self) -> bool {
+        self.measured && obey::exceeds(largest(&self.current()), self.order)
+    }
+
     fn response_is_over(&self, now: Mono, hard: bool, timing: &Timing) -> bool {
         let by_pilot = self.effective_at().is_some_and(|at| now.since(at) >= timing.cut_response);
         let by_write = self.written_at().is_some_and(|at| now.since(at) >= timing.cut_response_hard);
