@@ -1,5 +1,7 @@
 //! `gridkeeper backup` and `gridkeeper restore`, as a person runs them.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
