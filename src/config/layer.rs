@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::key::{Field, Node, NodeKind, closest, short};
+use super::naming::{variable_form, wrong_id};
 use super::raw::{SECTIONS, Section};
 use super::source::{At, Inputs, Part, Place, Report, SourceFile};
 use crate::feature::{COMES, Purpose, not_yet};
@@ -19,8 +20,6 @@ pub(super) const PREFIX: &str = "GRIDKEEPER__";
 const MAX_SYNTAX_ERRORS: usize = 20;
 /// Devices of one configuration.
 const MAX_DEVICES: usize = 200;
-/// Words that would be ambiguous in a topic or a reference.
-const RESERVED: [&str; 3] = ["grid", "site", "set"];
 
 /// One device of the merged configuration.
 #[derive(Debug)]
@@ -558,27 +557,6 @@ impl Reader<'_> {
     }
 }
 
-/// A warning about a variable that looks like ours but is not read.
-pub(super) fn near_miss(name: &str) -> Option<Diagnostic> {
-    if name.starts_with(PREFIX) {
-        return None;
-    }
-    let rest = name.to_ascii_uppercase().replace('-', "_");
-    let rest = rest.strip_prefix("GRIDKEEPER_")?.trim_start_matches('_');
-    let table = SECTIONS
-        .iter()
-        .map(|it| variable_form(it.name))
-        .find(|it| rest.strip_prefix(it.as_str()).is_some_and(|it| it.starts_with('_')))?;
-    let message = format!("variable {} is not read", short(name));
-    let help = format!("names begin with {PREFIX}{table}__, in capitals and with two underscores between the parts");
-    Some(Diagnostic::bare(Severity::Warning, "environment", message).help(help))
-}
-
-/// A name as it is written in a variable.
-pub(super) fn variable_form(name: &str) -> String {
-    name.to_ascii_uppercase().replace('-', "_")
-}
-
 /// The tables that have this key.
 fn home_of(name: &str) -> Vec<String> {
     SECTIONS.iter().filter(|it| it.fields.iter().any(|it| it.name == name)).map(|it| header_of(it)).collect()
@@ -589,21 +567,6 @@ pub(super) fn header_of(section: &Section) -> String {
     if section.list { format!("[[{}]]", section.name) } else { format!("[{}]", section.name) }
 }
 
-/// What is wrong with an id.
-fn wrong_id(id: &str) -> Option<String> {
-    let letter = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_' || it == '-';
-    if id.is_empty() {
-        Some("the id is empty".to_owned())
-    } else if let Some(bad) = id.chars().find(|it| !letter(*it)) {
-        Some(format!("the id \"{}\" holds {bad:?}", short(id)))
-    } else if id.len() > 32 {
-        Some(format!("the id `{}` is longer than 32 characters", short(id)))
-    } else if RESERVED.contains(&id) {
-        Some(format!("the id `{id}` is reserved"))
-    } else {
-        None
-    }
-}
 /// What to do about something of a later version.
 fn remove() -> String {
     format!("take it out; {COMES}")

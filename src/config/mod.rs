@@ -30,6 +30,7 @@ mod last_good;
 mod layer;
 pub mod meter_models;
 pub mod model;
+mod naming;
 pub(crate) mod paint;
 mod raw;
 mod schema;
@@ -104,7 +105,7 @@ pub fn load(
             .help("name one with -c FILE"),
         );
     }
-    failed.extend(variables.iter().filter_map(|it| layer::near_miss(&it.0)));
+    failed.extend(variables.iter().filter_map(|it| naming::near_miss(&it.0)));
     let mut variables: Vec<(String, String)> =
         variables.into_iter().filter(|it| it.0.starts_with(layer::PREFIX)).collect();
     variables.sort();

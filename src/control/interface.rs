@@ -1,10 +1,9 @@
 //! The controller's vocabulary: what it is told about the installation, what it says about itself.
 
 mod input;
+mod reason;
 mod relay;
 mod surplus;
-
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +13,7 @@ use crate::feature::Purpose;
 use crate::quantity::{Milliamp, Millivolt, Mono, Phase, Phases, Span, Watt, WattHour};
 
 pub use input::{InputMeaning, InputSetup, InputStatus};
+pub use reason::{Detail, Reason};
 pub use relay::{RelayCommand, RelayReason, RelayRule, RelaySetup, RelayStatus, RelayWord};
 pub use surplus::{BatteryRank, SolarPatience, SurplusKind, SurplusSetup};
 
@@ -407,83 +407,6 @@ pub struct Setup {
     pub purpose: Purpose,
 }
 
-/// A sentence with its numbers; written out only when somebody reads it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Reason {
-    /// The word.
-    pub word: LimitReason,
-    /// The current it ended with.
-    pub offer: Milliamp,
-    /// A current that belongs to the sentence (the limit, the setting, what is left); meaning depends on the word.
-    pub figure: Option<Milliamp>,
-    /// A time that belongs to the sentence (until when), measured from now.
-    pub wait: Option<Span>,
-    /// What the word alone does not say.
-    pub detail: Detail,
-}
-
-impl Reason {
-    /// The word and the current alone.
-    #[must_use]
-    pub const fn of(word: LimitReason, offer: Milliamp) -> Self {
-        Self { word, offer, figure: None, wait: None, detail: Detail::None }
-    }
-
-    /// Before anything was heard.
-    #[must_use]
-    pub const fn start_up() -> Self {
-        Self { word: LimitReason::StartUp, offer: Milliamp::ZERO, figure: None, wait: None, detail: Detail::NotHeard }
-    }
-}
-
-/// What a reason's word alone does not say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Detail {
-    /// Nothing more.
-    #[default]
-    None,
-    /// `charging_enabled` is off.
-    ChargingDisabled,
-    /// The ceiling at low tariff.
-    LowTariffMax,
-    /// The minimum runs through a cloud.
-    SunCloud,
-    /// The minimum runs without sun for a while.
-    SunGrace,
-    /// Sun must last before a start.
-    SunProof,
-    /// It was stopped a short while ago.
-    SunRest,
-    /// At what the mode asks for without the sun.
-    SunFloor,
-    /// No meter tells the surplus.
-    SunUnknown,
-    /// No car is plugged in.
-    NoCar,
-    /// The car has its offer and does not draw yet.
-    NotDrawing,
-    /// The car takes less than it could have.
-    TakesLess,
-    /// The car still draws more than it is offered.
-    NotDown,
-    /// The car sleeps; its pilot is taken away for a moment.
-    WakingUp,
-    /// It was interrupted often, so its next start waits longer.
-    Spared,
-    /// The car has ended by itself.
-    Ended,
-    /// It is raised step by step; the reason's figure is where to.
-    Rising,
-    /// Another car was started in this second.
-    Queued,
-    /// Too much one-phase current on this phase compared with the others.
-    Imbalance,
-    /// The charger was never heard.
-    NotHeard,
-    /// Shared with others on this phase.
-    Phase(Phase),
-}
-
 /// One charger as the controller sees it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ChargerStatus {
@@ -596,9 +519,3 @@ pub enum Accepted {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(pub String);
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        super::reason::sentence(self, f)
-    }
-}

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod secrets;
+
 use std::path::{Path, PathBuf};
 
 use gridkeeper::config::model::{ChargerDriver, Connection, MeterDriver, MeterRole, Parity};
@@ -172,7 +174,7 @@ fn a_value_from_a_variable_is_read_strictly_and_named() {
         ("GRIDKEEPER__GRID__FUSE_A", "0", "`fuse_a` = 0 is out of range | allowed: 1 to 2000 A"),
         ("GRIDKEEPER__GRID__METER", "mian", "there is no meter `mian` | did you mean \"main\"?"),
         ("GRIDKEEPER__CHARGER__LEFT__MODE", "sun", "= \"sun\""),
-        ("GRIDKEEPER__SERVE__X__LISTEN", "4", "`serve` is known, but not available in this version"),
+        ("GRIDKEEPER__SERVE__X__LISTEN", "4", "a [[serve]] has no id that a variable could name | write it in a file"),
         ("GRIDKEEPER__GRID__FUSE", "25", "[grid] has no key `fuse` | did you mean …FUSE_A?"),
         ("GRIDKEEPER__GIRD__FUSE_A", "25", "there is no table `gird` | did you mean GRIDKEEPER__GRID…?"),
         ("GRIDKEEPER__GRID", "25", "[grid] has no key ``"),
@@ -272,67 +274,6 @@ fn a_missing_file_is_told_alone() {
 }
 
 #[test]
-fn secrets_are_read_beside_the_file_that_names_them() {
-    let text = format!(
-        "{HOUSE}\n[web]\nlisten = \"0.0.0.0:0\"\npassword_file = \"web.pw\"\n[site]\nname = \"x\"\n"
-    )
-    .replace("url = \"mqtt://broker\"", "url = \"mqtts://broker\"\nusername = \"me\"\npassword_file = \"mqtt.pw\"\nca_file = \"ca.pem\"\nclient_cert_file = \"c.pem\"\nclient_key_file = \"c.key\"")
-    .replace("connection = \"tcp://192.0.2.1:23\"", "connection = \"tcp://192.0.2.1:23\"\nkey_file = \"p1.key\"\nauth_key_file = \"p1.auth\"");
-    let pem = |name: &str| format!("-----BEGIN {name}-----\nAA==\n-----END {name}-----\n");
-    let case = Case::new(&[&text])
-        .with_file("mqtt.pw", "hunter2\r\n")
-        .with_file("web.pw", "page")
-        .with_file("ca.pem", &pem("CERTIFICATE"))
-        .with_file("c.pem", &pem("CERTIFICATE"))
-        .with_file("c.key", &pem("EC PRIVATE KEY"))
-        .with_file("p1.key", "000102030405060708090A0B0C0D0E0F\n")
-        .with_file("p1.auth", "00112233445566778899aabbccddeeff");
-    let config = case.good().config;
-    let mqtt = config.mqtt.unwrap();
-    assert_eq!(mqtt.password.unwrap().reveal(), "hunter2");
-    assert!(mqtt.ca_pem.is_some() && mqtt.client_cert_pem.is_some() && mqtt.client_key_pem.is_some());
-    assert_eq!(config.web.password.unwrap().reveal(), "page");
-    let MeterDriver::P1 { key, auth_key, .. } = &config.meters[0].driver else { panic!() };
-    assert_eq!((key.unwrap()[15], auth_key.unwrap()[15]), (0x0f, 0xff));
-    assert!(!format!("{:?}", config.meters).contains("15"), "keys are not shown");
-
-    for (name, bad, text) in [
-        ("mqtt.pw", "", "it is empty"),
-        ("mqtt.pw", "two\nlines", "more than one line"),
-        ("ca.pem", "AA==", "it holds no PEM block `CERTIFICATE`"),
-        ("c.key", &pem("CERTIFICATE"), "it holds no PEM block `PRIVATE KEY`"),
-        ("p1.key", "0001", "it does not hold 32 hexadecimal digits"),
-        ("p1.key", "+00102030405060708090A0B0C0D0E0F", "it does not hold 32 hexadecimal digits"),
-    ] {
-        let path = case.dir.path().join(name);
-        let before = std::fs::read(&path).unwrap();
-        std::fs::write(&path, bad).unwrap();
-        assert!(case.wrong().contains(text), "{}", case.wrong());
-        std::fs::write(&path, before).unwrap();
-    }
-    std::fs::remove_file(case.dir.path().join("web.pw")).unwrap();
-    assert!(case.wrong().contains("web.pw cannot be used: No such file"), "{}", case.wrong());
-}
-
-#[cfg(unix)]
-#[test]
-fn a_password_that_everybody_may_read_is_a_warning() {
-    use std::os::unix::fs::PermissionsExt;
-    let text =
-        "[mqtt]\nurl = \"mqtt://b\"\nusername = \"me\"\npassword = \"hunter2\"\n[web]\npassword_file = \"web.pw\"\n";
-    let case = Case::new(&[text]).with_file("web.pw", "page");
-    for (mode, warnings) in [(0o644, 2), (0o640, 0)] {
-        for path in [&case.files[0], &case.dir.path().join("web.pw")] {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-        }
-        let found = case.good().warnings;
-        assert_eq!(found.len(), warnings, "{found:?}");
-        assert!(found.iter().all(|it| it.message.contains("may be read by every user")), "{found:?}");
-        assert!(!format!("{found:?}{}", found.iter().map(ToString::to_string).collect::<String>()).contains("hunter2"));
-    }
-}
-
-#[test]
 fn an_own_model_that_is_wrong_is_named_with_its_line_and_not_taken_for_a_slip() {
     let data = tempfile::tempdir().unwrap();
     std::fs::create_dir(data.path().join("models")).unwrap();
@@ -356,59 +297,6 @@ fn an_own_model_that_is_wrong_is_named_with_its_line_and_not_taken_for_a_slip() 
 }
 
 #[cfg(unix)]
-#[test]
-fn every_file_with_a_secret_that_everybody_may_read_is_a_warning() {
-    use std::os::unix::fs::PermissionsExt;
-    let text = r#"
-[mqtt]
-url = "mqtts://b"
-ca_file = "ca.pem"
-client_cert_file = "c.pem"
-client_key_file = "c.key"
-[[meter]]
-id = "sealed"
-driver = "p1"
-connection = "tcp://192.0.2.1:23"
-key_file = "p1.key"
-auth_key_file = "p1.auth"
-[[meter]]
-id = "paired"
-driver = "homewizard"
-connection = "https://192.0.2.2"
-token_file = "hw.token"
-[influx]
-url = "http://192.0.2.3:8086"
-org = "home"
-bucket = "home"
-token_file = "influx.token"
-"#;
-    let pem = |name: &str| format!("-----BEGIN {name}-----\nAA==\n-----END {name}-----\n");
-    let secret = ["c.key", "p1.key", "p1.auth", "hw.token", "influx.token"];
-    let case = Case::new(&[text])
-        .with_file("ca.pem", &pem("CERTIFICATE"))
-        .with_file("c.pem", &pem("CERTIFICATE"))
-        .with_file("c.key", &pem("PRIVATE KEY"))
-        .with_file("p1.key", "000102030405060708090A0B0C0D0E0F")
-        .with_file("p1.auth", "00112233445566778899aabbccddeeff")
-        .with_file("hw.token", &format!("{}\nkey-sha256 {}\n", "A1".repeat(16), "0f".repeat(32)))
-        .with_file("influx.token", "hunter2");
-    for (mode, open) in [(0o644, true), (0o640, false)] {
-        for name in ["ca.pem", "c.pem"].iter().chain(&secret) {
-            std::fs::set_permissions(case.dir.path().join(name), std::fs::Permissions::from_mode(mode)).unwrap();
-        }
-        let warnings = case.good().warnings;
-        let mut named: Vec<&str> = warnings
-            .iter()
-            .filter_map(|it| it.message.strip_suffix(" holds a secret and may be read by every user of this machine"))
-            .filter_map(|it| Path::new(it).file_name()?.to_str())
-            .collect();
-        named.sort_unstable();
-        let mut expected = if open { secret.to_vec() } else { Vec::new() };
-        expected.sort_unstable();
-        assert_eq!(named, expected, "{mode:o}: {warnings:?}");
-    }
-}
-
 #[test]
 fn a_simulation_takes_what_its_driver_writes() {
     let mut case = Case::new(&[r#"
@@ -604,16 +492,6 @@ fn a_file_that_is_no_toml_any_more_still_leads_to_the_last_good_one() {
     let case = Case::new(&[HOUSE, "[[["]).env("GRIDKEEPER__CHARGER__SECOND__UNIT", "1");
     let refused = case.load().unwrap_err();
     assert!(refused.list.iter().all(|it| it.file.ends_with("1.toml")), "the device may stand in that file: {refused}");
-}
-
-#[test]
-fn a_page_whose_password_has_gone_stays_off_rather_than_open() {
-    let data = tempfile::tempdir().unwrap();
-    let case = Case::new(&["[web]\nlisten = \"0.0.0.0:8127\"\npassword_file = \"pw\"\n"]).with_file("pw", "page");
-    config::save_last_good(data.path(), &case.good().inputs).unwrap();
-    std::fs::remove_file(case.dir.path().join("pw")).unwrap();
-    let again = config::load_last_good(data.path()).unwrap().unwrap_or_else(|it| panic!("{it}"));
-    assert_eq!(again.config.web.listen, None);
 }
 
 #[test]
