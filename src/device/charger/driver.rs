@@ -26,6 +26,10 @@ pub(super) trait ChargerDriver: Send + Sync {
         priority: Priority,
     ) -> impl Future<Output = Result<(), DriverError>> + Send;
 
+    /// The charger is silent and may hear us all the same: the next set-point is sent without asking it anything before,
+    /// as what was known of it last has it.
+    fn unheard(&self) {}
+
     /// Resolution of the set-point as far as it is known now.
     fn step(&self) -> Milliamp;
 

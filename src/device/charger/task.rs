@@ -154,6 +154,9 @@ impl<'a, D: ChargerDriver> Task<'a, D> {
             driver.forget();
         }
         if let Some((offer, priority)) = plan.write {
+            if self.machine.is_silent() {
+                driver.unheard();
+            }
             let running = Box::pin(async move { driver.write_set_point(offer, priority).await });
             *write = Some(Write { offer, sent_at: now, running });
         }
@@ -284,6 +287,9 @@ impl<'a, D: ChargerDriver> Task<'a, D> {
             self.read_now().await;
         }
         let Some(offer) = self.machine.left_behind(last, self.driver.step()) else { return Leaving::Failed };
+        if self.machine.is_silent() {
+            self.driver.unheard();
+        }
         let sent_at = self.clock.now();
         let running = Box::pin(self.driver.write_set_point(offer, Priority::Reduction));
         let mut write = Write { offer, sent_at, running };

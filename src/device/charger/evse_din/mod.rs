@@ -63,8 +63,6 @@ struct State {
     fine: Option<bool>,
     /// It failed to answer since: it may have been without supply and count in the other unit.
     doubted: bool,
-    /// The last set-point that was sent, whatever became of it.
-    sent: Option<Milliamp>,
     /// It was tried to switch to 0.01 A since the contact began.
     fine_tried: bool,
     pilot: Option<PilotState>,
@@ -266,23 +264,18 @@ impl<L: Line> ChargerDriver for EvseDin<L> {
         }
         let fine = {
             let _held = self.unit_of_set_point.lock().await;
-            let (known, doubted, sent) = {
-                let state = self.state();
-                (state.fine, state.doubted, state.sent)
-            };
+            let known = Some(self.state()).filter(|it| !it.doubted).and_then(|it| it.fine);
             match known {
-                Some(fine) if !doubted => fine,
-                known => match (self.ask_fine(priority).await, known) {
-                    (Ok(fine), _) => fine,
-                    // It may hear us although we do not hear it: what raises nothing is sent in the unit that it had.
-                    (Err(_), Some(fine)) if sent.is_some_and(|sent| offer <= sent) => fine,
-                    (Err(error), _) => return Err(error),
-                },
+                Some(fine) => fine,
+                None => self.ask_fine(priority).await?,
             }
         };
-        self.state().sent = Some(offer);
         let word = registers::encode(offer, fine).map_err(DriverError::SetPoint)?;
         self.registers.write(SET_POINT, word, priority).await.map_err(|it| self.doubt(it))
+    }
+
+    fn unheard(&self) {
+        self.state().doubted = false;
     }
 
     fn step(&self) -> Milliamp {
