@@ -41,7 +41,7 @@ poll_s = 0.1
 ";
 
 /// How long anything may take in a test before it counts as missing: far longer than it does take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What a scene's configuration says beyond what the plan itself knows.
 #[derive(Clone, Debug)]
