@@ -58,8 +58,8 @@ impl Logging {
     #[must_use]
     pub fn start(default: LevelFilter) -> Self {
         let asked = std::env::var(LEVEL_VARIABLE).ok().filter(|text| !text.is_empty());
-        let parsed = asked.as_deref().map(str::parse::<Targets>).transpose();
-        let refused = parsed.as_ref().err().map(ToString::to_string);
+        let parsed = asked.as_deref().map(filter_of).transpose();
+        let refused = parsed.as_ref().err().cloned();
         let filter = parsed.ok().flatten().unwrap_or_else(|| Targets::new().with_default(default));
         let (filter, handle) = reload::Layer::new(filter);
         let (writer, guard) =
@@ -93,5 +93,31 @@ impl Logging {
     #[must_use]
     pub fn switch(&self) -> LevelSwitch {
         LevelSwitch { handle: self.handle.clone() }
+    }
+}
+
+/// Levels, and levels of targets: `warn,gridkeeper::link=trace`.
+///
+/// A word that is no level would be a target of which everything is logged, and of everything else nothing.
+fn filter_of(text: &str) -> Result<Targets, String> {
+    let strange = |part: &&str| part.is_empty() || !part.contains('=') && part.parse::<LevelFilter>().is_err();
+    if let Some(part) = text.split(',').find(strange) {
+        return Err(format!("`{part}` is not a log level; allowed: error, warn, info, debug, trace, or target=level"));
+    }
+    text.parse().map_err(|error: tracing_subscriber::filter::ParseError| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_silences_nobody() {
+        for right in ["warn", "debug,gridkeeper::link=trace", "gridkeeper=info"] {
+            assert!(filter_of(right).is_ok(), "{right}");
+        }
+        for wrong in ["warning", "verbose", "", "info,quiet", "gridkeeper=loud"] {
+            assert!(filter_of(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -148,14 +148,11 @@ fn names_secret(key: &str) -> bool {
         || closest(&word, ["password"]).is_some()
 }
 
-/// `scheme://user:password@host`: stars for the password.
+/// `scheme://user:password@host`, and the same where the scheme was forgotten: stars for the password.
 fn hide_in_address(line: &str, out: &mut String) {
-    let mut rest = line;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
+    for word in line.split_inclusive(|it: char| it.is_whitespace() || it == '"' || it == '\'') {
+        let (before, authority) = word.split_at(word.find("://").map_or(0, |at| at + 3));
         out.push_str(before);
-        let end = after.find(|it: char| it.is_whitespace() || it == '"' || it == '\'').unwrap_or(after.len());
-        let authority = &after[..end];
         match (authority.find(':'), authority.rfind('@')) {
             (Some(colon), Some(sign)) if colon < sign => {
                 out.push_str(&authority[..=colon]);
@@ -164,9 +161,7 @@ fn hide_in_address(line: &str, out: &mut String) {
             }
             _ => out.push_str(authority),
         }
-        rest = &after[end..];
     }
-    out.push_str(rest);
 }
 
 /// What stands in place of a secret where positions do not matter.
@@ -247,6 +242,7 @@ mod tests {
             ("mqtt.password = \"x\"", "mqtt.password = ***"),
             ("password_file = \"mqtt.password\"", "password_file = \"mqtt.password\""),
             ("url = \"mqtt://me:pw@host:1883\"", "url = \"mqtt://me:**@host:1883\""),
+            ("url = \"me:pw@host:1883\"", "url = \"me:**@host:1883\""),
             ("\"password\"='''a\nb\n''' # c\nfuse_a = 1", "\"password\"=****\n*\n''' # c\nfuse_a = 1"),
             ("fuse_a = 1 # password: x", "fuse_a = 1 # password: *"),
         ]);
