@@ -87,7 +87,7 @@ async def our_flows(peers: Peers) -> None:
     check({it["type"] for it in flows} <= CORE, f"not only core nodes: {({it['type'] for it in flows} - CORE)}")
     broker = await Broker.up(peers)
     house = await House.up(peers)
-    tariff = '[[input]]\nid = "tariff"\nmeaning = "low_tariff"\ndriver = "mqtt"\nmax_age_s = 0\n'
+    tariff = '[[input]]\nid = "tariff"\nmeaning = "low-tariff"\ndriver = "mqtt"\nmax_age_s = 0\n'
     appliance = await Appliance.up(peers, broker, house, more=tariff)
     listener = await Listener.up(peers, broker)
     for node in flows:
