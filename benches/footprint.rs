@@ -12,16 +12,18 @@
 #[expect(dead_code, reason = "the tests use the rest")]
 #[path = "../tests/mqtt/peer.rs"]
 mod peer;
+#[path = "program/mod.rs"]
+mod program;
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gridkeeper::quantity::Milliamp;
 use gridkeeper::simulator::{BusLink, BusPlan, CarPlan, ChargerPlan, HousePlan, MeterPlan, Plan, Simulator};
 
 use peer::{Broker, Peer};
+use program::{Program, Used};
 
 /// Chargers in the house.
 const CHARGERS: usize = 5;
@@ -45,20 +47,15 @@ async fn main() {
         .unwrap();
     tokio::time::sleep(WARM_UP).await;
 
-    let (messages, begun) = (peer.mark(), Instant::now());
-    let before = (program.processor_time(), program.ticks());
+    let (messages, used) = (peer.mark(), Used::of(&program));
     tokio::time::sleep(Duration::from_secs(seconds)).await;
-    let after = (program.processor_time(), program.ticks());
-    let elapsed = begun.elapsed();
-    let share = |used: Duration| used.as_secs_f64() / elapsed.as_secs_f64() * 100.0;
-    let (counted, ticks) = (share(after.0.saturating_sub(before.0)), share(after.1 - before.1));
+    let used = used.lines(&program);
     let view = house.view();
     let charging = view.chargers.iter().filter(|it| it.highest_draw() > Milliamp(5_000)).count();
     println!("1 Hz telegrams, {CHARGERS} TeltoCharge over Modbus TCP, {charging} cars charging, MQTT, {seconds} s:");
-    println!("  resident memory {:.1} MB, at most {:.1} MB", program.status("VmRSS:"), program.status("VmHWM:"));
-    println!("  processor time {counted:.3} % of one core by the scheduler's count, {ticks:.2} % by utime and stime");
+    println!("{used}");
     println!("  {} MQTT messages", peer.mark() - messages);
-    println!("  binary {:.1} MB", std::fs::metadata(program_path()).unwrap().len() as f64 / 1e6);
+    println!("  binary {:.1} MB", std::fs::metadata(program::path()).unwrap().len() as f64 / 1e6);
 }
 
 fn plan() -> Plan {
@@ -91,57 +88,4 @@ fn configuration(house: &Simulator, broker: &Broker, folder: &Path) -> String {
         .unwrap();
     }
     text
-}
-
-fn program_path() -> String {
-    std::env::var("GRIDKEEPER_BENCH_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_gridkeeper").to_owned())
-}
-
-/// The program as a child process; killed when dropped.
-struct Program(Child);
-
-impl Program {
-    fn start(file: &Path) -> Self {
-        let mut command = Command::new(program_path());
-        command.args(["run", "--strict", "-c"]).arg(file);
-        command.env("GRIDKEEPER_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::null());
-        Self(command.spawn().unwrap())
-    }
-
-    fn proc(&self, file: &str) -> String {
-        std::fs::read_to_string(format!("/proc/{}/{file}", self.0.id())).unwrap()
-    }
-
-    /// MB of a line of `/proc/PID/status`.
-    fn status(&self, line: &str) -> f64 {
-        let status = self.proc("status");
-        let figure = status.lines().find_map(|it| it.strip_prefix(line)).unwrap();
-        figure.trim().trim_end_matches(" kB").parse::<f64>().unwrap() * 1024.0 / 1e6
-    }
-
-    /// `utime` and `stime` of all its threads, in hundredths of a second.
-    fn ticks(&self) -> Duration {
-        let stat = self.proc("stat");
-        let (_, fields) = stat.rsplit_once(") ").unwrap();
-        let ticks = fields.split(' ').skip(11).take(2).map(|it| it.parse::<u64>().unwrap());
-        Duration::from_millis(10 * ticks.sum::<u64>())
-    }
-
-    /// The scheduler's own count, in ns: a third of a percent of a minute is but eighteen ticks.
-    fn processor_time(&self) -> Duration {
-        let threads = std::fs::read_dir(format!("/proc/{}/task", self.0.id())).unwrap();
-        let nanoseconds = threads.filter_map(|it| {
-            // A thread may end while its folder is read.
-            let text = std::fs::read_to_string(it.ok()?.path().join("schedstat")).ok()?;
-            text.split_whitespace().next()?.parse::<u64>().ok()
-        });
-        Duration::from_nanos(nanoseconds.sum())
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

@@ -31,14 +31,17 @@ impl Used {
     }
 }
 
+/// `GRIDKEEPER_BENCH_PROGRAM`, else the program built with the bench.
+pub(crate) fn path() -> String {
+    std::env::var("GRIDKEEPER_BENCH_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_gridkeeper").to_owned())
+}
+
 /// The program as a child process; killed when dropped.
 pub(crate) struct Program(Child);
 
 impl Program {
     pub(crate) fn start(file: &Path) -> Self {
-        let mut command = Command::new(
-            std::env::var("GRIDKEEPER_BENCH_PROGRAM").as_deref().unwrap_or(env!("CARGO_BIN_EXE_gridkeeper")),
-        );
+        let mut command = Command::new(path());
         command.args(["run", "--strict", "-c"]).arg(file);
         command.env("GRIDKEEPER_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::null());
         Self(command.spawn().unwrap())
