@@ -63,6 +63,8 @@ struct State {
     fine: Option<bool>,
     /// It failed to answer since: it may have been without supply and count in the other unit.
     doubted: bool,
+    /// The next set-point goes to a box that is not heard: what is doubted cannot be asked for.
+    unheard: bool,
     /// It was tried to switch to 0.01 A since the contact began.
     fine_tried: bool,
     pilot: Option<PilotState>,
@@ -264,7 +266,12 @@ impl<L: Line> ChargerDriver for EvseDin<L> {
         }
         let fine = {
             let _held = self.unit_of_set_point.lock().await;
-            let known = Some(self.state()).filter(|it| !it.doubted).and_then(|it| it.fine);
+            let known = {
+                let mut state = self.state();
+                // A box that answers after all is asked before the set-point that follows.
+                let unheard = std::mem::take(&mut state.unheard);
+                state.fine.filter(|_| unheard || !state.doubted)
+            };
             match known {
                 Some(fine) => fine,
                 None => self.ask_fine(priority).await?,
@@ -275,7 +282,7 @@ impl<L: Line> ChargerDriver for EvseDin<L> {
     }
 
     fn unheard(&self) {
-        self.state().doubted = false;
+        self.state().unheard = true;
     }
 
     fn step(&self) -> Milliamp {

@@ -197,3 +197,23 @@ async fn a_box_that_was_away_for_a_moment_is_asked_for_its_unit_before_it_is_wri
     let writes: Vec<_> = rig.line.writes().into_iter().filter(|it| it.0 == 1000).collect();
     assert!(!writes.is_empty() && writes.iter().all(|it| it.1 == 9), "925 would be 925 A: {writes:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_box_is_sent_its_set_point_alone_and_asked_for_its_unit_when_it_answers_again() {
+    let rig = Rig::evse(17);
+    rig.settle(Milliamp(9_750)).await;
+    rig.line.set(1002, 3);
+    rig.hold(normal(Milliamp(9_750)), 2.0).await;
+    rig.line.fault(Fault::ReturnDead);
+    rig.hold(normal(Milliamp(9_750)), 3.0).await;
+    rig.line.heard();
+    rig.hold(ChargerCommand { contact: Contact::WriteFirst(1), ..normal(amps(6)) }, 3.0).await;
+    let heard = rig.line.heard();
+    assert!(!heard.is_empty() && heard.iter().all(|it| it.written() == Some((1000, 600))), "{heard:?}");
+    rig.line.lock().words.extend([(2005, 0), (1000, 6), (1001, 6)]);
+    rig.line.fault(Fault::None);
+    rig.line.heard();
+    rig.hold(normal(Milliamp(9_250)), 4.0).await;
+    let writes: Vec<_> = rig.line.heard().iter().filter_map(|it| it.written()).filter(|it| it.0 == 1000).collect();
+    assert!(!writes.is_empty() && writes.iter().all(|it| it.1 == 9), "925 would be 925 A: {writes:?}");
+}
