@@ -1,6 +1,6 @@
 //! What the controller is told of a configuration.
 
-use super::model::{Charger, Config, Input, Meter, MeterDriver, MeterRole, Relay};
+use super::model::{Charger, Config, Input, MeterDriver, MeterRole, Relay};
 use crate::control::{ChargerSetup, CircuitSetup, InputSetup, MeterSetup, Mode, RelaySetup, Setup};
 use crate::device::charger;
 use crate::quantity::{Milliamp, Span, Watt};
@@ -68,8 +68,10 @@ impl Config {
                 presumed_period: pushes(&it.driver).then_some(PUSH_SLOWEST),
             }
         });
-        let of_battery = |(index, it): (usize, &Meter)| (it.role == MeterRole::Battery).then_some(index);
-        let batteries = self.meters.iter().enumerate().filter_map(of_battery);
+        let of_role = |role| {
+            let meters = self.meters.iter().enumerate();
+            meters.filter(move |(_, it)| it.role == role).map(|(index, _)| index).collect()
+        };
         Setup {
             grid_phases: self.grid.phases,
             circuits: std::iter::once(grid).chain(below).collect(),
@@ -78,7 +80,8 @@ impl Config {
             inputs: self.inputs.iter().map(input_setup).collect(),
             relays: self.relays.iter().map(relay_setup).collect(),
             surplus: self.control.surplus,
-            batteries: batteries.collect(),
+            batteries: of_role(MeterRole::Battery),
+            solar: Vec::new(),
             min_on: self.control.min_on,
             min_off: self.control.min_off,
             phase_switch_min: self.control.phase_switch_min,

@@ -120,7 +120,7 @@ impl Controller {
     pub(super) fn import(&self) -> Option<Watt> {
         let meter = self.circuits.first()?.setup.meter?;
         let frame = self.meters[meter].frame()?;
-        frame.total.or_else(|| frame.together().map(|current| current.at(frame.voltage())))
+        frame.power()
     }
 }
 

@@ -7,6 +7,7 @@ use super::draw::Range;
 use super::flow::{Flow, UNLIMITED};
 use super::house::House;
 use super::interface::{CircuitSetup, LimitReason, Timing};
+use super::masked::Masked;
 use super::meter::{Frame, Meter, NOMINAL};
 use super::phases::PhaseSet;
 use super::raise::Patience;
@@ -49,6 +50,15 @@ impl Budget {
     }
 }
 
+/// What is produced behind a meter, by solar inverters and home batteries.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Produced {
+    /// As far as it is measured, at least zero; the last that was heard where a meter is silent.
+    pub(super) power: Watt,
+    /// There are meters for it and all of them are heard.
+    pub(super) measured: bool,
+}
+
 /// One circuit.
 #[derive(Clone, Debug)]
 pub(super) struct Circuit {
@@ -56,6 +66,7 @@ pub(super) struct Circuit {
     /// Chargers behind it, those of deeper circuits included.
     pub(super) chargers: Vec<usize>,
     pub(super) house: House,
+    masked: Masked,
     pub(super) patience: Phases<Patience>,
     pub(super) patience_sum: Patience,
     /// The last believed frame is above the limit, per phase.
@@ -71,6 +82,7 @@ impl Circuit {
             setup,
             chargers,
             house: House::default(),
+            masked: Masked::default(),
             patience: Phases::default(),
             patience_sum: Patience::default(),
             overload: Phases::default(),
@@ -135,12 +147,28 @@ impl Circuit {
         (least, most)
     }
 
-    /// Takes in a frame of its meter. One with a total only says of each phase that it may carry all of it.
-    pub(super) fn frame(&mut self, frame: &Frame, chargers: &[Charger], timing: &Timing, phases: PhaseSet) {
+    /// Takes in a frame of its meter. One with a total only says of each phase that it may carry all of it, and what is
+    /// produced behind the meter besides.
+    pub(super) fn frame(
+        &mut self,
+        frame: &Frame,
+        chargers: &[Charger],
+        timing: &Timing,
+        phases: PhaseSet,
+        produced: Produced,
+    ) {
         let complete = per_phase(frame, phases);
         let shows = phases.iter().any(|phase| frame.current[phase].is_some());
-        let total = frame.total.filter(|_| !shows).map(|total| Phases::all(total.current_at(NOMINAL)));
+        let total = frame.total.filter(|_| !shows);
+        let total = total.map(|total| Phases::all((total + produced.power).current_at(NOMINAL)));
+        let (least, most) = self.together_at(frame.sampled_at, chargers, timing);
         if !frame.doubtful {
+            match (complete, total) {
+                (None, Some(all)) if phases.len() > 1 => {
+                    self.masked.frame(frame.sampled_at, all[Phase::L1] - least, produced.measured);
+                }
+                _ => self.masked.clear(),
+            }
             if let Some(phases) = complete.or(total) {
                 let sum = frame.together().unwrap_or_else(|| phases.iter().map(|(_, current)| *current).sum());
                 self.house.frame(frame.sampled_at, Flow { phases, sum }, complete.is_none());
@@ -148,7 +176,6 @@ impl Circuit {
             }
             return;
         }
-        let (_, most) = self.together_at(frame.sampled_at, chargers, timing);
         let sum = frame.together().map(|together| together - most);
         let load = match total.filter(|_| !self.house.is_per_phase()) {
             Some(total) => total.map(|total| Some((total - most).max(Milliamp::ZERO))),
@@ -217,6 +244,12 @@ impl Circuit {
             let patience = &self.patience[phase];
             budget.raise.phases[phase] = peak(patience.raise(now)).map_or(NOTHING, |room| room.min(cut));
             budget.start.phases[phase] = peak(patience.start(now)).map_or(NOTHING, |room| room.min(cut));
+        }
+        if let Some(figure) = self.masked.figure(self.setup.static_current) {
+            for room in [&mut budget.cut, &mut budget.raise, &mut budget.start] {
+                room.phases = room.phases.map(|room| room.min(figure));
+            }
+            budget.word = Some(LimitReason::Static);
         }
         budget
     }

@@ -8,7 +8,7 @@ use crate::reading::{ChargerObservation, InputReading, MeterReading, Observation
 
 use super::allocate::{Allocator, Ask, Chains};
 use super::charger::{Charger, News};
-use super::circuit::{Budget, Circuit};
+use super::circuit::{Budget, Circuit, Produced};
 use super::demand::{Member, Order, Relay, RelayTurn, Sun};
 use super::flow::Flow;
 use super::input::{self, Input};
@@ -105,6 +105,7 @@ pub struct Controller {
     pub(super) signals: Signals,
     pub(super) sun: Sun,
     pub(super) batteries: Vec<usize>,
+    solar: Vec<usize>,
     pub(super) relays: Vec<Relay>,
     pub(super) reasons: Vec<Reason>,
     pub(super) scratch: Scratch,
@@ -150,6 +151,7 @@ impl Controller {
             signals: Signals::default(),
             sun: Sun::new(setup.surplus),
             batteries: setup.batteries,
+            solar: setup.solar,
             relays: setup.relays.into_iter().map(Relay::new).collect(),
             scratch: Scratch::default(),
             decision: Decision { wake_at: now, ..Decision::default() },
@@ -201,14 +203,17 @@ impl Controller {
         }
         let (frame, turn) = self.meters[index].take(reading, around);
         if let Some(frame) = frame.filter(|frame| !frame.doubtful && self.circuits[0].setup.meter == Some(index)) {
-            let total = frame.total.or_else(|| frame.together().map(|current| current.at(frame.voltage())));
-            if let Some(total) = total {
+            if let Some(total) = frame.power() {
                 self.quarter.frame(frame.sampled_at, total, reading.stamp, reading.demand);
             }
         }
         if let Some(frame) = frame {
-            for circuit in self.circuits.iter_mut().filter(|circuit| circuit.setup.meter == Some(index)) {
-                circuit.frame(&frame, &self.chargers, &self.timing, self.grid_phases);
+            let produced = self.produced();
+            for (row, circuit) in self.circuits.iter_mut().enumerate() {
+                if circuit.setup.meter == Some(index) {
+                    let produced = if row == 0 { produced } else { Produced::default() };
+                    circuit.frame(&frame, &self.chargers, &self.timing, self.grid_phases, produced);
+                }
             }
             for charger in self.chargers.iter_mut().filter(|it| it.setup.meter == Some(index) && !frame.doubtful) {
                 charger.own_meter(frame.sampled_at, &frame.current);
@@ -220,6 +225,18 @@ impl Controller {
         if let Some(frame) = frame.filter(|frame| !frame.doubtful && self.circuits[0].setup.meter == Some(index)) {
             self.sun_frame(&frame);
         }
+    }
+
+    /// What solar inverters and home batteries deliver, as far as it is measured.
+    fn produced(&self) -> Produced {
+        let mut produced = Produced { power: Watt::ZERO, measured: !self.solar.is_empty() };
+        for index in self.solar.iter().chain(&self.batteries) {
+            let meter = &self.meters[*index];
+            let power = meter.frame().and_then(|frame| frame.power());
+            produced.power += power.unwrap_or_default().max(Watt::ZERO);
+            produced.measured &= power.is_some() && !meter.is_stale();
+        }
+        produced
     }
 
     /// What the readings of a meter are judged against: the circuit that it guards, else the chargers whose own it is.

@@ -375,7 +375,8 @@ impl Controller {
             return with(scratch.budgets[row].sum_word, Detail::None, None);
         };
         if let Some(word) = scratch.budgets[row].word {
-            return with(word, Detail::None, None);
+            let masked = word == LimitReason::Static && circuit.setup.meter.is_some();
+            return with(word, if masked { Detail::Masked } else { Detail::None }, None);
         }
         let word = if row > 0 { LimitReason::Circuit } else { LimitReason::of_phase(phase) };
         with(word, Detail::None, Some(left.max(Milliamp::ZERO)))

@@ -389,6 +389,8 @@ pub struct Setup {
     pub surplus: SurplusSetup,
     /// Meters of home batteries, discharge positive.
     pub batteries: Vec<usize>,
+    /// Meters of solar inverters, production positive.
+    pub solar: Vec<usize>,
     /// Binds the controller's own starts.
     pub min_on: Span,
     /// Binds the controller's own stops.

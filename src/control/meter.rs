@@ -75,6 +75,11 @@ impl Frame {
         if count == 0 { NOMINAL } else { Millivolt(known().map(|it| it.0 / count).sum()) }
     }
 
+    /// Power of all phases together: as it is shown, else from the currents.
+    pub(super) fn power(&self) -> Option<Watt> {
+        self.total.or_else(|| self.together().map(|current| current.at(self.voltage())))
+    }
+
     /// All phases together as a current at its voltage: by power where it is known, else from the currents.
     pub(super) fn together(&self) -> Option<Milliamp> {
         let currents = || self.current.0.iter().flatten().copied();

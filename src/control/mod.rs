@@ -20,6 +20,7 @@ mod input;
 pub mod interface;
 mod link;
 mod lost;
+mod masked;
 mod meter;
 mod obey;
 mod phase_choice;

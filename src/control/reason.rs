@@ -43,6 +43,12 @@ pub(super) fn sentence(reason: &Reason, f: &mut fmt::Formatter<'_>) -> fmt::Resu
         Detail::Imbalance => {
             return f.write_str("one phase would carry too much more of the chargers' current than the others");
         }
+        Detail::Masked => {
+            return f.write_str(
+                "the grid meter tells all phases together only, with production behind it that no meter shows: \
+                 static_a holds",
+            );
+        }
         Detail::NotHeard => return f.write_str("the charger has not been heard yet"),
         Detail::Phase(phase) if reason.word == LimitReason::Turn => {
             return write!(f, "other cars have their turn, {phase} has no room for one more");

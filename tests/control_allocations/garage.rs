@@ -88,6 +88,7 @@ pub(crate) fn setup(count: usize) -> Setup {
         }],
         surplus: SurplusSetup::default(),
         batteries: Vec::new(),
+        solar: Vec::new(),
         min_on: Span::from_secs(300),
         min_off: Span::from_secs(300),
         phase_switch_min: Span::from_secs(300),

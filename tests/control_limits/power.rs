@@ -5,7 +5,7 @@ use gridkeeper::event::EventType;
 use gridkeeper::quantity::{Millivolt, Phase, Phases, Watt};
 
 use crate::site::{amps, input, setup};
-use crate::world::World;
+use crate::world::{World, meter};
 
 fn house(count: usize) -> World {
     let mut setup = setup(count);
@@ -65,6 +65,45 @@ fn a_meter_of_total_power_keeps_limits_in_kw() {
     world.run(90);
     // (12 000 - 3 450) / 690 = 12.4 A
     assert_eq!(world.offers(), [12]);
+}
+
+#[test]
+fn a_meter_of_total_power_cannot_guard_a_fuse_before_production_that_nobody_measures() {
+    let feeding = Phases([amps(20.0), amps(-15.0), amps(-10.0)]);
+    for (figure, expected) in [(None, vec![0]), (Some(10.0), vec![10])] {
+        let mut setup = setup(1);
+        setup.circuits[0].static_current = figure.map(amps);
+        let mut world = World::new(setup);
+        world.total_only = true;
+        world.loads[0] = Phases::all(amps(1.0));
+        world.run(60);
+        assert_eq!(world.offers(), [figure.map_or(16, |_| 10)], "the owner's figure says that there is production");
+        // Nothing flows in, and yet L1 carries 20 A.
+        world.loads[0] = feeding;
+        world.sims[0].state = gridkeeper::reading::PilotState::B;
+        world.set("charger/c0/set/mode", "off");
+        world.run(60);
+        world.set("charger/c0/set/mode", "fast");
+        world.run(120);
+        assert_eq!((world.offers(), world.reason(0)), (expected, "static"));
+    }
+}
+
+#[test]
+fn production_that_is_measured_is_added_back_before_a_meter_of_total_power() {
+    let mut setup = setup(1);
+    setup.meters.push(meter("sun"));
+    setup.solar = vec![1];
+    let mut world = World::new(setup);
+    world.total_only = true;
+    world.produces = Some((1, Watt(4_600)));
+    // All that the sun gives is taken by the house: 20 A, perhaps all of them on one phase.
+    world.loads[0] = Phases([amps(20.0), amps(-20.0), amps(0.4)]);
+    world.run(120);
+    assert_eq!(world.offers(), [0], "24.5 - 20.4 A leave no 6 A");
+    world.produces = Some((1, Watt(2_300)));
+    world.run(120);
+    assert_eq!(world.offers(), [14], "24.5 - 10.4 A");
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(crate) struct World {
     pub(crate) voltage: Millivolt,
     /// Meters that say only the power of all phases together.
     pub(crate) total_only: bool,
+    /// A meter that shows so much production.
+    pub(crate) produces: Option<(usize, Watt)>,
     pub(crate) events: Vec<(Mono, EventType, String)>,
     /// Of the last step.
     pub(crate) commands: Vec<ChargerCommand>,
@@ -72,6 +74,7 @@ impl World {
             dead: Vec::new(),
             voltage: Millivolt(230_000),
             total_only: false,
+            produces: None,
             events: Vec::new(),
             commands: vec![ChargerCommand::default(); sims.len()],
             sims,
@@ -128,18 +131,22 @@ impl World {
         (0..self.sims.len()).map(sum).sum()
     }
 
-    fn frame(&self, circuit: usize) -> MeterReading {
-        let current = self.current(circuit);
-        let power = current.map(|it| it.at(self.voltage));
-        let total: Watt = power.iter().map(|(_, it)| *it).sum();
-        let mut reading = MeterReading {
+    fn total(&self, power: Watt) -> MeterReading {
+        MeterReading {
             received_at: self.now,
             sampled_at: Some(self.now),
             current_signed: true,
             current_step: Milliamp(100),
-            power_total: Some(total),
+            power_total: Some(power),
             ..MeterReading::default()
-        };
+        }
+    }
+
+    fn frame(&self, circuit: usize) -> MeterReading {
+        let current = self.current(circuit);
+        let power = current.map(|it| it.at(self.voltage));
+        let total: Watt = power.iter().map(|(_, it)| *it).sum();
+        let mut reading = self.total(total);
         if !self.total_only {
             reading.current = current.map(Some);
             reading.power = power.map(Some);
@@ -159,6 +166,9 @@ impl World {
             if let Some(meter) = setup.meter.filter(|meter| !self.dead.contains(meter)) {
                 observations.push(Observation::Meter(meter, self.frame(circuit)));
             }
+        }
+        if let Some((meter, power)) = self.produces {
+            observations.push(Observation::Meter(meter, self.total(power)));
         }
         if let Some(level) = self.input {
             observations.push(Observation::Input(0, InputReading { received_at: self.now, active: Some(level) }));

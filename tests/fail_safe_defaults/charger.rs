@@ -181,6 +181,39 @@ fn a_set_point_read_back_above_ours_is_counted_rewritten_and_told() {
 }
 
 #[test]
+fn a_set_point_that_rises_while_ours_is_refused_counts_and_is_told() {
+    let mut site = two();
+    site.sims[0].refuses = true;
+    for (foreign, seconds) in [(14.0, 5), (22.0, 3)] {
+        site.sims[0].set_point = amps(foreign);
+        site.run(seconds);
+        assert_eq!((site.counted(0), site.offer(0)), (foreign, 11.0));
+    }
+    assert_eq!(site.count(EventType::ChargerRebooted), 1, "one and the same refusal");
+    site.run(20);
+    assert_eq!(site.count(EventType::NotObeying), 1, "it draws 22 A and takes no order");
+    site.run(30);
+    assert_eq!((site.offer(0), site.command(0).open), (0.0, true));
+    assert!(site.counted(0) >= 22.0);
+}
+
+#[test]
+fn a_timer_that_becomes_unreadable_is_not_relied_on() {
+    let mut site = two();
+    assert_eq!(site.status(0).watchdog_verified, Some(true));
+    site.sims[0].timer_is_unreadable = true;
+    site.run(2);
+    assert_eq!(site.status(0).watchdog_verified, Some(false));
+    site.run(20);
+    assert_eq!(site.count(EventType::WatchdogFailed), 1);
+    let held = site.counted(0);
+    site.sims[0].answers = false;
+    site.sims[0].hears = false;
+    site.run(120);
+    assert!(site.counted(0) >= held, "nothing says that it has fallen: {} A, {held} A before", site.counted(0));
+}
+
+#[test]
 fn a_pilot_that_offers_more_than_the_register_says_counts_and_is_rewritten() {
     let mut site = two();
     let rewrite = site.command(0).rewrite;

@@ -47,6 +47,7 @@ pub(crate) fn setup(count: usize) -> Setup {
         relays: Vec::new(),
         surplus: SurplusSetup::default(),
         batteries: Vec::new(),
+        solar: Vec::new(),
         min_on: Span::from_secs(300),
         min_off: Span::from_secs(300),
         phase_switch_min: Span::from_secs(300),
@@ -139,6 +140,8 @@ pub(crate) struct Sim {
     /// The car moves by so much a second towards what it may draw; nothing: at once.
     pub(crate) ramp: Option<Milliamp>,
     pub(crate) watchdog: Watchdog,
+    /// What stands in the registers of its timer is no setting that it can have.
+    pub(crate) timer_is_unreadable: bool,
     /// Its lifetime counter, where it has one.
     pub(crate) energy: Option<WattHour>,
     fed_at: Mono,
@@ -173,6 +176,7 @@ impl Sim {
             switched_under_load: false,
             ramp: None,
             watchdog: Watchdog { timeout: Span::from_secs(30), fail_safe: Milliamp::ZERO },
+            timer_is_unreadable: false,
             energy: None,
             fed_at: Mono(0),
             confirmed: None,
@@ -234,7 +238,7 @@ impl Sim {
             offered: self.shows,
             current,
             phases_connected: u8::try_from(self.lines).ok(),
-            watchdog: Some(self.watchdog),
+            watchdog: (!self.timer_is_unreadable).then_some(self.watchdog),
             energy: self.energy,
             ..ChargerReport::default()
         }));

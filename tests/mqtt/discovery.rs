@@ -295,6 +295,7 @@ fn controller() -> Controller {
         }],
         surplus: SurplusSetup::default(),
         batteries: Vec::new(),
+        solar: Vec::new(),
         min_on: Span::ZERO,
         min_off: Span::ZERO,
         phase_switch_min: Span::from_secs(300),

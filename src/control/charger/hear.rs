@@ -28,7 +28,7 @@ impl Charger {
             ChargerObservation::Written { offer, at, .. } => {
                 self.written = Some(Written { offer: *offer, at: *at });
                 if *offer <= self.order {
-                    self.rewriting = false;
+                    self.rewriting = None;
                 }
                 self.link.written(*at);
             }
@@ -102,11 +102,16 @@ impl Charger {
     }
 
     fn check_watchdog(&mut self, report: &ChargerReport, tell: &mut impl FnMut(News)) {
-        let (Some(timeout), Some(found)) = (self.setup.watchdog, report.watchdog) else { return };
-        let fits = found.timeout == timeout && found.fail_safe == self.fail_safe;
+        let Some(timeout) = self.setup.watchdog else { return };
+        // What cannot be read, or is no setting that a box can have, may be anything.
+        let (runs, falls_to) = match report.watchdog {
+            Some(found) => (found.timeout == timeout, found.fail_safe),
+            None => (false, self.setup.max_current),
+        };
+        let fits = runs && falls_to == self.fail_safe && report.watchdog.is_some();
         self.watchdog_fits = Some(fits);
-        self.timer_verified = found.timeout == timeout;
-        self.fail_safe_most = found.fail_safe.max(self.fail_safe);
+        self.timer_verified = runs;
+        self.fail_safe_most = falls_to.max(self.fail_safe);
         if fits {
             self.watchdog_wrong_since = None;
             self.watchdog_told = false;
@@ -124,7 +129,7 @@ impl Charger {
         let written = self.written.map_or(self.order, |written| written.offer);
         // Without a write that was confirmed since it was last away, only what has stood for a while can be told apart.
         let settled = self.written.map_or(self.order_since + ORDER_MEMORY, |written| written.at);
-        if report.read_begun < settled || self.rewriting {
+        if report.read_begun < settled {
             return;
         }
         let ours = self.order.max(written);
@@ -136,10 +141,13 @@ impl Charger {
             self.hold(report.received_at, found);
             // Whatever was shown before: it counts until ours is read back again.
             self.shown_at = None;
+            if self.rewriting.is_some() {
+                // Ours is on its way: that it does not stand there yet is no news of anybody else.
+                return;
+            }
             let foreign = self.read_back.above(report.received_at, timing);
             if matches!(foreign, Foreign::Rebooted | Foreign::Again) {
-                self.rewrite = self.rewrite.wrapping_add(1);
-                self.rewriting = true;
+                self.write_again(report.received_at);
             }
             if foreign == Foreign::Rebooted {
                 self.timer_verified = false;

@@ -82,7 +82,8 @@ pub(in crate::control) struct Charger {
     past_orders: [(Mono, Milliamp); ORDERS],
     rewrite: u32,
     verify_watchdog: u32,
-    rewriting: bool,
+    /// Since when its set-point is to be written again, until a write is confirmed.
+    rewriting: Option<Mono>,
     watchdog_fits: Option<bool>,
     /// Its timer was read back since it last appeared and runs with our time-out, whatever it falls to.
     timer_verified: bool,
@@ -141,7 +142,7 @@ impl Charger {
             past_orders: [(Mono(i64::MIN), Milliamp::ZERO); ORDERS],
             rewrite: 0,
             verify_watchdog: 0,
-            rewriting: false,
+            rewriting: None,
             watchdog_fits,
             timer_verified: false,
             watchdog_wrong_since: None,
@@ -444,7 +445,7 @@ impl Charger {
             self.box_limit = None;
         }
         let Some(held) = self.held else { return };
-        let Some(effective) = self.effective_at().filter(|_| !self.rewriting) else { return };
+        let Some(effective) = self.effective_at().filter(|_| self.rewriting.is_none()) else { return };
         let since = effective.max(held.since);
         // A second master may come again with his next telegram.
         let alone = !self.read_back.second_master();
@@ -469,10 +470,21 @@ impl Charger {
     /// A second master's figure is above ours and a fuse above it is passed: a reduction waits for no minute.
     pub(in crate::control) fn contest(&mut self, now: Mono, overload: bool) {
         let above = self.held.is_some_and(|held| held.figure > self.order);
-        if overload && above && !self.rewriting && self.link.is_up() && self.read_back.contest(now) {
-            self.rewrite = self.rewrite.wrapping_add(1);
-            self.rewriting = true;
+        if overload && above && self.rewriting.is_none() && self.link.is_up() && self.read_back.contest(now) {
+            self.write_again(now);
         }
+    }
+
+    fn write_again(&mut self, now: Mono) {
+        self.rewrite = self.rewrite.wrapping_add(1);
+        self.rewriting = Some(now);
+    }
+
+    /// When it should have taken the order at the latest, although it confirms no write of it: it answers, and refuses.
+    fn ignored_since(&self, timing: &Timing) -> Option<Mono> {
+        let unconfirmed = self.written.is_none_or(|written| written.offer > self.order);
+        let since = self.rewriting.or(unconfirmed.then_some(self.order_since))?;
+        Some(since + timing.cut_response + self.setup.write_latency)
     }
 
     /// Judges the car's obedience; `true` when it has just been found not to obey.
@@ -480,11 +492,13 @@ impl Charger {
         if !self.measured || !self.link.is_up() {
             return false;
         }
-        // Against what the box holds: a foreign set-point is not the car's fault.
+        // Against what the box holds: a foreign set-point is not the car's fault. A box that does not take ours is no
+        // better than a car that does not follow it.
+        let ignored = self.ignored_since(timing).filter(|since| now >= *since);
         let sight = Sight {
             drawn: largest(&self.current()),
-            offer: self.holding(),
-            effective_at: self.effective_at(),
+            offer: if ignored.is_some() { self.order } else { self.holding() },
+            effective_at: self.effective_at().or(ignored),
             overload,
         };
         self.obedience.watch(now, &sight, timing)

@@ -77,6 +77,8 @@ pub enum Detail {
     Queued,
     /// Too much one-phase current on this phase compared with the others.
     Imbalance,
+    /// The grid meter tells the total only, and something produces behind it that no meter shows.
+    Masked,
     /// The charger was never heard.
     NotHeard,
     /// Shared with others on this phase.
