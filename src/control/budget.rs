@@ -1,13 +1,14 @@
 //! What every limit leaves: each circuit's fuse and power, and at the root the site's limits in kW, the quarter of an hour,
 //! the grid operator's order and the balance of the phases.
 
-use crate::quantity::{Milliamp, Mono, Phase, Phases, Watt};
+use crate::quantity::{Milliamp, Millivolt, Mono, Phase, Phases, Watt};
 
+use super::charger::Charger;
 use super::circuit::Budget;
 use super::controller::{Controller, Scratch};
 use super::flow::UNLIMITED;
 use super::interface::LimitReason;
-use super::meter::{Meter, NOMINAL};
+use super::meter::NOMINAL;
 use super::session::largest;
 
 /// Cars draw up to so much less than they are offered.
@@ -33,7 +34,7 @@ impl Controller {
                     let allowed = self.quarter.allowed(now, limit, self.running_now(now));
                     circuit.bound_power(&mut budget, meter, allowed, LimitReason::Peak15min, now);
                 }
-                self.bound_charging(now, meter.map_or(NOMINAL, Meter::voltage), &mut budget);
+                self.bound_charging(now, &mut budget);
             }
             scratch.budgets.push(budget);
         }
@@ -42,8 +43,16 @@ impl Controller {
         }
     }
 
+    /// The highest voltage that the grid meter or a charger measures: offers count with it as power.
+    fn charging_voltage(&self) -> Millivolt {
+        let meter = self.circuits[0].setup.meter.and_then(|meter| self.meters[meter].frame()?.known_voltage());
+        let boxes = self.chargers.iter().filter_map(Charger::voltage);
+        boxes.chain(meter).max().unwrap_or(NOMINAL)
+    }
+
     /// All charging together: the owner's ceiling, and the grid operator's.
-    fn bound_charging(&self, now: Mono, voltage: crate::quantity::Millivolt, budget: &mut Budget) {
+    fn bound_charging(&self, now: Mono, budget: &mut Budget) {
+        let voltage = self.charging_voltage();
         let dim = self.dim.filter(|_| self.signals.dim).map(|limit| (limit, LimitReason::Dim));
         let owner = self.site.max_charging.map(|limit| (limit, LimitReason::MaxChargingKw));
         for (limit, word) in [owner, dim].into_iter().flatten() {
@@ -99,15 +108,17 @@ impl Controller {
         running().next().is_some() && sum <= room
     }
 
-    /// One-phase current may exceed that of the least loaded phase by `most`.
+    /// One-phase current may exceed that of the least loaded phase by `most`. What is ordered may flow; what balances it
+    /// does flow.
     fn balance(&self, most: Milliamp) -> Budget {
-        let mut uneven = Phases::<Milliamp>::default();
-        for charger in self.chargers.iter().filter(|it| it.phases().is_uneven()) {
+        let mut flows = Phases::<Milliamp>::default();
+        for charger in self.chargers.iter().filter(|it| it.is_measured() && it.phases().is_uneven()) {
+            let drawn = charger.current();
             for phase in charger.phases().iter() {
-                uneven[phase] += charger.order();
+                flows[phase] += drawn[phase].min(charger.order());
             }
         }
-        let least = Phase::ALL.into_iter().map(|phase| uneven[phase]).min().unwrap_or(Milliamp::ZERO);
+        let least = Phase::ALL.into_iter().map(|phase| flows[phase]).min().unwrap_or(Milliamp::ZERO);
         Budget::flat(most + least, None, None, false)
     }
 

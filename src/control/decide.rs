@@ -22,8 +22,12 @@ const START_EVERY: Span = Span(900);
 const IDLE_AFTER: Span = Span::from_secs(90);
 /// Good frames of every meter above it before a charger that appeared may be raised.
 const FRAMES: u32 = 3;
-/// Turns last this many times `min_on`, once more for each interruption that the car has had.
+/// Turns last this many times `min_on`, once more for each interruption that the car has had …
 const TURN: i64 = 3;
+/// … and at most so many times more: the others wait as long.
+const TURN_LONGER: i64 = 2;
+/// No run is longer, in ms: three years.
+const LONGEST_RUN: i64 = 100_000_000_000;
 
 impl Controller {
     pub(super) fn decide(&mut self, now: Mono) {
@@ -89,9 +93,9 @@ impl Controller {
         match on_for {
             Some(on) if !starts_drawing(charger) && on >= IDLE_AFTER => (tier, 4, on.0),
             Some(on) => {
-                let turns = TURN + i64::from(charger.session.interruptions);
-                // Who was interrupted often is the last to be interrupted again.
-                let spared = -i64::from(charger.session.interruptions);
+                let turns = TURN + i64::from(charger.session.interruptions).min(TURN_LONGER);
+                // Who was interrupted often is the last to be interrupted again; of two alike, who began last goes first.
+                let spared = -i64::from(charger.session.interruptions) * LONGEST_RUN - on.0.min(LONGEST_RUN - 1);
                 if on < self.min_on.times(turns) { (tier, 0, spared) } else { (tier, 2, on.0) }
             }
             None => {
@@ -139,7 +143,7 @@ impl Controller {
     fn count_short_runs(&mut self, now: Mono, scratch: &super::controller::Scratch) {
         for (charger, want) in self.chargers.iter_mut().zip(&scratch.wants) {
             if charger.off_since == Some(now) && charger.link.is_up() && want.cap >= charger.least() {
-                charger.displaced(self.min_on);
+                charger.displaced(now, self.min_on, self.min_on.times(TURN));
             }
         }
     }

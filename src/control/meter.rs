@@ -68,11 +68,14 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// The mean of the voltages that it shows.
+    /// The mean of the voltages that it shows, else the nominal one.
     pub(super) fn voltage(&self) -> Millivolt {
-        let known = || self.voltage.0.iter().flatten().filter(|it| it.0 > PLAUSIBLE.0);
-        let count = i32::try_from(known().count()).unwrap_or(1);
-        if count == 0 { NOMINAL } else { Millivolt(known().map(|it| it.0 / count).sum()) }
+        self.known_voltage().unwrap_or(NOMINAL)
+    }
+
+    /// The mean of the voltages that it shows.
+    pub(super) fn known_voltage(&self) -> Option<Millivolt> {
+        mean_voltage(&self.voltage)
     }
 
     /// Power of all phases together: as it is shown, else from the currents.
@@ -443,6 +446,13 @@ impl Meter {
             power_total: self.frame.and_then(|frame| frame.total),
         }
     }
+}
+
+/// The mean of the voltages that are there; what is far below every mains is none.
+pub(super) fn mean_voltage(voltage: &Phases<Option<Millivolt>>) -> Option<Millivolt> {
+    let known = || voltage.0.iter().flatten().filter(|it| it.0 > PLAUSIBLE.0);
+    let count = i32::try_from(known().count()).ok().filter(|count| *count > 0)?;
+    Some(Millivolt(known().map(|it| it.0 / count).sum()))
 }
 
 fn all_zero(frame: &Frame) -> bool {

@@ -162,8 +162,8 @@ impl Quarter {
             Watt(clamp(even.max(kept)))
         };
         let Some(end) = self.end.filter(|end| *end > now) else {
-            // Every fifteen minutes count: what half of one has left is no credit.
-            return until(now + Span(QUARTER.0 / 2)).min(limit);
+            // Every fifteen minutes count: those that end soon, and what half of one has left is no credit.
+            return until(now + Span(QUARTER.0 / 2)).min(until(now + SPREAD)).min(limit);
         };
         self.other.filter(|other| *other > now).map_or(until(end), |other| until(end).min(until(other)))
     }

@@ -25,6 +25,7 @@ pub(super) fn sentence(reason: &Reason, f: &mut fmt::Formatter<'_>) -> fmt::Resu
         }
         Detail::NoCar => return f.write_str("no car is plugged in"),
         Detail::NotDrawing => return f.write_str("the car has not begun to draw; it gets more when it does"),
+        Detail::PhasesUnknown => return f.write_str("the car has not shown yet which phases it uses"),
         Detail::NotDown => {
             return f.write_str("the car still draws more than it is offered; it gets more when it has come down");
         }

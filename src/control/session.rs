@@ -100,6 +100,11 @@ impl Session {
         self.uses.unwrap_or(wired)
     }
 
+    /// It has shown which phases it uses.
+    pub(super) fn knows_phases(&self) -> bool {
+        self.uses.is_some()
+    }
+
     /// The phases that it is given have changed. That it used one of three is remembered: it would use no more again.
     pub(super) fn relearn_phases(&mut self) {
         self.uses = None;

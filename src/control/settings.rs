@@ -289,6 +289,7 @@ impl Controller {
         if charger.settings.mode != mode_before {
             // A flow that repeats the mode says nothing about the car; somebody who changes it does.
             charger.obedience.pardon();
+            charger.rest_is_over();
         }
         if matches!(setting, "session_limit_kwh" | "mode_after_session") {
             return Ok(Accepted::Passing);

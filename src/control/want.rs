@@ -107,6 +107,8 @@ impl Controller {
             want.lower_with(charger.start_cap(now), LimitReason::Car, detail, None);
         } else if let Some(cap) = charger.taper.cap(charger.step()) {
             want.lower_with(cap.max(charger.least()), LimitReason::Car, Detail::TakesLess, None);
+        } else if self.limits_imbalance() && charger.phases_are_unknown() {
+            want.lower_with(charger.least(), LimitReason::Car, Detail::PhasesUnknown, None);
         }
         want
     }

@@ -156,3 +156,41 @@ fn who_was_stopped_a_moment_ago_waits_behind_whoever_comes() {
     world.run(120);
     assert_eq!(world.offers(), [0, 9]);
 }
+
+/// A load that comes for ten seconds in every twenty leaves room for one of two cars: it is not always the same.
+#[test]
+fn a_load_that_comes_and_goes_stops_two_cars_alike() {
+    let mut world = World::new(setup(2));
+    let mut charged = [0_i64; 2];
+    for second in 0..10_800 {
+        world.loads[0] = Phases([amps(if second % 20 < 10 { 16.0 } else { 2.0 }), amps(2.0), amps(2.0)]);
+        world.tick();
+        for (sum, sim) in charged.iter_mut().zip(&world.sims) {
+            *sum += i64::from(sim.drawn.0);
+        }
+    }
+    let (least, most) = (charged[0].min(charged[1]), charged[0].max(charged[1]));
+    assert!(least * 2 > most, "{charged:?} mA s");
+}
+
+/// Who comes late has as much of the night as the others, however often they were interrupted before.
+#[test]
+fn turns_do_not_grow_with_the_night() {
+    let mut setup = setup(3);
+    setup.circuits[0].fuse = Some(amps(10.0));
+    let mut world = World::new(setup);
+    world.sims[2].state = PilotState::A;
+    let mut charged = [0_i64; 3];
+    for second in 0..43_200 {
+        if second == 21_600 {
+            world.sims[2].state = PilotState::B;
+            charged = [0; 3];
+        }
+        world.tick();
+        for (sum, sim) in charged.iter_mut().zip(&world.sims) {
+            *sum += i64::from(sim.drawn.0);
+        }
+    }
+    let (least, most) = (charged.iter().min(), charged.iter().max());
+    assert!(least.zip(most).is_some_and(|(least, most)| least * 2 > *most), "{charged:?} mA s");
+}

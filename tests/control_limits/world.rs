@@ -20,6 +20,8 @@ pub(crate) struct World {
     pub(crate) voltage: Millivolt,
     /// Meters that say only the power of all phases together.
     pub(crate) total_only: bool,
+    /// The wall clock is set.
+    pub(crate) wall: bool,
     /// A meter that shows so much production.
     pub(crate) produces: Option<(usize, Watt)>,
     pub(crate) events: Vec<(Mono, EventType, String)>,
@@ -74,6 +76,7 @@ impl World {
             dead: Vec::new(),
             voltage: Millivolt(230_000),
             total_only: false,
+            wall: true,
             produces: None,
             events: Vec::new(),
             commands: vec![ChargerCommand::default(); sims.len()],
@@ -173,8 +176,8 @@ impl World {
         if let Some(level) = self.input {
             observations.push(Observation::Input(0, InputReading { received_at: self.now, active: Some(level) }));
         }
-        let wall = self.now.0 / 1_000;
-        let decision = self.controller.step(self.now, Some(wall), &observations);
+        let wall = self.wall.then_some(self.now.0 / 1_000);
+        let decision = self.controller.step(self.now, wall, &observations);
         let pairs = self.commands.iter().zip(&decision.commands);
         self.orders += u32::try_from(pairs.filter(|(old, new)| old.offer != new.offer).count()).expect("few");
         self.commands.clone_from(&decision.commands);

@@ -142,6 +142,8 @@ pub(crate) struct Sim {
     pub(crate) watchdog: Watchdog,
     /// What stands in the registers of its timer is no setting that it can have.
     pub(crate) timer_is_unreadable: bool,
+    /// It measures this on every phase.
+    pub(crate) voltage: Option<Millivolt>,
     /// Its lifetime counter, where it has one.
     pub(crate) energy: Option<WattHour>,
     fed_at: Mono,
@@ -177,6 +179,7 @@ impl Sim {
             ramp: None,
             watchdog: Watchdog { timeout: Span::from_secs(30), fail_safe: Milliamp::ZERO },
             timer_is_unreadable: false,
+            voltage: None,
             energy: None,
             fed_at: Mono(0),
             confirmed: None,
@@ -237,6 +240,7 @@ impl Sim {
             set_point: Some(self.set_point),
             offered: self.shows,
             current,
+            voltage: Phases::all(self.voltage),
             phases_connected: u8::try_from(self.lines).ok(),
             watchdog: (!self.timer_is_unreadable).then_some(self.watchdog),
             energy: self.energy,

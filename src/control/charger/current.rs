@@ -1,11 +1,12 @@
 //! What the car draws: measured by the box or by a meter of its own, else assumed from the offer.
 
-use crate::quantity::{Milliamp, Mono, Phase, Phases, Span};
+use crate::quantity::{Milliamp, Millivolt, Mono, Phase, Phases, Span};
 use crate::reading::{ChargerReport, PilotState};
 
 use super::{Charger, ORDER_MEMORY};
 use crate::control::draw::Range;
 use crate::control::interface::Timing;
+use crate::control::meter::mean_voltage;
 use crate::control::session::{DRAWS, largest};
 
 /// A poll that ends so long after a sample may still show the current of that sample.
@@ -17,6 +18,11 @@ const RAMP_DOWN: i64 = 10;
 const STEADY: (Milliamp, Span) = (Milliamp(300), Span::from_secs(3));
 
 impl Charger {
+    /// The voltage that the box measures while it answers.
+    pub(in crate::control) fn voltage(&self) -> Option<Millivolt> {
+        self.report.filter(|_| self.link.is_up()).and_then(|report| mean_voltage(&report.voltage))
+    }
+
     pub(super) fn measure(&mut self, report: &ChargerReport) {
         if self.setup.meter.is_some() {
             self.assume_unless_measured(report.received_at);

@@ -56,6 +56,7 @@ impl Charger {
         let energy = report.energy;
         if let Some(turn) = self.session.report(at, report.state, energy) {
             self.obedience.release();
+            self.rests_until = None;
             self.taper = Taper::default();
             self.wake = WakeUp::default();
             self.solar = Solar::default();

@@ -2,6 +2,7 @@
 
 mod current;
 mod hear;
+mod interruption;
 
 use crate::command::{ChargerCommand, Contact, LEAST_OFFER};
 use crate::quantity::{Milliamp, Mono, Span, WattHour};
@@ -23,9 +24,6 @@ const FOLLOWS: Milliamp = Milliamp(500);
 /// Orders of the past that a slow box may still show.
 const ORDERS: usize = 16;
 const ORDER_MEMORY: Span = Span::from_secs(10);
-/// After a run that ended too soon for want of room the next start waits so long, twice as long after each further one,
-/// and at most so long.
-const SPARED: (Span, Span) = (Span::from_secs(20), Span::from_secs(180));
 /// Response of a car that was not seen yet.
 const RESPONSE: Span = Span::from_secs(5);
 /// A charger that was stopped keeps its fail-safe current for so long: the register lies in an EEPROM, and a kettle must
@@ -103,6 +101,8 @@ pub(in crate::control) struct Charger {
     pub(in crate::control) off_since: Option<Mono>,
     /// How long it was offered current without a break before it was last stopped; `None` where its car drew nothing.
     ran_for: Option<Span>,
+    /// Its next start waits until then, because it was interrupted.
+    rests_until: Option<Mono>,
     pub(in crate::control) raised_at: Option<Mono>,
     /// From an order to the current that follows it, as this car was seen to take.
     response: Span,
@@ -155,6 +155,7 @@ impl Charger {
             on_since: None,
             off_since: None,
             ran_for: None,
+            rests_until: None,
             raised_at: None,
             response: RESPONSE,
             overdue: false,
@@ -255,28 +256,14 @@ impl Charger {
         self.read_back.second_master() && (waits || self.held.is_some())
     }
 
-    /// It was stopped for want of room. Cars give up after a handful of interruptions: a run that was over before
-    /// `min_on` was not worth one.
-    pub(in crate::control) fn displaced(&mut self, min_on: Span) {
-        // A start that was taken back before the car drew has interrupted nothing.
-        let Some(ran_for) = self.ran_for.take() else { return };
-        let short = ran_for < min_on;
-        let runs = &mut self.session.short_runs;
-        *runs = if short { runs.saturating_add(1) } else { *runs / 2 };
-    }
-
-    /// How much longer its next start waits.
-    pub(in crate::control) fn spared_for(&self, now: Mono) -> Option<Span> {
-        let doublings = u32::from(self.session.short_runs).checked_sub(1)?;
-        let pause = Span(SPARED.0.0 << doublings.min(8)).min(SPARED.1);
-        let since = self.off_since.filter(|_| self.order == Milliamp::ZERO)?;
-        let left = pause.0 - now.since(since).0;
-        (left > 0).then_some(Span(left))
-    }
-
     /// Phases on which it counts.
     pub(in crate::control) fn phases(&self) -> PhaseSet {
         self.session.phases(self.active())
+    }
+
+    /// Its car has not shown yet which of three phases it uses.
+    pub(in crate::control) fn phases_are_unknown(&self) -> bool {
+        self.measured && self.active().len() > 1 && !self.session.knows_phases()
     }
 
     /// Phases that it may have switched through.

@@ -61,6 +61,8 @@ pub enum Detail {
     NoCar,
     /// The car has its offer and does not draw yet.
     NotDrawing,
+    /// The car has not shown yet which phases it uses.
+    PhasesUnknown,
     /// The car takes less than it could have.
     TakesLess,
     /// The car still draws more than it is offered.
