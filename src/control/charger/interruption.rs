@@ -6,10 +6,10 @@ use crate::quantity::{Milliamp, Mono, Span};
 /// After a run that ended too soon for want of room the next start waits so long, twice as long after each further one,
 /// and at most so long.
 const SPARED: (Span, Span) = (Span::from_secs(20), Span::from_secs(180));
-/// Interruptions that every car puts up with, and one more for each hour that it is plugged in. From the next one on a
+/// Interruptions that every car puts up with, and one more for each half hour that it is plugged in. From the next one on a
 /// car that was stopped before its turn was over waits for the longest time above, then for twice as long after each …
 const HANDFUL: i64 = 5;
-const REGAINED: Span = Span::from_secs(3_600);
+const REGAINED: Span = Span::from_secs(1_800);
 /// … and at most so long.
 const LONGEST: Span = Span::from_secs(1_800);
 
