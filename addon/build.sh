@@ -10,6 +10,8 @@ cd "$(dirname "$0")/.."
 repository=$PWD
 profile=${GRIDKEEPER_PROFILE:-release}
 output=$repository/target/static
+# Packed relocations take 0.6 MB less; a linker that does not know them says so and goes on.
+static="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs"
 peers=${GRIDKEEPER_PEERS:-${TMPDIR:-/tmp}/gridkeeper-peers}
 
 fail() { echo "build.sh: $*" >&2; exit 1; }
@@ -73,7 +75,7 @@ with_debian() {
     env -i PATH=/usr/bin:/bin CARGO_HOME=/cargo CARGO_TARGET_DIR=/target \
     CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc \
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
-    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static" \
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="$static" \
     sh -c 'cd /repository && exec cargo build --quiet --locked --offline --profile "$1" --target aarch64-unknown-linux-gnu' \
     sh "$profile"
   keep aarch64 "$root/target/aarch64-unknown-linux-gnu/$folder/gridkeeper"
@@ -89,7 +91,7 @@ build() {
   if has_std "$machine-unknown-linux-musl"; then
     with_toolchain "$1" "$machine-unknown-linux-musl"
   elif [ "$machine" = "$(uname -m)" ]; then
-    with_toolchain "$1" "$machine-unknown-linux-gnu" "-C target-feature=+crt-static"
+    with_toolchain "$1" "$machine-unknown-linux-gnu" "$static"
   elif [ "$machine" = aarch64 ]; then
     with_debian
   else
