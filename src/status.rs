@@ -1,9 +1,11 @@
 //! The one picture of everything that MQTT, the page and the demo show. Built by the control loop after the orders
 //! are out, handed on through a `watch` channel: a slow reader sees the newest, never a queue.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::config::model::MeterRole;
 use crate::control::{ChargerStatus, ChargerStatusWord, InputStatus, MeterStatus, Quality, RelayStatus, SiteStatus};
 use crate::quantity::Mono;
 
@@ -74,6 +76,39 @@ pub struct MeterValues {
     pub values: BTreeMap<Arc<str>, Value>,
     /// What the device says about itself.
     pub identity: Identity,
+}
+
+impl MeterValues {
+    /// Puts the counters under the names that they have at a meter of this role.
+    pub fn name_counters(&mut self, role: MeterRole) {
+        let renamed = |key: &&Arc<str>| published_key(role, key).as_deref() != Some(&***key);
+        let before: Vec<Arc<str>> = self.values.keys().filter(renamed).cloned().collect();
+        for key in before {
+            let Some(value) = self.values.remove(&key) else { continue };
+            if let Some(name) = published_key(role, &key) {
+                self.values.insert(name.into(), value);
+            }
+        }
+    }
+}
+
+/// The name of a value at a meter of this role. The counter in the direction of its positive power, `energy_import_…`
+/// on the wire, is what a solar plant has produced and what a battery has given; the other one is what the battery has
+/// taken. `None`: what an inverter takes for itself is not published, because nothing counts it as production undone.
+#[must_use]
+pub fn published_key(role: MeterRole, key: &str) -> Option<Cow<'_, str>> {
+    let (import, export) = match role {
+        MeterRole::Solar => ("produced", None),
+        MeterRole::Battery => ("discharged", Some("charged")),
+        MeterRole::Grid | MeterRole::Circuit | MeterRole::Charger | MeterRole::Other => return Some(key.into()),
+    };
+    if let Some(rest) = key.strip_prefix("energy_import_") {
+        return Some(format!("energy_{import}_{rest}").into());
+    }
+    match key.strip_prefix("energy_export_") {
+        Some(rest) => export.map(|name| format!("energy_{name}_{rest}").into()),
+        None => Some(key.into()),
+    }
 }
 
 /// One published value.
@@ -159,4 +194,40 @@ pub struct Health {
     pub discarded_bytes: u64,
     /// The last error in words, with the device's name; kept after it is over.
     pub last_error: Option<Arc<str>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_named_by_what_the_meter_measures() {
+        let named = |role| {
+            let keys = ["power_w", "energy_import_kwh", "energy_export_kwh", "energy_import_t1_kwh", "soc_percent"];
+            let number = |at: usize| Value::Number { value: at as f64, unit: "", decimals: 0 };
+            let values = keys.iter().enumerate().map(|(at, key)| (Arc::from(*key), number(at))).collect();
+            let mut values = MeterValues { values, ..MeterValues::default() };
+            values.name_counters(role);
+            let told = |(key, value): (&Arc<str>, &Value)| match value {
+                Value::Number { value, .. } => format!("{key} {value}"),
+                Value::Text(text) => text.clone(),
+            };
+            values.values.iter().map(told).collect::<Vec<_>>()
+        };
+        let as_sent =
+            ["energy_export_kwh 2", "energy_import_kwh 1", "energy_import_t1_kwh 3", "power_w 0", "soc_percent 4"];
+        for role in [MeterRole::Grid, MeterRole::Circuit, MeterRole::Charger, MeterRole::Other] {
+            assert_eq!(named(role), as_sent);
+        }
+        let solar = ["energy_produced_kwh 1", "energy_produced_t1_kwh 3", "power_w 0", "soc_percent 4"];
+        assert_eq!(named(MeterRole::Solar), solar);
+        let battery = [
+            "energy_charged_kwh 2",
+            "energy_discharged_kwh 1",
+            "energy_discharged_t1_kwh 3",
+            "power_w 0",
+            "soc_percent 4",
+        ];
+        assert_eq!(named(MeterRole::Battery), battery);
+    }
 }

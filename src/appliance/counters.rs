@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::counter_store::{Figures, Kept};
+use crate::config::model::MeterRole;
 use crate::event::{Event, EventType};
 use crate::quantity::{Mono, Span, WattHour};
 use crate::reading::{ChargerReport, MeterReading};
-use crate::status::{MeterValues, Value};
+use crate::status::{MeterValues, Value, published_key};
 
 /// A doubted figure must stand for so long, in so many frames, before it is believed.
 const PROOF: Span = Span::from_secs(60);
@@ -149,11 +150,11 @@ impl Counters {
         }
     }
 
-    /// Puts held figures in place of those that are doubted; an event for each counter that is another meter's. `id` is
-    /// the meter's own.
+    /// Puts held figures in place of those that are doubted; an event for each counter that is another meter's. The meter
+    /// by its id and its role; the values still have the names of the wire.
     pub(super) fn pass(
         &mut self,
-        id: &str,
+        (id, role): (&str, MeterRole),
         reading: &mut MeterReading,
         values: &mut Arc<MeterValues>,
         sub_meters: &mut Arc<Vec<(Arc<str>, Arc<MeterValues>)>>,
@@ -168,7 +169,7 @@ impl Counters {
             self.serial = Some(serial.clone());
         }
         let mut events = Vec::new();
-        let held = judge(&mut self.own, id, values, &mut events);
+        let held = judge(&mut self.own, (id, role), values, &mut events);
         for (key, figure) in held {
             let place = match &*key {
                 "energy_import_kwh" => &mut reading.energy_import,
@@ -180,7 +181,8 @@ impl Counters {
         for place in 0..sub_meters.len() {
             let (suffix, mut values) = sub_meters[place].clone();
             let counters = self.behind.entry(Arc::clone(&suffix)).or_default();
-            if !judge(counters, &format!("{id}-{suffix}"), &mut values, &mut events).is_empty() {
+            let behind = format!("{id}-{suffix}");
+            if !judge(counters, (&behind, MeterRole::Other), &mut values, &mut events).is_empty() {
                 Arc::make_mut(sub_meters)[place].1 = values;
             }
         }
@@ -191,7 +193,7 @@ impl Counters {
 /// Holds back what is doubted; gives the keys that were held with what is shown instead.
 fn judge(
     counters: &mut BTreeMap<Arc<str>, Counter>,
-    id: &str,
+    (id, role): (&str, MeterRole),
     values: &mut Arc<MeterValues>,
     events: &mut Vec<Event>,
 ) -> Vec<(Arc<str>, Option<f64>)> {
@@ -212,7 +214,10 @@ fn judge(
             Verdict::Replaced(before) => events.push(Event {
                 event_type: EventType::MeterReplaced,
                 subject: id.to_owned(),
-                detail: format!("{key} is {figure} for a minute now; it was {before} before: taken as another meter's"),
+                detail: format!(
+                    "{} is {figure} for a minute now; it was {before} before: taken as another meter's",
+                    published_key(role, key).unwrap_or_else(|| (&**key).into())
+                ),
             }),
         }
     }
@@ -253,7 +258,7 @@ mod tests {
         let mut values = frame(import, second);
         let mut reading =
             MeterReading { energy_import: Some(WattHour::from_f64(import * 1000.0)), ..MeterReading::default() };
-        let events = counters.pass("main", &mut reading, &mut values, &mut Arc::default());
+        let events = counters.pass(("main", MeterRole::Other), &mut reading, &mut values, &mut Arc::default());
         let shown = match values.values.get("energy_import_kwh") {
             Some(Value::Number { value, .. }) => Some(*value),
             _ => None,
@@ -331,7 +336,12 @@ mod tests {
         let mut show = |serial: &str, import, second| {
             let mut values = frame(import, second);
             Arc::make_mut(&mut values).identity.serial = Some(serial.to_owned());
-            let events = counters.pass("main", &mut MeterReading::default(), &mut values, &mut Arc::default());
+            let events = counters.pass(
+                ("main", MeterRole::Other),
+                &mut MeterReading::default(),
+                &mut values,
+                &mut Arc::default(),
+            );
             (values.values["energy_import_kwh"].clone(), events.len())
         };
         let kwh = |value| Value::Number { value, unit: "kWh", decimals: 3 };
@@ -361,7 +371,7 @@ mod tests {
         let mut values = frame(3.0, 1);
         Arc::make_mut(&mut values).identity.serial = Some("B".to_owned());
         let mut named = again(&Kept { serial: Some("A".to_owned()), ..kept.clone() });
-        named.pass("main", &mut MeterReading::default(), &mut values, &mut Arc::default());
+        named.pass(("main", MeterRole::Other), &mut MeterReading::default(), &mut values, &mut Arc::default());
         assert_eq!(values.values["energy_import_kwh"], Value::Number { value: 3.0, unit: "kWh", decimals: 3 });
         // Rubbish in the file is no counter.
         let odd =
@@ -376,7 +386,12 @@ mod tests {
             let mut values = MeterValues { received_at: Some(at(second)), ..MeterValues::default() };
             values.values.insert("volume_m3".into(), Value::Number { value: volume, unit: "m³", decimals: 3 });
             let mut behind = Arc::new(vec![("gas".into(), Arc::new(values))]);
-            counters.pass("main", &mut MeterReading::default(), &mut frame(1.0, second), &mut behind);
+            counters.pass(
+                ("main", MeterRole::Other),
+                &mut MeterReading::default(),
+                &mut frame(1.0, second),
+                &mut behind,
+            );
             behind[0].1.values["volume_m3"].clone()
         };
         let volume = |value| Value::Number { value, unit: "m³", decimals: 3 };

@@ -7,7 +7,7 @@ use super::counter_store::AllKept;
 use super::counters::{ChargerCounter, Counters};
 use super::services::Faces;
 use crate::config::Config;
-use crate::config::model::{Common, RelayDriver};
+use crate::config::model::{Common, MeterRole, RelayDriver};
 use crate::control::{Decision, Problem, Quality};
 use crate::device::{DeviceRef, relay};
 use crate::event::{Event, EventType};
@@ -29,6 +29,7 @@ pub(super) struct Picture {
 
 struct MeterPart {
     id: Arc<str>,
+    role: MeterRole,
     values: Arc<MeterValues>,
     sub_meters: Arc<Vec<(Arc<str>, Arc<MeterValues>)>>,
     sub_ids: Vec<Arc<str>>,
@@ -66,6 +67,7 @@ impl Picture {
                 .iter()
                 .map(|meter| MeterPart {
                     id: meter.common.id.as_str().into(),
+                    role: meter.role,
                     values: Arc::default(),
                     sub_meters: Arc::default(),
                     sub_ids: Vec::new(),
@@ -94,7 +96,8 @@ impl Picture {
     }
 
     /// What a frame carries beside what the controller is told, whose counters are put right first. Another serial
-    /// number than before and a counter that fell for good are events.
+    /// number than before and a counter that fell for good are events. Everybody after this sees the counters of solar
+    /// plants and batteries under their own names.
     pub(super) fn meter(
         &mut self,
         meter: usize,
@@ -103,7 +106,11 @@ impl Picture {
         mut sub_meters: Arc<Vec<(Arc<str>, Arc<MeterValues>)>>,
     ) -> Vec<Event> {
         let Some(part) = self.meters.get_mut(meter) else { return Vec::new() };
-        let mut events = part.counters.pass(&part.id, reading, &mut values, &mut sub_meters);
+        let mut events = part.counters.pass((&part.id, part.role), reading, &mut values, &mut sub_meters);
+        // Counters are kept over restarts under the names of the wire, so that they stay known when a role is said later.
+        if matches!(part.role, MeterRole::Solar | MeterRole::Battery) {
+            Arc::make_mut(&mut values).name_counters(part.role);
+        }
         let same = part.sub_ids.len() == sub_meters.len()
             && part.sub_meters.iter().zip(sub_meters.iter()).all(|(old, new)| old.0 == new.0);
         if !same {

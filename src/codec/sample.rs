@@ -105,6 +105,8 @@ quantities! {
     Demand = "demand_import_kw", "kW", 3, 0.0 ..= 1e5;
     /// Highest quarter of an hour of the month.
     PeakMonth = "peak_month_kw", "kW", 3, 0.0 ..= 1e5;
+    /// How full a battery is.
+    StateOfCharge = "soc_percent", "%", 1, 0.0 ..= 100.0;
     /// Number of the active tariff.
     Tariff = "tariff", "", 0, 0.0 ..= 9999.0;
 }

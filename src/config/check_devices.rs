@@ -124,10 +124,12 @@ pub(super) fn build(
                 MeterRole::Circuit
             } else if own_meters.contains(&Some(index)) {
                 MeterRole::Charger
-            } else if it.raw.role.get().is_some_and(|it| it == "battery") {
-                MeterRole::Battery
             } else {
-                MeterRole::Other
+                match it.raw.role.get().map(String::as_str) {
+                    Some("solar") => MeterRole::Solar,
+                    Some("battery") => MeterRole::Battery,
+                    _ => MeterRole::Other,
+                }
             };
             meter(checker, it, role, data_dir, &mut wired)
         })

@@ -72,7 +72,7 @@ pub(super) fn mqtt(checker: &mut Checker<'_>, head: &Head, raw: &raw::Meter) -> 
     Some(MeterDriver::Mqtt(MqttMeter { sources, time, max_age, time_zone: String::new() }))
 }
 
-fn values(raw: &raw::Meter) -> [(Option<Quantity>, &Slot<String>); 23] {
+fn values(raw: &raw::Meter) -> [(Option<Quantity>, &Slot<String>); 24] {
     [
         (Quantity::from_key("power_w"), &raw.power_w),
         (Quantity::from_key("power_import_w"), &raw.power_import_w),
@@ -96,6 +96,7 @@ fn values(raw: &raw::Meter) -> [(Option<Quantity>, &Slot<String>); 23] {
         (Quantity::from_key("energy_export_t2_kwh"), &raw.energy_export_t2_kwh),
         (Quantity::from_key("reactive_energy_import_kvarh"), &raw.reactive_energy_import_kvarh),
         (Quantity::from_key("reactive_energy_export_kvarh"), &raw.reactive_energy_export_kvarh),
+        (Quantity::from_key("soc_percent"), &raw.soc_percent),
         (Quantity::from_key("tariff"), &raw.tariff),
     ]
 }

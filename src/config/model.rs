@@ -262,6 +262,8 @@ pub enum MeterRole {
     Circuit,
     /// One charger.
     Charger,
+    /// A solar plant, production positive. There may be several: they add up.
+    Solar,
     /// A home battery, discharge positive.
     Battery,
     /// Anything else.
@@ -276,6 +278,7 @@ impl MeterRole {
             Self::Grid => "grid",
             Self::Circuit => "circuit",
             Self::Charger => "charger",
+            Self::Solar => "solar",
             Self::Battery => "battery",
             Self::Other => "other",
         }

@@ -310,8 +310,9 @@ section! {
         phases: Vec<Phase> = lines();
         /// Clamps mounted backwards. Default: false.
         invert: bool = flag();
-        /// What it measures. Default: by where it is named.
-        role: String = words(&["grid", "circuit", "charger", "battery", "other"], &["solar"], &[]);
+        /// What it measures. grid, circuit and charger follow from where the meter is named; solar (production
+        /// positive) and battery (discharge positive) have to be said. Default: by where it is named, else "other".
+        role: String = words(&["grid", "circuit", "charger", "solar", "battery", "other"], &[], &[]);
         /// Topic of a meter that comes by MQTT, for every value that names none of its own.
         topic: String = text(256).only(&["mqtt"]);
         /// A meter that comes by MQTT is lost after so long without a message. Default: 30.
@@ -363,6 +364,8 @@ section! {
         reactive_energy_import_kvarh: String = text(400).only(&["mqtt"]);
         /// Reactive export counter, by MQTT: as power_w.
         reactive_energy_export_kvarh: String = text(400).only(&["mqtt"]);
+        /// How full the battery is in %, by MQTT: as power_w.
+        soc_percent: String = text(400).only(&["mqtt"]);
         /// Number of the active tariff, by MQTT: as power_w.
         tariff: String = text(400).only(&["mqtt"]);
         /// Pause between two readouts of an iec62056-21 meter that is asked; time between two frames of a simulated one.

@@ -48,6 +48,7 @@ pub(super) fn all(
 ) -> Vec<BusBudget> {
     grid(config, raw_grid, report);
     surplus(config, merged, report);
+    sources_without_power(config, devices, report);
     timing(&config.timing, merged, report);
     fail_safe_sum(config, devices, report);
     broker(config, merged, inputs, report);
@@ -100,6 +101,44 @@ fn grid(config: &Config, raw: &raw::Grid, report: &mut Report) {
             message,
             "leave room for the house: it draws as well while the meter is lost",
         );
+    }
+}
+
+/// Meters of solar plants and batteries of which is known that they only count.
+fn sources_without_power(config: &Config, devices: &Raw, report: &mut Report) {
+    for (meter, device) in config.meters.iter().zip(&devices.meters) {
+        let lacks = match meter.role {
+            MeterRole::Solar => "nobody sees what it produces now",
+            MeterRole::Battery => "its discharge is taken for the sun's",
+            MeterRole::Grid | MeterRole::Circuit | MeterRole::Charger | MeterRole::Other => continue,
+        };
+        let Some((_, at)) = device.raw.role.set().filter(|_| !knows_power(&meter.driver)) else { continue };
+        let message = format!("the {} meter `{}` gives no power: {lacks}", meter.role.word(), meter.common.id);
+        let help = "say where its power stands (power_w, or power_import_w and power_export_w), or take another meter";
+        report.warn(at, &format!("{}.role", device.head.path), message, help);
+    }
+}
+
+/// As far as can be told before it was heard.
+fn knows_power(driver: &MeterDriver) -> bool {
+    match driver {
+        MeterDriver::Mqtt(driver) => {
+            let power = [Told::Power, Told::PowerImport, Told::PowerExport];
+            let is_power = |it: Told| power.contains(&it) || Told::PHASE_POWER.contains(&it);
+            driver.sources.iter().any(|source| is_power(source.quantity))
+        }
+        MeterDriver::Modbus { model, .. } => {
+            let phases = std::iter::once(None).chain(Phase::ALL.map(Some));
+            [Quantity::Power, Quantity::PowerImport]
+                .into_iter()
+                .any(|quantity| phases.clone().any(|phase| model.measures(quantity, phase)))
+        }
+        MeterDriver::P1 { .. }
+        | MeterDriver::Shelly { .. }
+        | MeterDriver::HomeWizard { .. }
+        | MeterDriver::Iec62056 { .. }
+        | MeterDriver::Sml { .. }
+        | MeterDriver::Simulated { .. } => true,
     }
 }
 

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::discovery::{ORIGIN, meter};
+use super::discovery::ORIGIN;
 use super::outbox::Outbox;
 use super::publisher::Publisher;
-use super::topics::{Kind, Place, Topics};
+use super::topics::{Place, Topics};
 use crate::quantity::{Mono, Span};
 
 /// Things to look at that are kept; a broker may hold any amount of rubbish.
@@ -68,7 +68,7 @@ impl Leftovers {
                 return false;
             }
             let Some(message) = publisher.announced(&topic) else { return true };
-            if let Some(step) = first_step(place, old, message) {
+            if let Some(step) = first_step(old, message, |key| publisher.may_come(place, key)) {
                 outbox.once(topic.clone(), step.to_string());
                 outbox.again(&topic);
             }
@@ -98,14 +98,14 @@ fn platforms(message: &Value) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The device message with every component that is gone reduced to its platform; `None` when none is.
-fn first_step(place: &Place, old: &BTreeMap<String, String>, message: &Value) -> Option<Value> {
+/// The device message with every component that is gone reduced to its platform; `None` when none is. One that may still
+/// come in this run is not gone.
+fn first_step(old: &BTreeMap<String, String>, message: &Value, may_come: impl Fn(&str) -> bool) -> Option<Value> {
     let present = platforms(message);
     let gone: Map<String, Value> = old
         .iter()
         .filter(|(key, platform)| present.get(*key) != Some(platform))
-        // A meter's key that was not seen yet in this run may still come.
-        .filter(|(key, _)| present.contains_key(*key) || !may_come(place, key))
+        .filter(|(key, _)| present.contains_key(*key) || !may_come(key))
         .map(|(key, platform)| (key.clone(), json!({ "platform": platform })))
         .collect();
     if gone.is_empty() {
@@ -118,10 +118,6 @@ fn first_step(place: &Place, old: &BTreeMap<String, String>, message: &Value) ->
     Some(step)
 }
 
-fn may_come(place: &Place, key: &str) -> bool {
-    matches!(place, Place::Device(Kind::Meter, _)) && meter::is_known(key)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,16 +128,15 @@ mod tests {
         json!({"device": {"name": "n"}, "components": components})
     }
 
-    fn step(place: &Place, old: &[(&str, &str)], new: &[(&str, &str)]) -> Option<Value> {
+    fn step(old: &[(&str, &str)], new: &[(&str, &str)], may_come: impl Fn(&str) -> bool) -> Option<Value> {
         let old = old.iter().map(|(key, platform)| ((*key).to_owned(), (*platform).to_owned())).collect();
-        first_step(place, &old, &message(new))
+        first_step(&old, &message(new), may_come)
     }
 
     #[test]
     fn a_renamed_component_is_reduced_to_its_platform_first() {
-        let place = Place::charger("left");
-        assert_eq!(step(&place, &[("mode", "select")], &[("mode", "select")]), None);
-        let step = step(&place, &[("mode", "select"), ("old", "number")], &[("mode", "select")]).unwrap();
+        assert_eq!(step(&[("mode", "select")], &[("mode", "select")], |_| false), None);
+        let step = step(&[("mode", "select"), ("old", "number")], &[("mode", "select")], |_| false).unwrap();
         assert_eq!(step["components"]["old"], json!({"platform": "number"}));
         assert_eq!(step["components"]["mode"]["x"], 1);
         assert_eq!(step["device"]["name"], "n");
@@ -149,14 +144,14 @@ mod tests {
 
     #[test]
     fn a_changed_platform_is_a_removal_too() {
-        let step = step(&Place::Site, &[("dim", "switch")], &[("dim", "binary_sensor")]).unwrap();
+        let step = step(&[("dim", "switch")], &[("dim", "binary_sensor")], |_| true).unwrap();
         assert_eq!(step["components"]["dim"], json!({"platform": "switch"}));
     }
 
     #[test]
     fn a_meters_key_that_may_still_come_is_left_alone() {
-        let meter = Place::meter("main");
-        assert_eq!(step(&meter, &[("energy_import_t3_kwh", "sensor")], &[]), None);
-        assert!(step(&meter, &[("gone_for_good", "sensor")], &[]).is_some());
+        let may_come = |key: &str| key == "energy_import_t3_kwh";
+        assert_eq!(step(&[("energy_import_t3_kwh", "sensor")], &[], may_come), None);
+        assert!(step(&[("gone_for_good", "sensor")], &[], may_come).is_some());
     }
 }

@@ -130,6 +130,12 @@ impl Publisher {
         }
     }
 
+    /// A key of a meter that was not seen yet in this run and may still come.
+    pub(crate) fn may_come(&self, place: &Place, key: &str) -> bool {
+        let Place::Device(Kind::Meter, id) = place else { return false };
+        meter::is_known(key, self.medium_of(id))
+    }
+
     /// It stands in the configuration or was seen in this run.
     pub(crate) fn is_present(&self, place: &Place) -> bool {
         match place {
@@ -246,7 +252,7 @@ impl Publisher {
         let values = &view.values;
         let quality = meter::quality(view);
         let heard_lately = match it.medium {
-            Medium::Electricity => true,
+            Medium::Electricity | Medium::Solar | Medium::Battery => true,
             Medium::Gas | Medium::Water | Medium::Other => {
                 values.wall_ms.is_none_or(|it| at.clocks.wall(at.now) - it < OLDEST_READING_MS)
             }
@@ -262,7 +268,7 @@ impl Publisher {
         let fingerprint = fingerprint.finish();
         // Each telegram repeats what a gas meter said an hour ago: only its time tells a new reading.
         let reading = match it.medium {
-            Medium::Electricity => Some(it.frames),
+            Medium::Electricity | Medium::Solar | Medium::Battery => Some(it.frames),
             Medium::Gas | Medium::Water | Medium::Other => values.wall_ms.or(Some(it.frames)),
         };
         // With an interval of a second each telegram goes out as it comes.
@@ -286,11 +292,19 @@ impl Publisher {
     fn meter_track(&self, id: &str) -> Option<MeterTrack> {
         let track = Track::new(Place::meter(id), &self.topics);
         if let Some(info) = self.options.meters.iter().find(|it| it.common.id == id) {
-            return Some(MeterTrack::new(track, info.common.name.clone(), info.common.area.clone(), None));
+            let medium = Medium::of_role(info.role);
+            return Some(MeterTrack::new(track, info.common.name.clone(), info.common.area.clone(), medium));
         }
         let (parent, suffix) = self.parent_of(id)?;
         let name = format!("{} {}", parent.common.name, suffix.replace('-', " "));
-        Some(MeterTrack::new(track, name, parent.common.area.clone(), Some(suffix)))
+        Some(MeterTrack::new(track, name, parent.common.area.clone(), Medium::of_suffix(suffix)))
+    }
+
+    fn medium_of(&self, id: &str) -> Medium {
+        match self.options.meters.iter().find(|it| it.common.id == id) {
+            Some(info) => Medium::of_role(info.role),
+            None => self.parent_of(id).map_or(Medium::Other, |(_, suffix)| Medium::of_suffix(suffix)),
+        }
     }
 
     /// The configured meter that `id` is behind, and what follows its id.

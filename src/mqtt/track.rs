@@ -98,11 +98,10 @@ pub(super) struct MeterTrack {
 }
 
 impl MeterTrack {
-    /// `suffix`: what follows the id of the meter that it is behind.
-    pub(super) fn new(track: Track, name: String, area: Option<String>, suffix: Option<&str>) -> Self {
+    pub(super) fn new(track: Track, name: String, area: Option<String>, medium: Medium) -> Self {
         Self {
             track,
-            medium: suffix.map_or(Medium::Electricity, Medium::of_suffix),
+            medium,
             name,
             area,
             extra: Vec::new(),
@@ -138,7 +137,7 @@ impl MeterTrack {
 
     /// A key of the contract, or one more that there is room for. Keys become parts of templates and ids.
     fn admits(&mut self, key: &Arc<str>) -> bool {
-        if self.medium.keys().contains(&&**key) {
+        if self.medium.keys().any(|it| *it == **key) {
             return true;
         }
         let plain = !key.is_empty()
@@ -153,7 +152,7 @@ impl MeterTrack {
 
     /// The keys of its state, in order.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
-        self.medium.keys().iter().copied().chain(self.extra.iter().map(|it| &**it))
+        self.medium.keys().map(|key| -> &str { key }).chain(self.extra.iter().map(|it| &**it))
     }
 }
 

@@ -47,7 +47,7 @@ async fn every_device_message_is_what_home_assistant_accepts_and_what_is_on_file
 }
 
 /// `GRIDKEEPER_BLESS=1` writes the files anew; read the difference before it is committed.
-fn compare(name: &str, message: &Value) {
+pub(crate) fn compare(name: &str, message: &Value) {
     let file: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/mqtt/{name}.json"));
     let now = format!("{}\n", serde_json::to_string_pretty(message).unwrap());
     if std::env::var_os("GRIDKEEPER_BLESS").is_some() {

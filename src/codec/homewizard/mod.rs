@@ -122,6 +122,8 @@ const V2: Names = Names {
         ("average_power_15m_w", Q::Demand, 1000.0),
         ("monthly_power_peak_w", Q::PeakMonth, 1000.0),
         ("tariff", Q::Tariff, 1.0),
+        // Plug-in battery.
+        ("state_of_charge_pct", Q::StateOfCharge, 1.0),
         ("energy_import_kwh", Q::EnergyImport, 1.0),
         ("energy_import_t1_kwh", Q::EnergyImportT1, 1.0),
         ("energy_import_t2_kwh", Q::EnergyImportT2, 1.0),

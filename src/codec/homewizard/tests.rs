@@ -39,6 +39,19 @@ fn one_phase_is_what_the_whole_is() {
 }
 
 #[test]
+fn a_battery_says_how_full_it_is() {
+    let body = br#"{"energy_import_kwh":123.456,"energy_export_kwh":98.7,"power_w":-404,"voltage_v":230.5,
+        "current_a":-1.8,"frequency_hz":50,"state_of_charge_pct":55,"cycles":12}"#;
+    let sample = v2_measurement(body).unwrap().sample;
+    assert_eq!(
+        values(&sample, &[Q::Power, Q::EnergyImport, Q::EnergyExport, Q::StateOfCharge]),
+        [Some(-404.0), Some(123.456), Some(98.7), Some(55.0)]
+    );
+    let full = v2_measurement(br#"{"power_w":0,"state_of_charge_pct":255}"#).unwrap().sample;
+    assert_eq!((full.get(Q::StateOfCharge), full.notes.len()), (None, 1));
+}
+
+#[test]
 fn version_2_has_a_time_of_its_own() {
     let body = br#"{"protocol_version":50,"timestamp":"2024-06-28T14:12:34","energy_import_kwh":13779.338,"power_w":-543,
         "power_l1_w":-676,"current_a":6,"current_l1_a":-4.2,"current_l2_a":2,"voltage_l1_v":231.1,

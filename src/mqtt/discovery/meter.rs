@@ -1,6 +1,7 @@
 //! A meter: a fixed list of keys that every electricity meter has, and one for each further object that it sends.
 
 use super::Component;
+use crate::config::model::MeterRole;
 use crate::control::Quality;
 use crate::mqtt::json::Out;
 use crate::status::{MeterValues, MeterView, Value};
@@ -10,6 +11,10 @@ use crate::status::{MeterValues, MeterView, Value};
 pub(crate) enum Medium {
     /// A configured meter.
     Electricity,
+    /// Electricity of a solar plant.
+    Solar,
+    /// Electricity of a home battery.
+    Battery,
     /// Behind another meter.
     Gas,
     /// Behind another meter.
@@ -19,6 +24,15 @@ pub(crate) enum Medium {
 }
 
 impl Medium {
+    /// Of a configured meter.
+    pub(crate) fn of_role(role: MeterRole) -> Self {
+        match role {
+            MeterRole::Solar => Self::Solar,
+            MeterRole::Battery => Self::Battery,
+            MeterRole::Grid | MeterRole::Circuit | MeterRole::Charger | MeterRole::Other => Self::Electricity,
+        }
+    }
+
     /// From the suffix of a sub-meter's id: `gas`, `gas-2`, `water`, …
     pub(crate) fn of_suffix(suffix: &str) -> Self {
         match suffix.split('-').next() {
@@ -29,15 +43,29 @@ impl Medium {
     }
 
     /// Every key that its state always has, without `quality`, `time` and `age_s`.
-    pub(crate) fn keys(self) -> &'static [&'static str] {
+    pub(crate) fn keys(self) -> impl Iterator<Item = &'static str> {
+        let parts: [&[&str]; 3] = match self {
+            Self::Electricity => [&ELECTRICITY, &IMPORT_AND_EXPORT, &FURTHER],
+            Self::Solar => [&ELECTRICITY, &["energy_produced_kwh"], &FURTHER],
+            Self::Battery => [&ELECTRICITY, &["energy_charged_kwh", "energy_discharged_kwh", "soc_percent"], &FURTHER],
+            Self::Gas | Self::Water | Self::Other => [&SUB_METER, &[], &[]],
+        };
+        parts.into_iter().flatten().copied()
+    }
+
+    /// The directions of its counters, as they stand in keys, and their names.
+    fn directions(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Electricity => &ELECTRICITY,
-            _ => &SUB_METER,
+            Self::Electricity | Self::Gas | Self::Water | Self::Other => {
+                &[("import", "Energy import"), ("export", "Energy export")]
+            }
+            Self::Solar => &[("produced", "Energy produced")],
+            Self::Battery => &[("charged", "Energy charged"), ("discharged", "Energy discharged")],
         }
     }
 }
 
-static ELECTRICITY: [&str; 25] = [
+static ELECTRICITY: [&str; 14] = [
     "power_w",
     "power_l1_w",
     "power_l2_w",
@@ -52,18 +80,19 @@ static ELECTRICITY: [&str; 25] = [
     "apparent_power_va",
     "power_factor",
     "frequency_hz",
+];
+
+static IMPORT_AND_EXPORT: [&str; 6] = [
     "energy_import_kwh",
     "energy_export_kwh",
     "energy_import_t1_kwh",
     "energy_import_t2_kwh",
     "energy_export_t1_kwh",
     "energy_export_t2_kwh",
-    "reactive_energy_import_kvarh",
-    "reactive_energy_export_kvarh",
-    "peak_month_kw",
-    "tariff",
-    QUALITY,
 ];
+
+static FURTHER: [&str; 5] =
+    ["reactive_energy_import_kvarh", "reactive_energy_export_kvarh", "peak_month_kw", "tariff", QUALITY];
 
 static SUB_METER: [&str; 3] = ["volume_m3", "energy_gj", QUALITY];
 
@@ -114,14 +143,7 @@ fn known(key: &str, medium: Medium) -> Option<Component> {
             || (rest.strip_suffix("_kwh").unwrap_or(rest), None),
             |(direction, tariff)| (direction, Some(tariff)),
         );
-        let direction = match direction {
-            "import" => "Energy import",
-            "export" => "Energy export",
-            "produced" => "Energy produced",
-            "charged" => "Energy charged",
-            "discharged" => "Energy discharged",
-            _ => return None,
-        };
+        let direction = medium.directions().iter().find(|it| it.0 == direction)?.1;
         let name = match tariff {
             None => direction.to_owned(),
             Some(tariff) if is_tariff(tariff) => format!("{direction} tariff {}", &tariff[1..]),
@@ -149,15 +171,15 @@ fn known(key: &str, medium: Medium) -> Option<Component> {
         "volume_m3" => match medium {
             Medium::Gas => sensor("gas", "m³").counter().digits(3),
             Medium::Water => sensor("water", "m³").counter().digits(3),
-            Medium::Electricity | Medium::Other => sensor("volume", "m³").counter().digits(3),
+            _ => sensor("volume", "m³").counter().digits(3),
         },
         _ => return None,
     })
 }
 
-/// A key of the contract.
-pub(crate) fn is_known(key: &str) -> bool {
-    known(key, Medium::Electricity).is_some()
+/// A key of the contract that such a meter can have.
+pub(crate) fn is_known(key: &str, medium: Medium) -> bool {
+    known(key, medium).is_some()
 }
 
 /// `power_l1_w` is power, L1, w.
@@ -233,17 +255,35 @@ mod tests {
 
     #[test]
     fn every_key_of_the_contract_has_an_entity_of_its_own_kind() {
-        for key in ELECTRICITY {
-            assert!(known(key, Medium::Electricity).is_some(), "{key}");
+        for medium in [Medium::Electricity, Medium::Solar, Medium::Battery, Medium::Gas, Medium::Water, Medium::Other] {
+            for key in medium.keys() {
+                assert!(is_known(key, medium), "{key}");
+            }
         }
-        for key in SUB_METER {
-            assert!(known(key, Medium::Gas).is_some(), "{key}");
-        }
-        for key in ["energy_import_t4_kwh", "energy_produced_kwh", "energy_discharged_kwh", "soc_percent"] {
-            assert!(known(key, Medium::Electricity).is_some(), "{key}");
+        for (key, medium) in [
+            ("energy_import_t4_kwh", Medium::Electricity),
+            ("energy_produced_t1_kwh", Medium::Solar),
+            ("energy_charged_t2_kwh", Medium::Battery),
+            // An electricity meter on the bus of a P1 port.
+            ("energy_import_kwh", Medium::Other),
+        ] {
+            assert!(is_known(key, medium), "{key}");
         }
         for key in ["energy_import_tx_kwh", "energy_mwh", "power_l4_w", "obis_0_0_96_13_0", "energy_"] {
-            assert!(known(key, Medium::Electricity).is_none(), "{key}");
+            assert!(!is_known(key, Medium::Electricity), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_counter_of_another_role_is_none_of_this_meters() {
+        for (key, medium) in [
+            ("energy_produced_kwh", Medium::Electricity),
+            ("energy_import_kwh", Medium::Solar),
+            ("energy_export_t1_kwh", Medium::Solar),
+            ("energy_charged_kwh", Medium::Solar),
+            ("energy_import_kwh", Medium::Battery),
+        ] {
+            assert!(!is_known(key, medium), "{key}");
         }
     }
 
