@@ -24,9 +24,10 @@ pub(super) fn status(state: &WebState, snapshot: Option<&Snapshot>, mqtt: &MqttS
         "risks": snapshot.map(|it| it.risks.as_slice()).unwrap_or_default(),
         "site": snapshot.map(|it| site(state, it)),
         "meters": snapshot.map(|it| {
-            let own = it.meters.iter().enumerate().map(|(at, meter)| (info.meter_name(at, meter), meter));
-            let behind = it.sub_meters.iter().map(|meter| (meter.id.as_ref(), meter));
-            own.chain(behind).map(|(name, view)| meter(name, view, now)).collect::<Vec<_>>()
+            let role = |at: usize| info.roles.get(at).map(|it| it.word());
+            let own = it.meters.iter().enumerate().map(|(at, meter)| (info.meter_name(at, meter), role(at), meter));
+            let behind = it.sub_meters.iter().map(|meter| (meter.id.as_ref(), None, meter));
+            own.chain(behind).map(|(name, role, view)| meter(name, role, view, now)).collect::<Vec<_>>()
         }),
         "chargers": snapshot.map(|it| {
             it.chargers.iter().enumerate().map(|(at, view)| charger(info.charger_name(at, view), view, now)).collect::<Vec<_>>()
@@ -63,7 +64,7 @@ fn site(state: &WebState, snapshot: &Snapshot) -> Value {
     json.into()
 }
 
-fn meter(name: &str, meter: &MeterView, now: Mono) -> Value {
+fn meter(name: &str, role: Option<&str>, meter: &MeterView, now: Mono) -> Value {
     let values: Map<String, Value> = meter
         .values
         .values
@@ -79,6 +80,7 @@ fn meter(name: &str, meter: &MeterView, now: Mono) -> Value {
     json!({
         "id": meter.id.as_ref(),
         "name": name,
+        "role": role,
         "quality": meter.status.map(|it| it.quality),
         "period_s": meter.status.and_then(|it| it.period).map(|it| it.as_secs_f64()),
         "age_s": meter.values.received_at.map(|at| now.since(at).as_secs_f64()),

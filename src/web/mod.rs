@@ -35,7 +35,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::config::Diagnostic;
-use crate::config::model::{Config, Secret};
+use crate::config::model::{Config, MeterRole, Secret};
 use crate::influx::InfluxStatus;
 use crate::mqtt::MqttStatus;
 use crate::quantity::{Milliamp, Span};
@@ -68,6 +68,8 @@ pub struct WebInfo {
     pub grid_meter: Option<usize>,
     /// Shown names, in the order of the configuration.
     pub meters: Vec<String>,
+    /// What each of them measures.
+    pub roles: Vec<MeterRole>,
     /// Shown names, in the order of the configuration.
     pub chargers: Vec<String>,
     /// Shown names, in the order of the configuration.
@@ -85,6 +87,7 @@ impl WebInfo {
             fuse: config.grid.fuse,
             grid_meter: config.grid.meter,
             meters: config.meters.iter().map(|it| it.common.name.clone()).collect(),
+            roles: config.meters.iter().map(|it| it.role).collect(),
             chargers: config.chargers.iter().map(|it| it.common.name.clone()).collect(),
             inputs: config.inputs.iter().map(|it| it.common.name.clone()).collect(),
             relays: config.relays.iter().map(|it| it.common.name.clone()).collect(),

@@ -3,10 +3,11 @@
 use super::html::Html;
 use super::{STALE, WebState};
 use crate::config::Severity;
+use crate::config::model::MeterRole;
 use crate::control::{Problem, Quality};
 use crate::influx::InfluxStatus;
 use crate::mqtt::{LinkState, MqttStatus};
-use crate::quantity::{Milliamp, Mono, Phase, Phases, Span};
+use crate::quantity::{Milliamp, Mono, Phase, Phases, Span, Watt};
 use crate::serve::ServeStatus;
 use crate::status::Value;
 use crate::status::{ChargerView, Health, MeterView, Snapshot};
@@ -169,6 +170,29 @@ fn phases(html: &mut Html, state: &WebState, snapshot: &Snapshot) {
             html.raw(", ").text(power).raw(" from the grid");
         }
         html.raw(", ").text(snapshot.site.charging).raw(" into cars.</p>");
+    }
+    sources(html, state, snapshot);
+}
+
+/// What the sun gives, and what batteries give or take.
+fn sources(html: &mut Html, state: &WebState, snapshot: &Snapshot) {
+    for role in [MeterRole::Solar, MeterRole::Battery] {
+        let views = snapshot.meters.iter().zip(&state.info.roles).filter(|it| *it.1 == role).map(|it| it.0);
+        let powers: Vec<Option<Watt>> = views
+            .map(|view| view.status.filter(|it| it.quality != Quality::Lost).and_then(|it| it.power_total))
+            .collect();
+        if powers.is_empty() {
+            continue;
+        }
+        // Of several of which one is silent nobody knows the sum.
+        let sum = powers.into_iter().try_fold(Watt(0), |sum, power| Some(sum + power?));
+        match (role, sum) {
+            (MeterRole::Solar, Some(power)) => html.raw("<p>").text(power).raw(" from the sun.</p>"),
+            (MeterRole::Solar, None) => html.raw("<p class=\"bad\">What the sun gives is not known.</p>"),
+            (_, Some(power)) if power < Watt(0) => html.raw("<p>").text(-power).raw(" into the battery.</p>"),
+            (_, Some(power)) => html.raw("<p>").text(power).raw(" from the battery.</p>"),
+            (_, None) => html.raw("<p class=\"bad\">What the battery gives or takes is not known.</p>"),
+        };
     }
 }
 

@@ -163,7 +163,8 @@ async fn serve_with(password: Option<&str>, first: Option<Snapshot>, diagnostics
             site_name: "O'Brien & <Sons>".into(),
             fuse: Some(Milliamp::from_amps(25)),
             grid_meter: Some(0),
-            meters: vec!["House meter".into()],
+            meters: ["House meter", "Roof", "Barn", "Cellar"].map(str::to_owned).to_vec(),
+            roles: vec![MeterRole::Grid, MeterRole::Solar, MeterRole::Solar, MeterRole::Battery],
             chargers: vec!["Left <b>box</b>".into()],
             inputs: vec!["Ripple control".into()],
             relays: vec!["Boiler & <pump>".into()],
@@ -240,6 +241,44 @@ async fn the_page_shows_phases_chargers_meters_and_what_is_wrong_and_escapes_all
     }
     assert_eq!(served.get("/nothing", "").await.0, 404);
     assert_eq!(served.get("/../../etc/passwd", "").await.0, 404);
+}
+
+/// A meter of power alone.
+fn source(id: &str, quality: Quality, power: i32) -> MeterView {
+    let status = MeterStatus {
+        quality,
+        period: None,
+        good_at: Some(Mono(0)),
+        current: Phases([None; 3]),
+        power: Phases([None; 3]),
+        power_total: Some(Watt(power)),
+    };
+    MeterView { id: id.into(), status: Some(status), values: Arc::default(), health: Health::default() }
+}
+
+#[tokio::test]
+async fn the_page_shows_what_the_sun_and_the_battery_give() {
+    for (barn, battery, expected) in [
+        (Quality::Good, -740, ["4210 W from the sun.", "740 W into the battery."]),
+        (Quality::Late, 1500, ["4210 W from the sun.", "1500 W from the battery."]),
+        (Quality::Lost, 0, ["What the sun gives is not known.", "0 W from the battery."]),
+    ] {
+        let mut shown = snapshot();
+        shown.meters.push(source("roof", Quality::Good, 3210));
+        shown.meters.push(source("barn", barn, 1000));
+        shown.meters.push(source("cellar", Quality::Good, battery));
+        let served = serve_with(None, Some(shown), Vec::new()).await;
+        let (_, page) = served.get("/", "").await;
+        for part in expected {
+            assert!(page.contains(part), "{part} is not in\n{page}");
+        }
+        let (_, answer) = served.get("/api/status", "").await;
+        let json: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        assert_eq!((&json["meters"][1]["role"], &json["meters"][3]["role"]), (&"solar".into(), &"battery".into()));
+    }
+    let served = serve_with(None, Some(snapshot()), Vec::new()).await;
+    let (_, page) = served.get("/", "").await;
+    assert!(!page.contains("the sun") && !page.contains("the battery"), "{page}");
 }
 
 #[tokio::test]
