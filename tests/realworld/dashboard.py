@@ -231,6 +231,12 @@ EXPECTED = {
         METER, {"import": "energy_import_kwh", "export": "energy_export_kwh"}, "meter"
     ),
     ("Charged per day", "A"): differences(CHARGER, {"non_negative_difference": "energy_kwh"}, "chargers", True),
+    ("Solar and battery per day", "A"): differences(
+        METER,
+        {key: f"energy_{key}_kwh" for key in ("produced", "charged", "discharged")},
+        "",
+        True,
+    ),
     ("Peaks", "A"): highest_quarter,
     ("Peaks", "B"): shown(METER, {"peak of the month": ("peak_month_kw", LAST)}, "meter", "day"),
     ("Peaks", "C"): shown(SITE, {"limit": ("peak_15min_kw", LAST)}, step="day"),
@@ -266,6 +272,9 @@ def history() -> tuple[list[Point], Scope]:
         meter |= {"peak_month_kw": 3.5 + (n // 300) * 0.4, "quality": "good" if n % 100 else "late"}
         at("meter", "main", "grid", meter, ns)
         at("meter", "main-gas", "gas", {"volume_m3": 100 + n // 12 * 0.1, "quality": "good"}, ns)
+        at("meter", "roof", "solar", {"energy_produced_kwh": 8000 + n * 0.25, "power_w": n % 3000}, ns)
+        battery = {"energy_charged_kwh": 700 + n * 0.03125, "energy_discharged_kwh": 640 + n // 2 * 0.0625}
+        at("meter", "cellar", "battery", battery, ns)
         for i, charger in enumerate(("garage", "carport")):
             amps = (n + 5 * i) % 17
             fields = {f"current_l{k}_a": amps * (k <= 3 - 2 * i) for k in (1, 2, 3)}

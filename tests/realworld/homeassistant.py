@@ -1,6 +1,7 @@
 """The appliance and a simulated house on the real Home Assistant Core. Started by homeassistant.sh."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 import math
@@ -27,6 +28,12 @@ EXPECTED = [
     ("sensor.house_meter_energy_import_tariff_2", "energy", "kWh", "total_increasing"),
     ("sensor.house_meter_gas_gas", "gas", "m³", "total_increasing"),
     ("sensor.house_meter_quality", "enum", None, None),
+    ("sensor.roof_power", "power", "W", "measurement"),
+    ("sensor.roof_energy_produced", "energy", "kWh", "total_increasing"),
+    ("sensor.cellar_power", "power", "W", "measurement"),
+    ("sensor.cellar_energy_charged", "energy", "kWh", "total_increasing"),
+    ("sensor.cellar_energy_discharged", "energy", "kWh", "total_increasing"),
+    ("sensor.cellar_battery", "battery", "%", "measurement"),
     ("sensor.garage_power", "power", "W", "measurement"),
     ("sensor.garage_energy", "energy", "kWh", "total_increasing"),
     ("sensor.garage_status", "enum", None, None),
@@ -44,6 +51,33 @@ EXPECTED = [
     ("sensor.test_house_problem", "enum", None, None),
     ("binary_sensor.test_house_fail_safe", "problem", None, None),
 ]
+
+# A solar plant and a battery that other software tells of.
+SOURCES = {
+    "roof": {"power_w": 3210, "energy_import_kwh": 8000.5, "energy_export_kwh": 12.25},
+    "cellar": {"power_w": -740, "energy_import_kwh": 640.5, "energy_export_kwh": 700.25, "soc_percent": 55},
+}
+METERS = "".join(
+    f"""
+[[meter]]
+id = "{name}"
+name = "{name.title()}"
+role = "{role}"
+driver = "mqtt"
+topic = "{name}/values"
+"""
+    + "".join(f'{key} = "/{key}"\n' for key in SOURCES[name])
+    for name, role in (("roof", "solar"), ("cellar", "battery"))
+)
+
+
+async def tell_sources(broker: Broker) -> None:
+    """Stands in for that software; goes on when the broker was away."""
+    while True:
+        for name, values in SOURCES.items():
+            with contextlib.suppress(Failure):
+                await broker.publish(f"{name}/values", json.dumps(values))
+        await asyncio.sleep(5)
 
 
 async def components(listener: Listener) -> dict[str, tuple[str, dict]]:
@@ -119,7 +153,7 @@ async def everything_shown(ha: HomeAssistant, listener: Listener, patience: floa
 
 async def as_expected(ha: HomeAssistant) -> None:
     states = await ha.states()
-    ours = sorted(it for it in states if re.search(r"\.(house_meter|garage|carport|test_house)", it))
+    ours = sorted(it for it in states if re.search(r"\.(house_meter|roof|cellar|garage|carport|test_house)", it))
     for entity, device_class, unit, state_class in EXPECTED:
         check(entity in states, f"{entity} is missing; there are {ours}")
         about = states[entity]["attributes"]
@@ -353,6 +387,19 @@ async def energy_dashboard(ha: HomeAssistant) -> None:
                 "stat_rate": "sensor.house_meter_power",
             },
             {
+                "type": "solar",
+                "stat_energy_from": "sensor.roof_energy_produced",
+                "stat_rate": "sensor.roof_power",
+                "config_entry_solar_forecast": None,
+            },
+            {
+                "type": "battery",
+                "stat_energy_from": "sensor.cellar_energy_discharged",
+                "stat_energy_to": "sensor.cellar_energy_charged",
+                "stat_rate": "sensor.cellar_power",
+                "stat_soc": "sensor.cellar_battery",
+            },
+            {
                 "type": "gas",
                 "stat_energy_from": "sensor.house_meter_gas_gas",
                 "stat_cost": None,
@@ -400,10 +447,12 @@ async def test(peers: Peers) -> None:
     house = await House.up(peers)
     ha = await HomeAssistant.up(peers, broker)
     listener = await Listener.up(peers, broker)
-    appliance = await Appliance.up(peers, broker, house)
+    telling = asyncio.create_task(tell_sources(broker))
+    peers.closing.callback(telling.cancel)
+    appliance = await Appliance.up(peers, broker, house, more=METERS)
     count = await everything_shown(ha, listener)
     await as_expected(ha)
-    say(f"  {count} entities of 5 devices appear with state, class and unit")
+    say(f"  {count} entities of 7 devices appear with state, class and unit")
     await commands(ha, house)
     say("  modes, numbers and switches reach the chargers and come back; a value out of range is refused by its form")
     await refusal_snaps_back(ha, broker, listener)
@@ -413,7 +462,7 @@ async def test(peers: Peers) -> None:
     await from_rest_to_modbus(ha, appliance, house, listener)
     await from_telegram_to_state(ha, appliance, house, listener)
     await energy_dashboard(ha)
-    say("  the Energy dashboard accepts import, export, power, gas and the charger")
+    say("  the Energy dashboard accepts import, export, power, gas, solar, battery and the charger")
     await look(ha)
     check(not (loud := ha.complaints()), f"its log complains: {loud[:5]}")
     await one_of_three(ha, broker, appliance, listener)

@@ -138,7 +138,7 @@ class Recorder:
 
 
 # What a house of one day that keeps no peak has nothing to show for, and the fields that it would be shown from.
-NOT_IN_A_MINUTE = {"Energy per day", "Charged per day", "Peak of the month", "Peaks"}
+NOT_IN_A_MINUTE = {"Energy per day", "Charged per day", "Solar and battery per day", "Peak of the month", "Peaks"}
 COUNTERS = {"gridkeeper_meter": {"energy_import_kwh", "energy_export_kwh"}, "gridkeeper_charger": {"energy_kwh"}}
 
 
