@@ -81,7 +81,7 @@ impl Config {
             relays: self.relays.iter().map(relay_setup).collect(),
             surplus: self.control.surplus,
             batteries: of_role(MeterRole::Battery),
-            solar: Vec::new(),
+            solar: of_role(MeterRole::Solar),
             min_on: self.control.min_on,
             min_off: self.control.min_off,
             phase_switch_min: self.control.phase_switch_min,

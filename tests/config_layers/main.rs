@@ -377,6 +377,11 @@ id = "battery"
 driver = "simulated"
 role = "battery"
 
+[[meter]]
+id = "roof"
+driver = "simulated"
+role = "solar"
+
 [[relay]]
 id = "boost"
 driver = "simulated"
@@ -401,7 +406,7 @@ fn surplus_and_relays_become_the_model_with_their_defaults() {
     assert_eq!((setup.surplus.kind, setup.surplus.patience), (SurplusKind::PerPhase, SolarPatience::Strict));
     assert_eq!((setup.surplus.target, setup.surplus.battery), (Watt(-50), BatteryRank::Share));
     assert_eq!((setup.surplus.grace, setup.surplus.proof), (Span::from_secs(30), Span::from_secs(120)));
-    assert_eq!(setup.batteries, [0]);
+    assert_eq!((setup.batteries, setup.solar), (vec![0], vec![1]));
     let [boost, block] = &setup.relays[..] else { panic!("{:?}", setup.relays) };
     assert_eq!(boost.on_when, [RelayRule::LowTariff, RelayRule::Export]);
     assert_eq!((boost.export_on, boost.export_off), (Watt(2_000), Watt(-200)), "the load, and -10 % of it");
