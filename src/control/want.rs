@@ -24,6 +24,8 @@ pub(super) struct Want {
     pub(super) sun_phases: Option<u8>,
     /// It may not charge now: what its timer falls to is 0.
     pub(super) forbidden: bool,
+    /// It gets nothing, for whatever reason but that its phases are being switched or its car is being woken.
+    pub(super) barred: bool,
     /// Place in the order of admission, lower first.
     pub(super) rank: (u8, u8, i64),
 }
@@ -66,6 +68,7 @@ impl Controller {
             sun: None,
             sun_phases: None,
             forbidden: false,
+            barred: false,
             rank: self.rank(now, charger),
         };
         want.lower(charger.settings.max_current, LimitReason::MaxCurrent);
@@ -110,6 +113,7 @@ impl Controller {
         } else if self.limits_imbalance() && charger.phases_are_unknown() {
             want.lower_with(charger.least(), LimitReason::Car, Detail::PhasesUnknown, None);
         }
+        want.barred = want.forbidden || want.cap < charger.least();
         want
     }
 }

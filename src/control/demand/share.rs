@@ -264,6 +264,10 @@ impl Controller {
                 continue;
             }
             let need = self.need(it.index);
+            if scratch.wants[it.index].barred || !self.chargers[it.index].link.is_up() {
+                self.stand_aside(it.index, scratch);
+                continue;
+            }
             let Some(left) = left else {
                 self.without_sun(it.index, &need, scratch);
                 continue;
@@ -363,6 +367,16 @@ impl Controller {
             want.forbidden = true;
             want.lower_until(Milliamp::ZERO, LimitReason::Surplus, Detail::SunUnknown, None);
         }
+    }
+
+    /// It may not charge, or nobody can tell it to: what it cannot use is not kept from whoever comes next. Once it may
+    /// again it starts like any other; one that was only not heard goes on as it was.
+    fn stand_aside(&mut self, index: usize, scratch: &Scratch) {
+        let charger = &mut self.chargers[index];
+        if scratch.wants[index].barred && charger.state().is_some_and(PilotState::plugged) {
+            charger.solar.account = Some(Account::default());
+        }
+        charger.solar.rest();
     }
 
     /// What the charger needs in its mode.
