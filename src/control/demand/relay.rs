@@ -70,6 +70,18 @@ pub(in crate::control) enum Room {
     Shed,
 }
 
+/// Whether a closed relay leaves its load to whoever comes before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Yields {
+    /// Surplus alone keeps it closed: what comes before it takes the surplus, and it opens.
+    Now,
+    /// It does once its shortest time closed is over.
+    Later,
+    /// A person, another rule or the missing meter decides.
+    #[default]
+    Never,
+}
+
 /// A relay with its past.
 #[derive(Clone, Debug)]
 pub(in crate::control) struct Relay {
@@ -89,6 +101,7 @@ pub(in crate::control) struct Relay {
     failed: u8,
     lost: bool,
     mean: Mean,
+    yields: Yields,
     reason: RelayReason,
 }
 
@@ -109,6 +122,7 @@ impl Relay {
             failed: 0,
             lost: false,
             mean: Mean::default(),
+            yields: Yields::default(),
             reason: RelayReason { word: RelayWord::StartUp, surplus: None, wait: None },
         }
     }
@@ -136,10 +150,21 @@ impl Relay {
         self.forced_until = (command != RelayCommand::Auto).then(|| now + self.setup.force_max);
     }
 
-    /// Its load while it is closed by our order and answers: what the meter shows of it would be surplus without it.
+    /// Its load while it is closed by our order and answers: what the meter shows of it would be surplus without it. It is
+    /// in the surplus of every frame, so that a change of who may have it is none of the figure itself.
     pub(super) fn added_back(&self) -> Watt {
         let follows = self.setup.on_when.contains(&RelayRule::Export);
         if follows && self.order && self.heard == Some(true) && !self.lost { self.setup.load } else { Watt::ZERO }
+    }
+
+    /// Of that, what nobody else can have although it is added back: it does not open for them.
+    pub(super) fn kept(&self) -> Watt {
+        if self.yields == Yields::Now { Watt::ZERO } else { self.added_back() }
+    }
+
+    /// Of what it keeps, what it gives up by itself within its shortest time.
+    pub(super) fn kept_for_now(&self) -> Watt {
+        if self.yields == Yields::Later { self.added_back() } else { Watt::ZERO }
     }
 
     pub(in crate::control) fn hear(&mut self, observation: RelayObservation) -> Option<Turn> {
@@ -207,6 +232,7 @@ impl Relay {
             self.confirmed = false;
             self.shed &= !on;
         }
+        self.yields = self.yields(now, known, signals);
         self.reason = if self.lost { say(RelayWord::Offline, None) } else { reason };
     }
 
@@ -238,6 +264,18 @@ impl Relay {
             return (enough, RelayReason { surplus: mean, ..say(word) });
         }
         (false, say(RelayWord::Rules))
+    }
+
+    fn yields(&self, now: Mono, known: bool, signals: Signals) -> Yields {
+        let rules = &self.setup.on_when;
+        let cheap = rules.contains(&RelayRule::LowTariff) && signals.low_tariff == Some(true);
+        if self.command != RelayCommand::Auto || !known || cheap || rules.contains(&RelayRule::Always) {
+            Yields::Never
+        } else if self.order && self.bound(now).is_some() {
+            Yields::Later
+        } else {
+            Yields::Now
+        }
     }
 
     /// Time left before it may be switched again by choice of the controller.
@@ -345,6 +383,23 @@ mod tests {
         assert_eq!(opened.len(), 1, "300 W from the grid is more than it may: {opened:?}");
         assert_eq!(changes(&mut it, 3_000..4_000, |_| 1_900, HIGH), [0; 0], "less than export_on_w");
         assert_eq!(it.status().reason.to_string(), "open: not enough surplus (mean 1900 W)");
+    }
+
+    #[test]
+    fn its_load_is_for_others_only_where_surplus_alone_keeps_it_closed() {
+        let mut it = relay(&[RelayRule::Export, RelayRule::LowTariff]);
+        changes(&mut it, 0..100, |_| 2_600, HIGH);
+        assert_eq!((it.kept(), it.kept_for_now()), (Watt(2_000), Watt(2_000)), "min_on_s");
+        changes(&mut it, 100..400, |_| 2_600, HIGH);
+        assert_eq!((it.kept(), it.added_back()), (Watt::ZERO, Watt(2_000)));
+        second(&mut it, 400, 2_600, LOW);
+        assert_eq!((it.kept(), it.kept_for_now()), (Watt(2_000), Watt::ZERO), "another rule");
+        second(&mut it, 401, 2_600, HIGH);
+        assert_eq!(it.kept(), Watt::ZERO);
+        it.force(Mono(402_000), RelayCommand::On);
+        second(&mut it, 402, 2_600, HIGH);
+        assert_eq!((it.kept(), it.kept_for_now()), (Watt(2_000), Watt::ZERO), "a person");
+        assert_eq!(it.status().reason.word, RelayWord::Forced);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use crate::control::charger::Charger;
 use crate::control::controller::{Controller, Scratch};
-use crate::control::interface::{Detail, LimitReason, Mode};
+use crate::control::interface::{Detail, LimitReason, Mode, SolarPatience, SurplusKind};
 use crate::control::meter::{Frame, NOMINAL};
 use crate::control::phases::PhaseSet;
 use crate::control::session::largest;
@@ -52,6 +52,8 @@ pub(in crate::control) struct Member {
 struct Left {
     steady: Pot,
     now: Pot,
+    /// Loads of relays that come after this place and will open for it when their shortest time is over.
+    later: Watt,
 }
 
 impl Left {
@@ -221,9 +223,15 @@ impl Controller {
         }));
         scratch.shares.sort_unstable();
         let mut left = match (self.sun.steady(), self.sun.now()) {
-            (Some(steady), Some(now)) => Some(Left { steady, now }),
+            (Some(steady), Some(now)) => Some(Left { steady, now, later: Watt::ZERO }),
             _ => None,
         };
+        for relay in &self.relays {
+            if let Some(left) = &mut left {
+                left.take(relay.kept(), self.grid_phases);
+                left.later += relay.kept_for_now();
+            }
+        }
         let mut from = 0;
         while from < scratch.shares.len() {
             let priority = scratch.shares[from].priority;
@@ -247,6 +255,12 @@ impl Controller {
         for place in group {
             let it = scratch.shares[place];
             if it.relay {
+                if let Some(left) = left {
+                    // To itself its own load is surplus, whoever may have it.
+                    let relay = &self.relays[it.index];
+                    left.take(-relay.kept(), self.grid_phases);
+                    left.later -= relay.kept_for_now();
+                }
                 // The target is for cars: a relay is closed for what is really exported.
                 let surplus = left.map(|left| left.now.net - self.sun.setup.target);
                 let room = self.room_for_relay(it.index, scratch);
@@ -415,7 +429,17 @@ impl Controller {
         let charger = &mut self.chargers[index];
         let plugged = charger.state().is_some_and(PilotState::plugged);
         let least = i64::from(need.least.0.max(1));
-        let have = i64::from(left.now.left_for(need.phases, kind).0);
+        let mut have = i64::from(left.now.left_for(need.phases, kind).0);
+        let account = charger.solar.account.as_ref();
+        if self.sun.setup.patience == SolarPatience::Mean && account.is_some_and(Account::is_on) {
+            // A shortest time is a cloud that is known to pass: no reason to interrupt a car, and none to start one.
+            have += match kind {
+                SurplusKind::Net => i64::from(left.later.0),
+                SurplusKind::PerPhase => {
+                    i64::from(left.later.0) * i64::from(need.phases.len()) / i64::from(self.grid_phases.len().max(1))
+                }
+            };
+        }
         let judged = if need.mode == Mode::EcoPlus {
             let asked = i64::from(need.power(charger.settings.eco_plus_min_surplus).0);
             let by = (have - asked) * 1000 / least;
