@@ -34,6 +34,7 @@ impl Controller {
                     let allowed = self.quarter.allowed(now, limit, self.running_now(now));
                     circuit.bound_power(&mut budget, meter, allowed, LimitReason::Peak15min, now);
                 }
+                scratch.for_relays = Some(budget);
                 self.bound_charging(now, &mut budget);
             }
             scratch.budgets.push(budget);

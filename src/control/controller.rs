@@ -62,6 +62,8 @@ pub(super) struct Signals {
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     pub(super) budgets: Vec<Budget>,
+    /// What the root leaves for relays: without the limits on charging alone.
+    pub(super) for_relays: Option<Budget>,
     pub(super) asks: Vec<Ask>,
     pub(super) wants: Vec<super::want::Want>,
     pub(super) sequence: Vec<usize>,

@@ -481,7 +481,8 @@ impl Controller {
         if !setup.shed {
             return Room::Free;
         }
-        let Some(budget) = scratch.budgets.first() else { return Room::Free };
+        // A limit on charging alone is none that a relay could keep or pass.
+        let Some(budget) = &scratch.for_relays else { return Room::Free };
         let (mut keep, mut close) = (budget.cut, budget.start);
         let mut runs = false;
         for (charger, want) in self.chargers.iter().zip(&scratch.wants) {
@@ -517,13 +518,17 @@ impl Controller {
 
     /// Takes a load out of what raises and starts may use, on whichever phase it is.
     fn reserve_load(&self, load: Watt, scratch: &mut Scratch) {
-        let Some(budget) = scratch.budgets.first_mut().filter(|_| load > Watt::ZERO) else { return };
+        if load <= Watt::ZERO {
+            return;
+        }
         let current = load.current_at(NOMINAL);
-        for flow in [&mut budget.raise, &mut budget.start] {
-            for phase in self.grid_phases.iter() {
-                flow.phases[phase] -= current;
+        for budget in scratch.budgets.first_mut().into_iter().chain(&mut scratch.for_relays) {
+            for flow in [&mut budget.raise, &mut budget.start] {
+                for phase in self.grid_phases.iter() {
+                    flow.phases[phase] -= current;
+                }
+                flow.sum -= current;
             }
-            flow.sum -= current;
         }
     }
 
