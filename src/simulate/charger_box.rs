@@ -42,6 +42,8 @@ pub(super) struct ChargerBox {
     written: Option<(Option<Milliamp>, u32, Contact)>,
     fed_at: Mono,
     phases: usize,
+    /// Which of its own phases it uses when it uses one.
+    line: usize,
     plugged: bool,
     heard: f64,
     change_due: Option<f64>,
@@ -72,6 +74,7 @@ impl ChargerBox {
             written: None,
             fed_at: Mono(0),
             phases: setup.phases.len(),
+            line: 0,
             plugged: car.is_some_and(|it| it.plugged || present > 0.0),
             heard: present,
             change_due: None,
@@ -106,6 +109,7 @@ impl ChargerBox {
         }
         if let Some(phases) = command.phases.map(usize::from).filter(|_| self.draw < 1.0) {
             self.phases = phases.min(self.setup.phases.len());
+            self.line = command.line.map_or(0, usize::from).min(self.setup.phases.len() - 1);
         }
     }
 
@@ -180,6 +184,12 @@ impl ChargerBox {
         self.car.as_ref().map_or(0, |it| it.phases.min(self.phases))
     }
 
+    /// Its car draws on this one of its own phases.
+    fn uses(&self, own: usize) -> bool {
+        let first = if self.phases == 1 { self.line } else { 0 };
+        (first..first + self.used_phases()).contains(&own)
+    }
+
     /// Power factor of what it draws now.
     fn factor(&self) -> f64 {
         let mut points = self.car.iter().flat_map(|car| &car.power_factor);
@@ -190,7 +200,7 @@ impl ChargerBox {
     pub(super) fn on_grid(&self) -> Load {
         let mut load = Load::default();
         let factor = self.factor();
-        for phase in self.setup.phases.iter().take(self.used_phases()) {
+        for (_, phase) in self.setup.phases.iter().enumerate().filter(|(own, _)| self.uses(*own)) {
             load.active[phase.index()] += self.draw * factor;
             load.reactive[phase.index()] += self.draw * (1.0 - factor * factor).sqrt();
         }
@@ -202,7 +212,7 @@ impl ChargerBox {
         let mut current = Phases([None; 3]);
         if self.setup.measures {
             for (own, place) in current.0.iter_mut().enumerate().take(self.setup.phases.len()) {
-                let amps = if own < self.used_phases() { self.draw } else { 0.0 };
+                let amps = if self.uses(own) { self.draw } else { 0.0 };
                 *place = Some(Milliamp::from_f64(amps));
             }
         }
