@@ -2,6 +2,7 @@
 
 use crate::event::EventType;
 use crate::quantity::{Milliamp, Mono, Span};
+use crate::reading::PilotState;
 
 use super::controller::{Controller, Scratch, Subject};
 use super::flow::UNLIMITED;
@@ -59,24 +60,20 @@ impl Controller {
     pub(super) fn choose_phases(&mut self, now: Mono, scratch: &Scratch) {
         for index in 0..self.chargers.len() {
             let charger = &self.chargers[index];
-            if charger.switch.is_busy() || !charger.can_switch() || !charger.link.is_up() {
+            let switch = &charger.switch;
+            if switch.is_busy() || switch.recovers(now) || !charger.can_switch() || !charger.link.is_up() {
                 continue;
             }
+            let other = |phases: u32| charger.active().len() != phases || switch.is_unsure();
+            let rested = switch.rested(now).is_none_or(|rested| rested >= TO_THREE);
             let choice = match charger.settings.phases {
-                Some(1) => Some(self.best_phase(index, scratch).0),
-                Some(_) => Some(charger.wired),
+                Some(1) if other(1) => rested.then(|| self.best_phase(index, scratch).0),
+                Some(1) => self.better_phase(now, index, scratch),
+                Some(_) => Some(charger.wired).filter(|phases| rested && other(phases.len())),
                 None => self.better_phases(now, index, scratch),
             };
-            let charger = &mut self.chargers[index];
-            let forced = charger.settings.phases.is_some();
-            match choice {
-                Some(phases) if !forced || phases.len() != charger.active().len() || charger.switch.is_unsure() => {
-                    let rested = charger.switch.rested(now).is_none_or(|rested| rested >= TO_THREE);
-                    if !forced || rested {
-                        charger.switch.begin(now, phases);
-                    }
-                }
-                _ => {}
+            if let Some(phases) = choice {
+                self.chargers[index].switch.begin(now, phases);
             }
         }
     }
@@ -84,10 +81,8 @@ impl Controller {
     fn better_phases(&mut self, now: Mono, index: usize, scratch: &Scratch) -> Option<PhaseSet> {
         let charger = &self.chargers[index];
         let want = &scratch.wants[index];
-        let report = charger.report?;
         let (active, wired, least) = (charger.active(), charger.wired, charger.least());
-        let blocked = self.raise_blocked(now, index, &scratch.budgets).is_some_and(|it| it != LimitReason::Car);
-        if blocked || !report.state.plugged() {
+        if !self.may_start(now, index, scratch) {
             return None;
         }
         if charger.settings.mode == Mode::Solar && active.len() > 1 {
@@ -112,12 +107,10 @@ impl Controller {
                 charger.switch.content();
                 return None;
             }
-            // A switching that has just failed would fail again.
-            let failed = rested.is_some_and(|rested| rested < TO_THREE);
-            if on_three >= least || on_one < least + MARGIN || failed {
+            if on_three >= least || on_one < least + MARGIN {
                 return None;
             }
-            let lasts = charger.switch.prefer(now, best) >= TO_ONE;
+            let lasts = charger.switch.prefer(now, 1) >= TO_ONE;
             return lasts.then_some(best);
         }
         // In steps, as they would be offered.
@@ -126,12 +119,36 @@ impl Controller {
         let worth = i64::from(three.0) * 3 * 4 >= i64::from(one.0) * 5;
         let paid = charger.settings.mode != Mode::Solar || want.sun_phases == Some(3);
         if on_three < least + MARGIN || !worth || !paid || one_phase_car {
+            return self.better_phase(now, index, scratch);
+        }
+        let lasts = charger.switch.prefer(now, wired.len()) >= TO_THREE;
+        let stands = charger.order() == Milliamp::ZERO;
+        (lasts && may_again && (stands || on_for >= self.min_on)).then_some(wired)
+    }
+
+    /// A car is there, and nothing speaks against a start but what its phases leave.
+    fn may_start(&self, now: Mono, index: usize, scratch: &Scratch) -> bool {
+        let blocked = self.raise_blocked(now, index, &scratch.budgets).is_some_and(|it| it != LimitReason::Car);
+        !blocked && self.chargers[index].state().is_some_and(PilotState::plugged)
+    }
+
+    /// Another phase for a car that stands because the one that it has is full. This is no lowering: it waits for
+    /// `phase_switch_min`.
+    fn better_phase(&mut self, now: Mono, index: usize, scratch: &Scratch) -> Option<PhaseSet> {
+        let charger = &self.chargers[index];
+        let (want, active, least) = (&scratch.wants[index], charger.active(), charger.least());
+        let stands = charger.order() == Milliamp::ZERO && !want.forbidden && want.cap >= least;
+        let chooses = charger.setup.chooses_phase && active.len() == 1 && !charger.session.is_one_phase_car();
+        let (best, room) = self.best_phase(index, scratch);
+        let full = stands && self.available(index, active, scratch) < least;
+        let better = chooses && full && room >= least + MARGIN && self.may_start(now, index, scratch);
+        let charger = &mut self.chargers[index];
+        if !better {
             charger.switch.content();
             return None;
         }
-        let lasts = charger.switch.prefer(now, wired) >= TO_THREE;
-        let stands = charger.order() == Milliamp::ZERO;
-        (lasts && may_again && (stands || on_for >= self.min_on)).then_some(wired)
+        let may_again = charger.switch.rested(now).is_none_or(|rested| rested >= self.phase_switch_min);
+        (charger.switch.prefer(now, 1) >= TO_ONE && may_again).then_some(best)
     }
 
     /// A car that waits for the sun charges on one phase where it pays for one: that is a third of what three
@@ -145,7 +162,7 @@ impl Controller {
             charger.switch.content();
             return None;
         }
-        let lasts = charger.switch.prefer(now, best) >= TO_ONE_BY_SUN;
+        let lasts = charger.switch.prefer(now, 1) >= TO_ONE_BY_SUN;
         (lasts && rested).then_some(best)
     }
 

@@ -5,12 +5,17 @@ use crate::quantity::{Mono, Span};
 
 use super::phases::PhaseSet;
 
-/// The current must be gone so long after the offer went to 0, else the switching is given up.
+/// The current must be gone so long after the box showed an offer of 0, else the switching is given up.
 const EMPTY: Span = Span::from_secs(10);
+/// The box must show an offer of 0 within this time.
+const SHOWS: Span = Span::from_secs(60);
 /// From the order to switch to the start.
 const SETTLE: Span = Span::from_secs(10);
 /// The box must show the new phases within this time.
 const READ_BACK: Span = Span::from_secs(60);
+/// After a switching that failed none is begun for so long, twice as long after each further one, and at most so long:
+/// each costs the car an interruption.
+const PAUSE: (Span, Span) = (Span::from_secs(60), Span::from_secs(3_600));
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -40,6 +45,8 @@ pub(super) enum Switched {
 pub(super) struct Sight {
     /// Less than 1 A flows, and nothing is offered.
     pub(super) empty: bool,
+    /// Since when the box has shown that it offers nothing.
+    pub(super) zero_since: Option<Mono>,
     /// Number of phases that the box shows, where it does.
     pub(super) shown: Option<u8>,
 }
@@ -52,8 +59,11 @@ pub(super) struct PhaseSwitch {
     stage: Stage,
     /// When it last switched, or failed to.
     turned_at: Option<Mono>,
-    /// What it would be better off with, and since when.
-    better: Option<(PhaseSet, Mono)>,
+    /// With how many phases it would be better off, and since when. Which one it is to be is chosen in the end: two with
+    /// nearly the same room change places with every frame.
+    better: Option<(u32, Mono)>,
+    /// Switchings in a row that failed.
+    failures: u8,
     adopted: bool,
     /// It was found on one phase, and nobody knows on which.
     unsure: bool,
@@ -61,7 +71,16 @@ pub(super) struct PhaseSwitch {
 
 impl PhaseSwitch {
     pub(super) fn new(wired: PhaseSet) -> Self {
-        Self { wired, uses: wired, stage: Stage::Idle, turned_at: None, better: None, adopted: false, unsure: false }
+        Self {
+            wired,
+            uses: wired,
+            stage: Stage::Idle,
+            turned_at: None,
+            better: None,
+            failures: 0,
+            adopted: false,
+            unsure: false,
+        }
     }
 
     /// Phases that the box may have switched through.
@@ -117,12 +136,12 @@ impl PhaseSwitch {
         wider
     }
 
-    /// It would be better off with these phases; how long that has been so.
-    pub(super) fn prefer(&mut self, now: Mono, phases: PhaseSet) -> Span {
+    /// It would be better off with so many phases (as many as it has: with another one); how long that has been so.
+    pub(super) fn prefer(&mut self, now: Mono, count: u32) -> Span {
         match self.better {
-            Some((same, since)) if same == phases => now.since(since),
+            Some((same, since)) if same == count => now.since(since),
             _ => {
-                self.better = Some((phases, now));
+                self.better = Some((count, now));
                 Span::ZERO
             }
         }
@@ -136,6 +155,18 @@ impl PhaseSwitch {
     /// How long ago it last switched, or failed to.
     pub(super) fn rested(&self, now: Mono) -> Option<Span> {
         self.turned_at.map(|at| now.since(at))
+    }
+
+    /// The last switching failed so recently that the next would fail again.
+    pub(super) fn recovers(&self, now: Mono) -> bool {
+        let Some(doublings) = self.failures.checked_sub(1) else { return false };
+        let pause = Span(PAUSE.0.0 << doublings.min(8)).min(PAUSE.1);
+        self.rested(now).is_some_and(|rested| rested < pause)
+    }
+
+    /// Another car is no reason to think so.
+    pub(super) fn forgive(&mut self) {
+        self.failures = 0;
     }
 
     pub(super) fn begin(&mut self, now: Mono, to: PhaseSet) {
@@ -152,15 +183,22 @@ impl PhaseSwitch {
                 self.stage = Stage::Switching { to, since: now };
                 None
             }
-            Stage::Emptying { since, .. } if now.since(since) >= EMPTY => {
-                self.end(now);
-                Some(Switched::Failed("the car still draws current 10 s after its offer went to 0"))
+            Stage::Emptying { since, .. } => {
+                let why = match sight.zero_since {
+                    Some(zero) if now.since(zero.max(since)) >= EMPTY => {
+                        "the car still draws current 10 s after its offer went to 0"
+                    }
+                    None if now.since(since) >= SHOWS => "the charger does not show that it offers nothing",
+                    _ => return None,
+                };
+                self.fail(now);
+                Some(Switched::Failed(why))
             }
-            Stage::Emptying { .. } => None,
             Stage::Switching { to, since } => {
                 let shown = sight.shown.is_none_or(|shown| u32::from(shown) == to.len());
                 if shown && now.since(since) >= SETTLE {
                     self.uses = to;
+                    self.failures = 0;
                     self.end(now);
                     return Some(Switched::Done);
                 }
@@ -169,10 +207,15 @@ impl PhaseSwitch {
                 }
                 // It may be on any of them.
                 self.uses = self.uses.union(to);
-                self.end(now);
+                self.fail(now);
                 Some(Switched::Failed("the charger does not show the phases that it was told"))
             }
         }
+    }
+
+    fn fail(&mut self, now: Mono) {
+        self.failures = self.failures.saturating_add(1);
+        self.end(now);
     }
 
     fn end(&mut self, now: Mono) {
@@ -192,9 +235,10 @@ mod tests {
         Mono(second * 1_000)
     }
 
-    const EMPTY_OF_THREE: Sight = Sight { empty: true, shown: Some(3) };
-    const EMPTY_OF_ONE: Sight = Sight { empty: true, shown: Some(1) };
-    const DRAWING: Sight = Sight { empty: false, shown: Some(3) };
+    const EMPTY_OF_THREE: Sight = Sight { empty: true, zero_since: Some(Mono(0)), shown: Some(3) };
+    const EMPTY_OF_ONE: Sight = Sight { shown: Some(1), ..EMPTY_OF_THREE };
+    const DRAWING: Sight = Sight { empty: false, ..EMPTY_OF_THREE };
+    const OFFERING: Sight = Sight { empty: false, zero_since: None, shown: Some(3) };
 
     fn one() -> PhaseSet {
         PhaseSet::of([Phase::L2])
@@ -233,6 +277,44 @@ mod tests {
     }
 
     #[test]
+    fn the_current_has_its_time_from_when_the_box_shows_the_offer_gone() {
+        let mut switch = begun();
+        assert_eq!(switch.tick(at(20), OFFERING), None);
+        let since = |second| Sight { zero_since: Some(at(second)), ..DRAWING };
+        assert_eq!(switch.tick(at(30), since(21)), None);
+        assert!(matches!(switch.tick(at(31), since(21)), Some(Switched::Failed(_))));
+        switch.begin(at(100), one());
+        assert_eq!(switch.tick(at(109), since(21)), None, "it stood at 0 long before: not from then");
+        assert!(matches!(switch.tick(at(110), since(21)), Some(Switched::Failed(_))));
+        switch.begin(at(200), one());
+        assert_eq!(switch.tick(at(259), OFFERING), None);
+        assert!(matches!(switch.tick(at(260), OFFERING), Some(Switched::Failed(_))), "but not for ever");
+    }
+
+    #[test]
+    fn each_failure_doubles_the_pause_before_the_next_try() {
+        let mut switch = PhaseSwitch::new(all());
+        let mut now = 0;
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            switch.begin(at(now), one());
+            assert!(matches!(switch.tick(at(now + 10), DRAWING), Some(Switched::Failed(_))));
+            let free = (0..10_000).find(|waited| !switch.recovers(at(now + 10 + waited)));
+            pauses.push(free.expect("it ends"));
+            now += 10 + pauses[pauses.len() - 1];
+        }
+        assert_eq!(pauses, [60, 120, 240, 480, 960, 1_920, 3_600, 3_600]);
+        switch.forgive();
+        assert!(!switch.recovers(at(now - 1_000)), "another car");
+        switch.begin(at(now), one());
+        switch.tick(at(now + 10), DRAWING);
+        switch.begin(at(now + 70), one());
+        switch.tick(at(now + 71), EMPTY_OF_ONE);
+        assert_eq!(switch.tick(at(now + 81), EMPTY_OF_ONE), Some(Switched::Done));
+        assert!(!switch.recovers(at(now + 81)), "one that worked ends it");
+    }
+
+    #[test]
     fn a_box_that_does_not_switch_counts_on_all_phases() {
         let mut switch = begun();
         switch.tick(at(1), EMPTY_OF_THREE);
@@ -244,11 +326,11 @@ mod tests {
     #[test]
     fn a_preference_must_last() {
         let mut switch = PhaseSwitch::new(all());
-        assert_eq!(switch.prefer(at(0), one()), Span::ZERO);
-        assert_eq!(switch.prefer(at(9), one()), Span::from_secs(9));
-        assert_eq!(switch.prefer(at(9), PhaseSet::of([Phase::L3])), Span::ZERO, "another phase");
+        assert_eq!(switch.prefer(at(0), 1), Span::ZERO);
+        assert_eq!(switch.prefer(at(9), 1), Span::from_secs(9));
+        assert_eq!(switch.prefer(at(9), 3), Span::ZERO, "another number");
         switch.content();
-        assert_eq!(switch.prefer(at(12), PhaseSet::of([Phase::L3])), Span::ZERO);
+        assert_eq!(switch.prefer(at(12), 3), Span::ZERO);
     }
 
     #[test]

@@ -59,6 +59,7 @@ impl Charger {
             self.rests_until = None;
             self.taper = Taper::default();
             self.wake = WakeUp::default();
+            self.switch.forgive();
             self.solar = Solar::default();
             if turn == session::Turn::Ended {
                 // What was asked for this car is not for the next one.

@@ -287,7 +287,8 @@ impl Charger {
     pub(in crate::control) fn tick_switch(&mut self, now: Mono) -> Option<Switched> {
         let empty = self.is_empty();
         let shown = self.report.and_then(|report| report.phases_connected);
-        let ended = self.switch.tick(now, phase_switch::Sight { empty, shown });
+        let zero_since = self.effective_at().filter(|_| self.order == Milliamp::ZERO);
+        let ended = self.switch.tick(now, phase_switch::Sight { empty, zero_since, shown });
         if ended.is_some() {
             self.session.relearn_phases();
             self.taper = Taper::default();
