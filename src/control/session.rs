@@ -19,6 +19,8 @@ pub(super) struct Session {
     pub(super) start: Option<Mono>,
     energy_at_start: Option<WattHour>,
     energy: Option<WattHour>,
+    /// The highest that the counter has shown.
+    highest: Option<WattHour>,
     /// Stops by us while the car drew.
     pub(super) interruptions: u16,
     /// Runs that were over too soon for want of room, less those that lasted.
@@ -56,14 +58,19 @@ impl Session {
         if self.start.is_some() {
             self.energy = energy.or(self.energy);
             self.energy_at_start = self.energy_at_start.or(energy);
+            self.highest = self.highest.max(energy);
         }
         turn
     }
 
-    /// Energy of this session by the lifetime counter.
+    /// Energy of this session by the lifetime counter; `None` while it shows less than it did.
     pub(super) fn counted_energy(&self) -> Option<WattHour> {
-        let (now, start) = (self.energy?, self.energy_at_start?);
-        (now >= start).then(|| now - start)
+        (self.energy? >= self.highest?).then(|| self.counted_at_least()).flatten()
+    }
+
+    /// So much was counted before the counter fell, if it did.
+    pub(super) fn counted_at_least(&self) -> Option<WattHour> {
+        Some(self.highest? - self.energy_at_start?)
     }
 
     /// Learns from measured currents on which phases the car charges.
@@ -156,6 +163,12 @@ mod tests {
         assert_eq!(session.counted_energy(), Some(WattHour(500)));
         session.report(Mono(2), PilotState::C, Some(WattHour(0)));
         assert_eq!(session.counted_energy(), None, "a counter that fell is no figure");
+        session.report(Mono(2), PilotState::C, Some(WattHour(1200)));
+        assert_eq!(session.counted_energy(), None, "nor is it one where it began anew and passed the start");
+        assert_eq!(session.counted_at_least(), Some(WattHour(500)));
+        session.report(Mono(2), PilotState::C, Some(WattHour(1600)));
+        assert_eq!(session.counted_energy(), Some(WattHour(600)), "one wrong answer is forgotten");
+        session.report(Mono(2), PilotState::C, Some(WattHour(0)));
         assert_eq!(session.report(Mono(3), PilotState::F, None), None, "a fault does not end it");
         assert_eq!(session.report(Mono(4), PilotState::A, None), Some(Turn::Ended));
         assert_eq!(session.counted_energy(), None);

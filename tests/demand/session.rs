@@ -77,6 +77,29 @@ fn a_session_ends_with_its_energy_and_the_next_knows_nothing_of_it() {
 }
 
 #[test]
+fn what_a_session_has_had_stays_had_when_its_counter_falls() {
+    let mut site = house(&[Mode::Fast], 0.0, |_| {});
+    site.run(30);
+    charged(&mut site, 100_000, PilotState::C);
+    site.set("charger/c0/set/session_limit_kwh", "5");
+    charged(&mut site, 105_100, PilotState::C);
+    assert_eq!((site.offer(0), site.reason(0)), (0.0, "session_limit"));
+    for energy in [0, 90_000, 101_000] {
+        charged(&mut site, energy, PilotState::B);
+        site.run(60);
+        assert_eq!((site.offer(0), site.reason(0)), (0.0, "session_limit"), "at {energy}");
+    }
+    site.set("charger/c0/set/session_limit_kwh", "8");
+    site.run(60);
+    assert_eq!(site.offer(0), 16.0, "its owner gives it more");
+    charged(&mut site, 101_000, PilotState::A);
+    charged(&mut site, 101_000, PilotState::B);
+    site.run(30);
+    charged(&mut site, 102_000, PilotState::C);
+    assert_eq!(site.offer(0), 16.0, "the next car counts anew");
+}
+
+#[test]
 fn a_box_without_a_counter_cannot_end_a_session_by_energy() {
     let mut site = house(&[Mode::Fast], 0.0, |setup| setup.chargers[0].measures = false);
     let refused = site.controller.set(site.now, "charger/c0/set/session_limit_kwh", "5").unwrap_err().to_string();

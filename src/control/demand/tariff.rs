@@ -14,7 +14,9 @@ pub(super) fn follows_sun(mode: Mode) -> bool {
 /// The mode in force now; `None` where the session has ended by its limit and no other mode follows.
 pub(super) fn mode(charger: &Charger, signals: Signals) -> Option<Mode> {
     let settings = &charger.settings;
-    let spent = settings.session_limit.is_some_and(|limit| charger.session_energy().is_some_and(|had| had >= limit));
+    // What was had stays had where its counter falls.
+    let had = charger.session_energy().or_else(|| charger.session.counted_at_least());
+    let spent = settings.session_limit.is_some_and(|limit| had.is_some_and(|had| had >= limit));
     let chosen = if spent { settings.mode_after_session? } else { settings.mode };
     let cheap = settings.low_tariff_fast && signals.low_tariff == Some(true);
     Some(if cheap && chosen != Mode::Off { Mode::Fast } else { chosen })
