@@ -204,10 +204,10 @@ impl Controller {
             self.meter_turned(index, turn);
         }
         let (frame, turn) = self.meters[index].take(reading, around);
-        if let Some(frame) = frame.filter(|frame| !frame.doubtful && self.circuits[0].setup.meter == Some(index)) {
-            if let Some(total) = frame.power() {
-                self.quarter.frame(frame.sampled_at, total, reading.stamp, reading.demand);
-            }
+        if let Some(frame) = frame.filter(|frame| !frame.doubtful && self.circuits[0].setup.meter == Some(index))
+            && let Some(total) = frame.power()
+        {
+            self.quarter.frame(frame.sampled_at, total, reading.stamp, reading.demand);
         }
         if let Some(frame) = frame {
             let produced = self.produced();
