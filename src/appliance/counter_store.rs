@@ -1,5 +1,5 @@
 //! The counters of all meters over a restart: what was shown last, so that a figure below it is doubted after the start
-//! as it is at any other time. Written seldom and by a thread of its own, because memory cards wear and disks hang.
+//! as it is at any other time; and what the meters behind a P1 port are called. Written seldom and by a thread of its own, because memory cards wear and disks hang.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _};
@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use serde::{Deserialize, Serialize};
 
 use crate::config::durable;
+use crate::device::meter::Name;
 use crate::device::{ControlLink, ToControl};
 use crate::event::{Event, EventType};
 
@@ -29,6 +30,9 @@ pub(super) struct Kept {
     /// Of the meters behind it, by the suffix of their ids.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) behind: BTreeMap<String, Figures>,
+    /// Which of them has which suffix.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) names: Vec<Name>,
 }
 
 /// By the id of the meter.
@@ -47,7 +51,10 @@ pub(super) fn read(folder: &Path) -> (AllKept, Option<String>) {
     match outcome {
         Ok(kept) => (kept, None),
         Err(error) => {
-            let what = format!("{}: {error}; a counter that fell while we were off is not noticed", path.display());
+            let what = format!(
+                "{}: {error}; a counter that fell while we were off is not noticed, and meters behind others are named anew",
+                path.display()
+            );
             (AllKept::new(), Some(what))
         }
     }
@@ -100,7 +107,8 @@ mod tests {
     fn one(figure: f64) -> AllKept {
         let own = [("energy_import_kwh".to_owned(), figure)].into();
         let behind = [("gas".to_owned(), [("volume_m3".to_owned(), 3.5)].into())].into();
-        [("main".to_owned(), Kept { serial: Some("A".to_owned()), own, behind })].into()
+        let names = vec![Name { suffix: "gas".to_owned(), serial: Some("G1".to_owned()), slot: 2 }];
+        [("main".to_owned(), Kept { serial: Some("A".to_owned()), own, behind, names })].into()
     }
 
     #[test]
@@ -118,7 +126,9 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_used_is_named_and_one_that_cannot_be_written_is_told_once() {
         let folder = tempfile::tempdir().unwrap();
-        for bad in ["", "{", "[]", "{\"main\":{\"own\":{\"energy_gj\":\"5\"}}}"] {
+        for bad in
+            ["", "{", "[]", "{\"main\":{\"own\":{},\"names\":[5]}}", "{\"main\":{\"own\":{\"energy_gj\":\"5\"}}}"]
+        {
             std::fs::write(folder.path().join(FILE), bad).unwrap();
             let (kept, problem) = read(folder.path());
             assert!(kept.is_empty() && problem.unwrap().contains(FILE), "{bad}");

@@ -138,7 +138,7 @@ impl Counters {
         }
     }
 
-    /// What the next start must know.
+    /// What the next start must know of them.
     pub(super) fn kept(&self) -> Kept {
         let figures = |counters: &BTreeMap<Arc<str>, Counter>| -> Figures {
             counters.iter().filter_map(|(key, it)| Some((key.to_string(), it.good?.0))).collect()
@@ -147,6 +147,7 @@ impl Counters {
             serial: self.serial.clone(),
             own: figures(&self.own),
             behind: self.behind.iter().map(|(suffix, it)| (suffix.to_string(), figures(it))).collect(),
+            names: Vec::new(),
         }
     }
 

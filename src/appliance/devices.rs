@@ -16,8 +16,8 @@ use crate::config::Config;
 use crate::config::model::{ChargerDriver, InputDriver, MeterDriver, RelayDriver};
 use crate::control::Timing;
 use crate::device::input::InputEnds;
-use crate::device::meter::Shared;
 use crate::device::meter::p1::Tap;
+use crate::device::meter::{Names, Shared};
 use crate::device::relay::RelayEnds;
 use crate::device::{ChargerChannels, ControlLink};
 use crate::link::gpio;
@@ -48,6 +48,8 @@ pub(super) struct Parts {
     pub(super) feeds: Feeds,
     /// By meter, where others read along.
     pub(super) taps: Arc<[Option<Tap>]>,
+    /// By meter, what those behind it are called.
+    pub(super) names: Arc<[Names]>,
 }
 
 /// Starts the thread. It ends by itself when every charger has its last offer, and at once when cancelled.
@@ -61,9 +63,10 @@ pub(super) fn start(parts: Parts) -> std::io::Result<JoinHandle<()>> {
 }
 
 async fn run(parts: Parts) {
-    let Parts { config, timing, clock, control, chargers, inputs, relays, leave, mqtt, cancel, feeds, taps } = parts;
+    let Parts { config, timing, clock, control, chargers, inputs, relays, leave, mqtt, cancel, feeds, taps, names } =
+        parts;
     let buses = Arc::new(Buses::new(cancel.clone()));
-    let shared = Shared { buses: Arc::clone(&buses), feeds, taps };
+    let shared = Shared { buses: Arc::clone(&buses), feeds, taps, names };
     let meters = TaskTracker::new();
     for (index, meter) in config.meters.iter().enumerate() {
         if let MeterDriver::Simulated { .. } = meter.driver {

@@ -29,6 +29,7 @@ use crate::clock::Clock;
 use crate::command::{ChargerCommand, LastOffer, Leased};
 use crate::config::{Config, Diagnostic, Inputs, SettingsStore, Severity};
 use crate::control::Controller;
+use crate::device::meter::Names;
 use crate::device::meter::p1::Tap;
 use crate::device::{ControlLink, ToControl};
 use crate::event::{Event, EventType};
@@ -157,6 +158,12 @@ impl Appliance {
         early.extend(unread.map(disk_error));
         let (keeper, memory) = counter_store::start(&config.storage.data_dir, link.clone())?;
 
+        let names: Arc<[Names]> = config
+            .meters
+            .iter()
+            .map(|it| kept.get(&it.common.id).map_or_else(Names::default, |it| Names::restored(&it.names)))
+            .collect();
+
         let signals = signals::Signals::new(&config);
 
         let (store_queue, disk) = store::start(store, Arc::clone(&config), link.clone())?;
@@ -200,6 +207,7 @@ impl Appliance {
             cancel: cancel.clone(),
             feeds,
             taps,
+            names: Arc::clone(&names),
         })?;
 
         let stopping = Arc::new(AtomicBool::new(false));
@@ -216,7 +224,7 @@ impl Appliance {
             snapshots,
             events,
             store: store_queue,
-            picture: picture::Picture::new(&config, faces.clone(), &kept, clock.now()),
+            picture: picture::Picture::new(&config, faces.clone(), &kept, &names, clock.now()),
             memory: control_loop::Memory { keeper, kept, at: clock.now() },
             early,
             safe_only,

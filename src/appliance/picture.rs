@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::counter_store::AllKept;
+use super::counter_store::{AllKept, Kept};
 use super::counters::{ChargerCounter, Counters};
 use super::services::Faces;
 use crate::config::Config;
 use crate::config::model::{Common, MeterRole, RelayDriver};
 use crate::control::{Decision, Problem, Quality};
+use crate::device::meter::Names;
 use crate::device::{DeviceRef, relay};
 use crate::event::{Event, EventType};
 use crate::quantity::{Milliamp, Mono};
@@ -35,6 +36,8 @@ struct MeterPart {
     sub_ids: Vec<Arc<str>>,
     health: Health,
     counters: Counters,
+    /// Of the meters behind it.
+    names: Names,
 }
 
 struct ChargerPart {
@@ -57,15 +60,16 @@ impl SignalPart {
 }
 
 impl Picture {
-    /// The picture before anything was heard; `kept` are the counters of the last run.
-    pub(super) fn new(config: &Config, faces: Faces, kept: &AllKept, now: Mono) -> Self {
+    /// The picture before anything was heard; `kept` are the counters of the last run, `names` those behind each meter.
+    pub(super) fn new(config: &Config, faces: Faces, kept: &AllKept, names: &[Names], now: Mono) -> Self {
         let standing_risks = standing_risks(config);
         Self {
             faces,
             meters: config
                 .meters
                 .iter()
-                .map(|meter| MeterPart {
+                .zip(names)
+                .map(|(meter, names)| MeterPart {
                     id: meter.common.id.as_str().into(),
                     role: meter.role,
                     values: Arc::default(),
@@ -75,6 +79,7 @@ impl Picture {
                     counters: kept
                         .get(&meter.common.id)
                         .map_or_else(Counters::default, |it| Counters::restored(it, now)),
+                    names: names.clone(),
                 })
                 .collect(),
             chargers: config
@@ -130,9 +135,10 @@ impl Picture {
         events
     }
 
-    /// The counters of all meters, for the next start.
+    /// The counters of all meters and the names behind them, for the next start.
     pub(super) fn counters(&self) -> AllKept {
-        self.meters.iter().map(|it| (it.id.to_string(), it.counters.kept())).collect()
+        let kept = |it: &MeterPart| Kept { names: it.names.get(), ..it.counters.kept() };
+        self.meters.iter().map(|it| (it.id.to_string(), kept(it))).collect()
     }
 
     /// A charger's counter is put right before anybody sees it.

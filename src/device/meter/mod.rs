@@ -5,6 +5,7 @@ mod homewizard;
 pub mod iec62056;
 pub mod modbus;
 mod mqtt;
+mod names;
 pub mod p1;
 mod polled;
 mod push;
@@ -35,6 +36,7 @@ use crate::mqtt::Feeds;
 use crate::status::Health;
 
 pub(crate) use homewizard::version_2;
+pub use names::{Name, Names};
 use polled::{Destination, Patience};
 
 /// Pause between two readouts of a meter that is asked and that the controller waits for.
@@ -51,6 +53,8 @@ pub struct Shared {
     pub feeds: Feeds,
     /// For each meter in the order of the configuration, where others read along.
     pub taps: Arc<[Option<p1::Tap>]>,
+    /// For each meter, what those behind it are called.
+    pub names: Arc<[Names]>,
 }
 
 /// Reads one meter until `cancel`. A simulated one is fed over the simulation seam and has no task: it returns at once.
@@ -63,12 +67,14 @@ pub async fn run(
     cancel: CancellationToken,
 ) {
     let mapping = p1::Mapping { phases: meter.phases, invert: meter.invert };
+    let names = shared.names.get(index).cloned().unwrap_or_default();
     match meter.driver {
         MeterDriver::P1 { ref connection, key, auth_key } => {
             let port = p1::Port {
                 connection: connection.clone(),
                 keys: key.map(|key| crate::codec::p1::Keys { key, auth_key }),
                 tap: shared.taps.get(index).cloned().flatten(),
+                names,
             };
             p1::run(index, meter.common, port, mapping, control, clock, cancel).await;
         }
@@ -82,7 +88,7 @@ pub async fn run(
             }
         }
         MeterDriver::HomeWizard { ref address, ref pairing } => {
-            match homewizard::HomeWizardMeter::new(address, pairing.clone(), clock, Limits::default()) {
+            match homewizard::HomeWizardMeter::new(address, pairing.clone(), names, clock, Limits::default()) {
                 Ok(source) => {
                     let to = destination(index, &meter, control, clock);
                     polled::run(source, to, Patience::default(), cancel).await;

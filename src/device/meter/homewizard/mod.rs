@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::names::{Book, Named, Names};
 use super::polled::{Failure, Report, Source};
 use crate::clock::Clock;
 use crate::codec::homewizard::{self as codec, Device, External, Measurement};
@@ -39,7 +40,7 @@ pub(super) struct HomeWizardMeter {
     device: Option<Device>,
     socket: Option<Socket>,
     socket_tried: Option<Instant>,
-    behind: Behind,
+    behind: Book,
     clock: Clock,
     pace: Pace,
     push_patience: Duration,
@@ -87,6 +88,7 @@ impl HomeWizardMeter {
     pub(super) fn new(
         address: &HttpAddress,
         paired: Option<Pairing>,
+        names: Names,
         clock: Clock,
         limits: Limits,
     ) -> Result<Self, http::Error> {
@@ -100,7 +102,7 @@ impl HomeWizardMeter {
             device: None,
             socket: None,
             socket_tried: None,
-            behind: Behind::default(),
+            behind: Book::new(names),
             clock,
             pace: Pace::default(),
             push_patience: PUSH_PATIENCE,
@@ -194,7 +196,7 @@ impl Source for HomeWizardMeter {
         };
         match work.await {
             Ok((device, measurement)) => Ok(Report {
-                sub_meters: self.behind.values(&measurement.external, self.clock),
+                sub_meters: behind(&mut self.behind, &measurement.external, self.clock),
                 sample: measurement.sample,
                 identity: Identity {
                     manufacturer: Some("HomeWizard".to_owned()),
@@ -225,40 +227,26 @@ impl Source for HomeWizardMeter {
     }
 }
 
-/// Names of the meters behind it, kept so that a counter never jumps because two of them changed places.
-#[derive(Debug, Default)]
-struct Behind {
-    named: Vec<(&'static str, String, Arc<str>)>,
-}
-
-impl Behind {
-    fn values(&mut self, external: &[External], clock: Clock) -> Vec<(Arc<str>, Arc<MeterValues>)> {
-        /// A device that makes up a new number each time must not fill the memory.
-        const MOST: usize = 16;
-        let mut found = Vec::new();
-        for it in external {
-            let known = self.named.iter().find(|(kind, id, _)| (*kind, id.as_str()) == (it.kind, it.id.as_str()));
-            let suffix = match known {
-                Some((_, _, suffix)) => Arc::clone(suffix),
-                None if self.named.len() >= MOST => continue,
-                None => {
-                    let number = 1 + self.named.iter().filter(|named| named.0 == it.kind).count();
-                    let suffix: Arc<str> =
-                        if number == 1 { it.kind.into() } else { format!("{}-{number}", it.kind).into() };
-                    self.named.push((it.kind, it.id.clone(), Arc::clone(&suffix)));
-                    suffix
-                }
-            };
-            let key = if it.unit == "GJ" { "energy_gj" } else { "volume_m3" };
-            let value = Value::Number { value: it.value, unit: it.unit, decimals: 3 };
-            let values = MeterValues {
-                received_at: Some(clock.now()),
-                wall_ms: None,
-                values: [(Arc::from(key), value)].into_iter().collect(),
-                identity: Identity { serial: Some(it.id.clone()).filter(|id| !id.is_empty()), ..Identity::default() },
-            };
-            found.push((suffix, Arc::new(values)));
-        }
-        found
+/// The meters behind it. Each keeps its name, so that a counter never jumps because two of them changed places.
+fn behind(book: &mut Book, external: &[External], clock: Clock) -> Vec<(Arc<str>, Arc<MeterValues>)> {
+    let same =
+        |named: &Named, it: &External| named.kind == it.kind && named.serial.as_deref() == Some(it.id.as_bytes());
+    let is_here = |named: &Named| external.iter().any(|it| same(named, it));
+    let mut found = Vec::new();
+    for it in external {
+        let known = book.named().iter().position(|named| same(named, it));
+        let here: Vec<bool> = book.named().iter().map(is_here).collect();
+        let Some(place) = known.or_else(|| book.add(it.kind, |place| !here[place])) else { continue };
+        let suffix = book.seen(place, 0, Some(it.id.as_bytes()));
+        let key = if it.unit == "GJ" { "energy_gj" } else { "volume_m3" };
+        let value = Value::Number { value: it.value, unit: it.unit, decimals: 3 };
+        let values = MeterValues {
+            received_at: Some(clock.now()),
+            wall_ms: None,
+            values: [(Arc::from(key), value)].into_iter().collect(),
+            identity: Identity { serial: Some(it.id.clone()).filter(|id| !id.is_empty()), ..Identity::default() },
+        };
+        found.push((suffix, Arc::new(values)));
     }
+    found
 }

@@ -22,7 +22,7 @@ async fn pin_of(stand_in: &StandIn) -> Pin {
 
 fn meter(stand_in: &StandIn, paired: Option<Pairing>, clock: Clock) -> HomeWizardMeter {
     let at = address(stand_in.address(), paired.is_some());
-    HomeWizardMeter::new(&at, paired, clock, limits()).unwrap()
+    HomeWizardMeter::new(&at, paired, Names::default(), clock, limits()).unwrap()
 }
 
 fn start(stand_in: &StandIn, paired: Option<Pairing>) -> Rig {
@@ -50,6 +50,26 @@ async fn a_p1_meter_of_version_1_is_read_with_the_gas_meter_behind_it() {
     assert_eq!(told.behind[0].1.values["volume_m3"], Value::Number { value: 2569.646, unit: "m³", decimals: 3 });
     assert_eq!(told.values.identity.model.as_deref(), Some("HWE-P1"));
     rig.stop().await;
+}
+
+#[test]
+fn meters_behind_it_keep_their_names_over_a_restart() {
+    let clock = Clock::start();
+    let gas = |id: &str, value| External { kind: "gas", id: id.to_owned(), value, unit: "m³", time: None };
+    let named = |book: &mut Book, external: &[External]| -> Vec<String> {
+        behind(book, external, clock).iter().map(|(suffix, _)| suffix.to_string()).collect()
+    };
+    let names = Names::default();
+    assert_eq!(named(&mut Book::new(names.clone()), &[gas("A", 1.0), gas("B", 2.0)]), ["gas", "gas-2"]);
+    let names = Names::restored(&names.get());
+    let mut next_start = Book::new(names.clone());
+    assert_eq!(named(&mut next_start, &[gas("B", 2.0), gas("A", 1.0), gas("C", 3.0)]), ["gas-2", "gas", "gas-3"]);
+    // One that makes up a number each time fills nothing and takes no name that somebody has.
+    for number in 0..100 {
+        let made_up = gas(&format!("X{number}"), 0.0);
+        assert_eq!(named(&mut next_start, &[gas("A", 1.0), made_up])[0], "gas");
+    }
+    assert_eq!(names.get().len(), 32);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::reading;
 use crate::codec::p1::{Object, Telegram};
 use crate::codec::value::{Decimal, MeterTime, Unit};
+use crate::device::meter::names::{Book, Named, Names};
 use crate::device::meter::registers::{Refusal, Unusable, in_range};
 use crate::device::meter::values::{self, Values};
 use crate::quantity::Mono;
@@ -19,23 +20,12 @@ const ABANDONED_S: i64 = 48 * 3600;
 /// Unix time of 2000-01-01 00:00 UTC.
 const YEAR_2000_S: i64 = 946_684_800;
 
-/// More names than a bus has slots and kinds are made up.
-const MOST_NAMES: usize = 32;
-
 /// Names the meters on the bus and remembers the names: a counter must not jump because two devices changed places. A
 /// device is known by its own number, wherever it stands. Who is new in a slot whose device is gone is a meter that was
-/// exchanged, and takes its name over. At a restart the names are given anew, in the order of the slots.
+/// exchanged, and takes its name over.
 #[derive(Debug, Default)]
 pub(super) struct Bus {
-    named: Vec<Named>,
-}
-
-#[derive(Debug)]
-struct Named {
-    slot: u8,
-    kind: &'static str,
-    serial: Option<Box<[u8]>>,
-    suffix: Arc<str>,
+    book: Book,
 }
 
 /// What one slot says in one telegram.
@@ -69,6 +59,11 @@ impl Device<'_> {
 }
 
 impl Bus {
+    /// With the names of the last run.
+    pub(super) fn new(names: Names) -> Self {
+        Self { book: Book::new(names) }
+    }
+
     /// All bound devices of a telegram: suffix of the id and values. `telegram_time` is its own time, `wall_ms` ours.
     pub(super) fn sub_meters(
         &mut self,
@@ -107,10 +102,10 @@ impl Bus {
         let newest = devices.iter().map(Device::time_or_zero).max().unwrap_or(0);
         devices.sort_by_key(|device| (newest - device.time_or_zero() > ABANDONED_S, device.slot));
         // Per name: the slot of the device that has it now.
-        let mut taken: Vec<Option<u8>> = vec![None; self.named.len()];
+        let mut taken: Vec<Option<u8>> = vec![None; self.book.named().len()];
         for device in devices.iter().filter(|it| it.serial.is_some()) {
             let same = |named: &Named| named.kind == device.kind() && named.serial.as_deref() == device.serial;
-            let place = self.named.iter().position(same).filter(|place| taken[*place].is_none());
+            let place = self.book.named().iter().position(same).filter(|place| taken[*place].is_none());
             if let Some(place) = place {
                 taken[place] = Some(device.slot);
             }
@@ -122,12 +117,8 @@ impl Bus {
         }
         devices.sort_by_key(|device| device.slot);
         let name = |device: &Device<'_>| {
-            let named = &mut self.named[taken.iter().position(|slot| *slot == Some(device.slot))?];
-            named.slot = device.slot;
-            if let Some(serial) = device.serial {
-                named.serial = Some(serial.into());
-            }
-            Some(Arc::clone(&named.suffix))
+            let place = taken.iter().position(|slot| *slot == Some(device.slot))?;
+            Some(self.book.seen(place, device.slot, device.serial))
         };
         devices.iter().map(name).collect()
     }
@@ -136,15 +127,11 @@ impl Bus {
     fn name_by_slot(&mut self, device: &Device<'_>, taken: &mut Vec<Option<u8>>) {
         let kind = device.kind();
         let free =
-            |(named, taken): (&Named, &Option<u8>)| (named.slot, named.kind) == (device.slot, kind) && taken.is_none();
-        if let Some(place) = self.named.iter().zip(&*taken).position(free) {
-            taken[place] = Some(device.slot);
-        } else if self.named.len() < MOST_NAMES {
-            let number = 1 + self.named.iter().filter(|named| named.kind == kind).count();
-            let suffix = if number == 1 { kind.into() } else { format!("{kind}-{number}").into() };
-            self.named.push(Named { slot: device.slot, kind, serial: None, suffix });
-            taken.push(Some(device.slot));
-        }
+            |(named, taken): (&Named, &Option<u8>)| named.slot == device.slot && named.kind == kind && taken.is_none();
+        let place = self.book.named().iter().zip(&*taken).position(free);
+        let Some(place) = place.or_else(|| self.book.add(kind, |place| taken[place].is_none())) else { return };
+        taken.resize(self.book.named().len(), None);
+        taken[place] = Some(device.slot);
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::names::Names;
 use super::push::{self, Patience, Protocol, Report};
 pub use super::registers::{Mapping, Unusable};
 use crate::clock::{self, Clock};
@@ -35,6 +36,8 @@ pub struct Port {
     pub keys: Option<Keys>,
     /// Where others read along.
     pub tap: Option<Tap>,
+    /// Of the meters behind it.
+    pub names: Names,
 }
 
 const PATIENCE: Patience = Patience {
@@ -59,7 +62,8 @@ pub async fn run(
     cancel: CancellationToken,
 ) {
     let report = Report::new(index, &common.id, control);
-    push::run(report, port.connection, P1::new(mapping, port.keys, port.tap), clock, cancel, PATIENCE).await;
+    push::run(report, port.connection, P1::new(mapping, port.keys, port.tap, port.names), clock, cancel, PATIENCE)
+        .await;
 }
 
 /// The telegrams of one port.
@@ -79,8 +83,9 @@ pub struct Listener {
 }
 
 impl P1 {
-    fn new(mapping: Mapping, keys: Option<Keys>, tap: Option<Tap>) -> Self {
-        Self { decoder: Decoder::new(keys), listener: Listener { tap, ..Listener::new(mapping) } }
+    fn new(mapping: Mapping, keys: Option<Keys>, tap: Option<Tap>, names: Names) -> Self {
+        let listener = Listener { tap, bus: Bus::new(names), ..Listener::new(mapping) };
+        Self { decoder: Decoder::new(keys), listener }
     }
 }
 

@@ -333,34 +333,53 @@ fn two_gas_meters_keep_their_names() {
     assert_eq!(live(&mut bus), exchanged);
 }
 
+/// The names that the bus gives these gas meters (slot, own number, counter), with their counters.
+fn gas_meters(bus: &mut Bus, devices: &[(u8, &str, f64)]) -> Vec<(String, f64)> {
+    let mut sent = vec!["0-0:1.0.0(240702143015S)".to_owned()];
+    for (slot, serial, counter) in devices {
+        sent.push(format!("0-{slot}:24.1.0(003)"));
+        if !serial.is_empty() {
+            sent.push(format!("0-{slot}:96.1.0({serial})"));
+        }
+        sent.push(format!("0-{slot}:24.2.1(240702140000S)({counter:09.3}*m3)"));
+    }
+    let bytes = lines(&sent.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut decoder = Decoder::new(None);
+    let telegram = decoder.decode(&mut &bytes[..]).unwrap().unwrap();
+    let meters = bus.sub_meters(&telegram, None, Mono(0), 0, |register| panic!("{register}"));
+    meters.iter().map(|(suffix, values)| (suffix.to_string(), number(values, "volume_m3"))).collect()
+}
+
+fn are(one: (&str, f64), two: (&str, f64)) -> [(String, f64); 2] {
+    [(one.0.to_owned(), one.1), (two.0.to_owned(), two.1)]
+}
+
 #[test]
 fn a_meter_on_the_bus_is_known_by_its_own_number() {
-    // Slot, serial number, counter.
-    let names = |bus: &mut Bus, devices: &[(u8, &str, f64)]| -> Vec<(String, f64)> {
-        let mut sent = vec!["0-0:1.0.0(240702143015S)".to_owned()];
-        for (slot, serial, counter) in devices {
-            sent.push(format!("0-{slot}:24.1.0(003)"));
-            if !serial.is_empty() {
-                sent.push(format!("0-{slot}:96.1.0({serial})"));
-            }
-            sent.push(format!("0-{slot}:24.2.1(240702140000S)({counter:09.3}*m3)"));
-        }
-        let bytes = lines(&sent.iter().map(String::as_str).collect::<Vec<_>>());
-        let mut decoder = Decoder::new(None);
-        let telegram = decoder.decode(&mut &bytes[..]).unwrap().unwrap();
-        let meters = bus.sub_meters(&telegram, None, Mono(0), 0, |register| panic!("{register}"));
-        meters.iter().map(|(suffix, values)| (suffix.to_string(), number(values, "volume_m3"))).collect()
-    };
-    let is = |one: (&str, f64), two: (&str, f64)| [(one.0.to_owned(), one.1), (two.0.to_owned(), two.1)];
     let mut bus = Bus::default();
-    assert_eq!(names(&mut bus, &[(1, "AA", 10.0), (2, "BB", 20.0)]), is(("gas", 10.0), ("gas-2", 20.0)));
-    let changed_places = names(&mut bus, &[(1, "BB", 20.5), (2, "AA", 10.5)]);
-    assert_eq!(changed_places, is(("gas-2", 20.5), ("gas", 10.5)));
-    assert_eq!(names(&mut bus, &[(1, "", 20.6), (2, "AA", 10.6)]), is(("gas-2", 20.6), ("gas", 10.6)), "by its slot");
-    assert_eq!(names(&mut bus, &[(3, "AA", 11.0)]), [("gas".to_owned(), 11.0)], "in a third slot");
-    let exchanged = names(&mut bus, &[(1, "BB", 21.0), (3, "CC", 0.1)]);
-    assert_eq!(exchanged, is(("gas-2", 21.0), ("gas", 0.1)), "a new meter in the old one's place");
-    assert_eq!(names(&mut bus, &[(3, "CC", 0.2), (4, "DD", 5.0)]), is(("gas", 0.2), ("gas-3", 5.0)));
+    let mut names = |devices: &[(u8, &str, f64)]| gas_meters(&mut bus, devices);
+    assert_eq!(names(&[(1, "AA", 10.0), (2, "BB", 20.0)]), are(("gas", 10.0), ("gas-2", 20.0)));
+    assert_eq!(names(&[(1, "BB", 20.5), (2, "AA", 10.5)]), are(("gas-2", 20.5), ("gas", 10.5)));
+    assert_eq!(names(&[(1, "", 20.6), (2, "AA", 10.6)]), are(("gas-2", 20.6), ("gas", 10.6)), "by its slot");
+    assert_eq!(names(&[(3, "AA", 11.0)]), [("gas".to_owned(), 11.0)], "in a third slot");
+    let exchanged = names(&[(1, "BB", 21.0), (3, "CC", 0.1)]);
+    assert_eq!(exchanged, are(("gas-2", 21.0), ("gas", 0.1)), "a new meter in the old one's place");
+    assert_eq!(names(&[(3, "CC", 0.2), (4, "DD", 5.0)]), are(("gas", 0.2), ("gas-3", 5.0)));
+}
+
+#[test]
+fn what_happens_to_the_bus_while_we_are_off_changes_no_names() {
+    let names = Names::default();
+    gas_meters(&mut Bus::new(names.clone()), &[(1, "AA", 10.0), (2, "BB", 20.0)]);
+    let next_start = || Bus::new(Names::restored(&names.get()));
+    let changed_places = gas_meters(&mut next_start(), &[(1, "BB", 20.5), (2, "AA", 10.5)]);
+    assert_eq!(changed_places, are(("gas-2", 20.5), ("gas", 10.5)));
+    assert_eq!(gas_meters(&mut next_start(), &[(2, "BB", 20.5)]), [("gas-2".to_owned(), 20.5)], "the first is gone");
+    let exchanged = gas_meters(&mut next_start(), &[(1, "AA", 10.5), (2, "CC", 0.1)]);
+    assert_eq!(exchanged, are(("gas", 10.5), ("gas-2", 0.1)));
+    // Without the names of the last run they are given by slot.
+    let anew = gas_meters(&mut Bus::default(), &[(1, "BB", 20.5), (2, "AA", 10.5)]);
+    assert_eq!(anew, are(("gas", 20.5), ("gas-2", 10.5)));
 }
 
 #[test]
@@ -397,7 +416,7 @@ fn start(connection: Connection, patience: Patience) -> Running {
 
 fn start_with(connection: Connection, patience: Patience, tap: Option<Tap>) -> Running {
     Running::start(|report, cancel| {
-        let protocol = P1::new(Mapping::default(), None, tap);
+        let protocol = P1::new(Mapping::default(), None, tap, Names::default());
         push::run(report, connection, protocol, Clock::start(), cancel, patience)
     })
 }
