@@ -345,9 +345,9 @@ pub fn scan_serial(port: &str, from: usize, all: bool) -> u8 {
             return WRONG_USAGE;
         }
     };
-    let step = from.saturating_sub(1);
+    let course = scan::Course { from: from.saturating_sub(1), all, turn: scan::SERIAL_TURN };
     scan(
-        async |stop, out, progress| scan::serial(&line, step, all, stop, out, progress).await,
+        async |stop, out, progress| scan::serial(&line, course, stop, out, progress).await,
         |stopped| format!("gridkeeper scan serial {port} --from {}", stopped + 1),
     )
 }

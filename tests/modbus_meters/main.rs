@@ -15,6 +15,7 @@ mod mqtt_peer;
 mod peer;
 mod pymodbus;
 mod scan;
+mod sunspec;
 mod tool;
 
 use std::collections::{BTreeMap, BTreeSet};

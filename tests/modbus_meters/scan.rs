@@ -6,10 +6,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 
-/// Meters by unit; whoever else is asked does not answer.
+/// Longer than the machine ever stands still: nothing here waits for it but the one unit that is silent.
+const TURN: Duration = Duration::from_secs(5);
+/// A unit of nobody that is silent, as on a line of its own. For all others a gateway says that nobody is there, so that no
+/// answer is too late and nothing is waited for.
+const SILENT: u8 = 4;
+
+/// Meters by unit.
 fn line_of(meters: &'static [(u8, &'static str)]) -> impl FnMut(&Ask) -> Reaction + Send + 'static {
     move |ask: &Ask| {
-        let Some((_, id)) = meters.iter().find(|(unit, _)| *unit == ask.unit) else { return Reaction::Silence };
+        let Some((_, id)) = meters.iter().find(|(unit, _)| *unit == ask.unit) else {
+            const NOBODY: u8 = 11;
+            let refused = Reaction::Answer(vec![ask.function() | 0x80, NOBODY]);
+            return if ask.unit == SILENT { Reaction::Silence } else { refused };
+        };
         let case = CASES.iter().find(|it| it.model == *id).unwrap();
         let mut registers = map(case);
         // What the meter says about itself.
@@ -22,6 +32,10 @@ fn line_of(meters: &'static [(u8, &'static str)]) -> impl FnMut(&Ask) -> Reactio
     }
 }
 
+fn course(from: usize) -> scan::Course {
+    scan::Course { from, all: false, turn: TURN }
+}
+
 async fn scanned(peer: &Peer) -> String {
     let (mut out, mut progress) = (Vec::new(), Vec::new());
     let stop = CancellationToken::new();
@@ -32,7 +46,7 @@ async fn scanned(peer: &Peer) -> String {
             let end = stop.clone();
             let likely = 15;
             let mut counted = Counting { steps: 0, stop_after: likely, end };
-            scan::serial(&line, 0, false, &stop, &mut out, &mut counted).await.unwrap()
+            scan::serial(&line, course(0), &stop, &mut out, &mut counted).await.unwrap()
         }
         Connection::Tcp { host, port } => scan::tcp(host, *port, false, &stop, &mut out, &mut progress).await.unwrap(),
         Connection::RtuOverTcp { .. } => unreachable!("no such scan"),
@@ -93,6 +107,28 @@ async fn a_meter_behind_an_inverter_is_found_by_its_chain() {
     assert!(!text.contains("model = \"sunspec-meter\"\n"), "{text}");
 }
 
+/// Two files read the same block with opposite signs: the chain's own names say which of them is meant.
+#[tokio::test]
+async fn of_two_files_for_one_block_the_one_for_its_maker_is_named() {
+    for (maker, named, silent_about) in
+        [("SolarEdge ", "solaredge-meter", "sunspec-meter"), ("Fronius", "sunspec-meter", "solaredge-meter")]
+    {
+        let mut registers = map(CASES.iter().find(|it| it.model == "solaredge-meter").unwrap());
+        let mut name = maker.as_bytes().to_vec();
+        name.resize(32, 0);
+        let words = name.chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+        registers.extend((40_004..).zip(words).map(|(address, word)| ((3, address), word)));
+        let peer = Peer::start(Medium::Tcp, move |ask| match ask.unit {
+            1 => serve(&registers, &Ask { unit: UNIT, ..ask.clone() }),
+            _ => Reaction::Answer(vec![ask.function() | 0x80, 11]),
+        })
+        .await;
+        let text = scanned(&peer).await;
+        assert!(text.contains(&format!("model = \"{named}\"\n")) && text.contains(", recognised"), "{text}");
+        assert!(!text.contains(silent_about) && !text.contains("any of these"), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn an_interrupted_scan_goes_on_where_it_stopped() {
     let peer = Peer::start(Medium::Serial, line_of(&[(5, "eastron-sdm630")])).await;
@@ -100,14 +136,14 @@ async fn an_interrupted_scan_goes_on_where_it_stopped() {
     let line = SerialLine { baud: Some(115_200), ..line };
     let stop = CancellationToken::new();
     let mut progress = Counting { steps: 0, stop_after: 2, end: stop.clone() };
-    let first = scan::serial(&line, 0, false, &stop, &mut Vec::new(), &mut progress).await.unwrap();
+    let first = scan::serial(&line, course(0), &stop, &mut Vec::new(), &mut progress).await.unwrap();
     assert_eq!((first.found, first.stopped_at), (0, Some(2)));
     let asked: Vec<u8> = peer.log().iter().map(|ask| ask.unit).collect();
     assert!(!asked.contains(&5) && asked.contains(&1), "{asked:?}");
     let stop = CancellationToken::new();
     let mut progress = Counting { steps: 0, stop_after: 3, end: stop.clone() };
     let mut out = Vec::new();
-    let second = scan::serial(&line, 2, false, &stop, &mut out, &mut progress).await.unwrap();
+    let second = scan::serial(&line, course(2), &stop, &mut out, &mut progress).await.unwrap();
     assert_eq!((second.found, second.stopped_at), (1, Some(5)));
     assert!(String::from_utf8(out).unwrap().contains("unit = 5"));
 }

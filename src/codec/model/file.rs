@@ -45,6 +45,8 @@ struct RawModel {
     defaults: Spanned<RawDefaults>,
     #[serde(default)]
     sunspec: Vec<u16>,
+    /// What the maker's name in the SunSpec chain begins with; a file with it goes before those without.
+    maker: Option<Spanned<String>>,
     /// Bit patterns per type, in hexadecimal digits.
     #[serde(default)]
     invalid: BTreeMap<String, Spanned<Vec<String>>>,
@@ -264,6 +266,10 @@ fn build(id: &str, raw: RawModel) -> Placed<Model> {
     let needed = |poll: &Poll| poll.fast && !poll.optional;
     require(polls.iter().any(needed), "no poll is `every = \"cycle\"` without being optional")?;
     unique(&polls)?;
+    if let Some(maker) = &raw.maker {
+        let whole = !raw.sunspec.is_empty() && !maker.get_ref().is_empty();
+        at(maker, require(whole, "`maker` is a name in the SunSpec chain, and needs `sunspec`"))?;
+    }
     let fast = || polls.iter().filter(|poll| poll.fast).flat_map(|poll| &poll.values);
     let useful =
         |value: &Value| matches!(value.key.quantity, Quantity::Current | Quantity::Power | Quantity::PowerImport);
@@ -279,6 +285,7 @@ fn build(id: &str, raw: RawModel) -> Placed<Model> {
         sources: raw.sources.into_inner(),
         transport,
         sunspec: raw.sunspec,
+        maker: raw.maker.map(Spanned::into_inner),
         identity,
         modes,
         details,

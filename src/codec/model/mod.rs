@@ -16,7 +16,7 @@ use crate::quantity::Phase;
 pub use decode::{Decoded, Key, Refusal};
 pub use file::ModelError;
 pub use number::{Kind, WordOrder};
-pub use sunspec::{Chain, ChainError, ChainStep};
+pub use sunspec::{COMMON, Chain, ChainError, ChainStep, MAKER};
 
 /// Most registers that the standard lets one read ask for.
 pub const MAX_REGISTERS: u16 = 125;
@@ -313,6 +313,8 @@ pub struct Model {
     pub transport: Transport,
     /// Numbers of SunSpec models, one of which holds the values; empty for a meter with fixed addresses.
     pub sunspec: Vec<u16>,
+    /// Of several files for the same SunSpec model: the one for this maker, by the begin of the name in the chain.
+    pub maker: Option<String>,
     /// How a scan knows it.
     pub identity: Vec<Identity>,
     /// Before signs are believed.
@@ -327,6 +329,27 @@ impl Model {
     /// A file's content as a model. `id` is the file's name without its ending.
     pub fn parse(id: &str, text: &str) -> Result<Self, ModelError> {
         file::parse(id, text)
+    }
+
+    /// A meter of three phases with these polls of input registers, signed words unless they say otherwise.
+    #[cfg(test)]
+    pub(crate) fn with_polls(polls: &str) -> Self {
+        let head = r#"
+format = 1
+vendor = "Maker"
+name = "M3"
+fits = ["M3"]
+phases = 3
+sure = "one source"
+sources = ["one"]
+[transport]
+kinds = ["rtu"]
+[defaults]
+table = "input"
+type = "i16"
+words = "high-first"
+"#;
+        Self::parse("m3", &format!("{head}{polls}")).expect("a test's polls are right")
     }
 
     /// Requests of every round.

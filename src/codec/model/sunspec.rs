@@ -7,6 +7,10 @@
 const BASES: [u16; 3] = [40_000, 50_000, 0];
 const MARKER: [u16; 2] = [0x5375, 0x6E53];
 const END: u16 = 0xFFFF;
+/// Number of the block in which a device, or a part of it, says who it is: 16 registers with the maker's name come first.
+pub const COMMON: u16 = 1;
+/// Registers of the maker's name.
+pub const MAKER: u16 = 16;
 /// Blocks that a device may have in front of its meter; a chain that goes on for longer is none.
 const LONGEST: u8 = 64;
 
@@ -66,6 +70,12 @@ impl Chain {
     #[must_use]
     pub fn next(&self) -> u16 {
         self.header.unwrap_or(BASES[self.base])
+    }
+
+    /// The marker was found: what is read next is a block's number and length.
+    #[must_use]
+    pub const fn is_inside(&self) -> bool {
+        self.header.is_some()
     }
 
     /// Takes the answer; `None` when the device refused. `wanted` are the numbers that are looked for.

@@ -121,6 +121,7 @@ fn a_wrong_file_is_refused_with_place_and_remedy() {
         ("\"one\", \"two\"", "\"one\"", "`sources` must name what `sure` says", "sources = "),
         ("every = \"cycle\"", "every = \"slow\"", "no poll is", ""),
         ("from = 10", "form = 10", "unknown field `form`", "form = 10"),
+        ("phases = 3", "maker = \"M\"\nphases = 3", "needs `sunspec`", "maker"),
         ("phases = 3", "phases = 1", "a meter of one phase has L1 only", "\"L3\""),
         ("[45.0, 65.0]", "[65.0, 45.0]", "a range of `plausible` is empty", "65.0"),
     ] {

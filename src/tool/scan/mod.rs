@@ -21,7 +21,9 @@ use probe::{Found, Kind, Presence, Probe};
 /// For one answer on the network, where a gateway may wait for its own line.
 const NETWORK_TURN: Duration = Duration::from_millis(1000);
 /// For one answer on a serial line beyond its time on the wire. Meters answer within 100 ms.
-const SERIAL_TURN: Duration = Duration::from_millis(150);
+pub const SERIAL_TURN: Duration = Duration::from_millis(150);
+/// More than any request and its answer are on the wire at 1200 baud; the bus knows how long they really are.
+const WHOLE: Duration = Duration::from_secs(3);
 /// For a port or a host to open.
 const OPENING: Duration = Duration::from_secs(3);
 
@@ -34,15 +36,24 @@ pub struct Outcome {
     pub stopped_at: Option<usize>,
 }
 
-/// Looks through a serial port. `from` is the step at which an earlier scan was interrupted; `all` looks for every
-/// address at every setting, not only at the one at which somebody answered.
+/// What is looked for on a serial port.
+#[derive(Clone, Copy, Debug)]
+pub struct Course {
+    /// The step at which an earlier scan was interrupted.
+    pub from: usize,
+    /// Every address at every setting, not only at the one at which somebody answered.
+    pub all: bool,
+    /// For one answer beyond its time on the wire; [`SERIAL_TURN`] but for lines that are slow to answer.
+    pub turn: Duration,
+}
+
+/// Looks through a serial port.
 ///
 /// # Errors
 /// When the port cannot be opened, and as the terminal says it.
 pub async fn serial(
     line: &SerialLine,
-    from: usize,
-    all: bool,
+    course: Course,
     stop: &CancellationToken,
     out: &mut dyn Write,
     progress: &mut dyn Write,
@@ -52,10 +63,10 @@ pub async fn serial(
     let mut outcome = Outcome { found: 0, stopped_at: None };
     let mut heard: Vec<(Setting, u8)> = Vec::new();
     let mut wire: Option<(Setting, Wire)> = None;
-    for (index, step) in steps.iter().enumerate().skip(from) {
+    for (index, step) in steps.iter().enumerate().skip(course.from) {
         let settled = heard.first().map(|it| it.0);
         // A line has one setting: once somebody answered, the others need no second look.
-        if !all && settled.is_some_and(|it| it != step.setting) {
+        if !course.all && settled.is_some_and(|it| it != step.setting) {
             continue;
         }
         if heard.contains(&(step.setting, step.unit)) {
@@ -72,10 +83,10 @@ pub async fn serial(
             if let Some((_, old)) = wire.take() {
                 old.close().await;
             }
-            wire = Some((step.setting, Wire::open(&step.setting.connection(&line.path), SERIAL_TURN)));
+            wire = Some((step.setting, Wire::open(&step.setting.connection(&line.path), course.turn)));
         }
         let Some((_, current)) = &wire else { continue };
-        let probe = Probe { bus: &current.bus, unit: step.unit, models: &models };
+        let probe = Probe { bus: &current.bus, unit: step.unit, limit: WHOLE + course.turn, models: &models };
         if let Presence::Answers(found) = look(&probe).await? {
             heard.push((step.setting, step.unit));
             outcome.found += 1;
@@ -113,7 +124,7 @@ pub async fn tcp(
         }
         write!(progress, "\runit {unit:<3} ")?;
         progress.flush()?;
-        let probe = Probe { bus: &wire.bus, unit, models: &models };
+        let probe = Probe { bus: &wire.bus, unit, limit: NETWORK_TURN, models: &models };
         if let Presence::Answers(found) = look(&probe).await? {
             outcome.found += 1;
             writeln!(progress)?;

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use crate::codec::model::{Chain, ChainStep, Identity, Model, Poll, Quantity, Sign, Sure, Table};
+use crate::codec::model::{COMMON, Chain, ChainStep, Identity, MAKER, Model, Poll, Quantity, Sign, Sure, Table};
 use crate::link::modbus::{Bus, BusError, Operation, Priority, Reply};
 use crate::quantity::Phase;
 
-/// For one answer where the bus does not shorten it.
-const LIMIT: Duration = Duration::from_secs(1);
 /// Most devices answer or refuse this one; Carlo Gavazzi's say what they are.
 const FIRST_ASKED: u16 = 0x000B;
 /// Register 9 of a TeltoCharge, and the registers of an EVSE-DIN that every one of them has (manual: 1000 set-point,
@@ -62,6 +60,8 @@ pub(super) enum Presence {
 pub(super) struct Probe<'a> {
     pub(super) bus: &'a Bus,
     pub(super) unit: u8,
+    /// For one answer where the bus does not shorten it.
+    pub(super) limit: Duration,
     pub(super) models: &'a [Model],
 }
 
@@ -88,7 +88,7 @@ impl Probe<'_> {
             Table::Holding => Operation::ReadHolding { address, count },
             Table::Input => Operation::ReadInput { address, count },
         };
-        match self.bus.call(self.unit, operation, LIMIT, Priority::Poll).await {
+        match self.bus.call(self.unit, operation, self.limit, Priority::Poll).await {
             Ok(Reply::Registers(words)) => Ok(Some(words)),
             Ok(Reply::Bits(_) | Reply::Written) => Ok(None),
             // A gateway that says that nobody is behind it.
@@ -142,23 +142,38 @@ impl Probe<'_> {
                     break;
                 }
             }
-            if !model.sunspec.is_empty() && self.has_block(&model.sunspec).await? {
-                found.push(self.meter(model, "", true));
-            }
         }
+        found.extend(self.sunspec().await?);
         Ok(found)
     }
 
-    async fn has_block(&self, wanted: &[u16]) -> Result<bool, BusError> {
+    /// Models that read a block of the unit's SunSpec chain. Of two that read the same one the chain's own names decide.
+    async fn sunspec(&self) -> Result<Vec<Found>, BusError> {
+        let (mut blocks, mut makers) = (Vec::new(), Vec::new());
         let mut chain = Chain::new();
         loop {
-            let answer = self.ask(Table::Holding, chain.next(), 2).await?;
-            match chain.take(answer.and_then(|words| words.first_chunk().copied()), wanted) {
-                Ok(ChainStep::Read(_)) => {}
-                Ok(ChainStep::Found { .. }) => return Ok(true),
-                Err(_) => return Ok(false),
+            let (header, inside) = (chain.next(), chain.is_inside());
+            let answer = self.ask(Table::Holding, header, 2).await?.and_then(|words| words.first_chunk::<2>().copied());
+            // Nothing is looked for, so that the whole chain is walked.
+            let Ok(ChainStep::Read(_)) = chain.take(answer, &[]) else { break };
+            let Some([number, _]) = answer.filter(|_| inside) else { continue };
+            blocks.push(number);
+            if number == COMMON
+                && let Some(words) = self.ask(Table::Holding, header + 2, MAKER).await?
+            {
+                makers.push(text(&words));
             }
         }
+        let reads = |model: &&Model| model.sunspec.iter().any(|it| blocks.contains(it));
+        let is_of_maker = |model: &Model| model.maker.as_ref().map(|it| makers.iter().any(|name| name.starts_with(it)));
+        let fitting: Vec<&Model> =
+            self.models.iter().filter(reads).filter(|it| is_of_maker(it) != Some(false)).collect();
+        // One for every maker gives way to one for this maker.
+        let gives_way = |model: &Model| {
+            let same = |other: &&Model| other.maker.is_some() && other.sunspec == model.sunspec;
+            model.maker.is_none() && fitting.iter().any(same)
+        };
+        Ok(fitting.iter().filter(|it| !gives_way(it)).map(|it| self.meter(it, "", true)).collect())
     }
 
     /// Models whose values are those of a mains connection; also such as have an identity, because not every unit of a
@@ -237,11 +252,13 @@ fn shows(identity: &Identity, words: &[u16]) -> bool {
     match &identity.sign {
         Sign::Word(wanted) => words.first().is_some_and(|word| wanted.contains(word)),
         Sign::Between(low, high) => words.first().is_some_and(|word| (low..=high).contains(&word)),
-        Sign::Text(text) => {
-            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
-            bytes.starts_with(text.as_bytes())
-        }
+        Sign::Text(wanted) => text(words).starts_with(wanted),
     }
+}
+
+/// Two characters per word.
+fn text(words: &[u16]) -> String {
+    words.iter().flat_map(|word| word.to_be_bytes()).map(char::from).collect()
 }
 
 #[cfg(test)]
@@ -249,20 +266,7 @@ mod tests {
     use super::*;
 
     /// An optional frequency, then the voltage.
-    const FILE: &str = r#"
-format = 1
-vendor = "Maker"
-name = "M1"
-fits = ["M1"]
-phases = 1
-sure = "one source"
-sources = ["one"]
-[transport]
-kinds = ["rtu"]
-[defaults]
-table = "input"
-type = "u16"
-words = "high-first"
+    const POLLS: &str = r#"
 [[poll]]
 every = "slow"
 from = 0
@@ -278,7 +282,7 @@ values = [{ is = "voltage", on = ["L1"], at = 10 }, { is = "current", on = ["L1"
 
     #[test]
     fn a_refused_optional_poll_says_neither_yes_nor_no() {
-        let model = Model::parse("m1", FILE).unwrap();
+        let model = Model::with_polls(POLLS);
         let like = |answers: [Option<&[u16]>; 2]| {
             let mut mains = Mains::default();
             model.polls.iter().zip(answers).all(|(poll, answer)| mains.goes_on(poll, answer)) && mains.is_there(&model)

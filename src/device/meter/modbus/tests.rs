@@ -15,20 +15,7 @@ use crate::reading::MeterReading;
 use crate::status::Identity;
 
 /// Fast: currents, powers and an export of L1. Slow: the total, and counters of two tariffs.
-const FILE: &str = r#"
-format = 1
-vendor = "Maker"
-name = "M3"
-fits = ["M3"]
-phases = 3
-sure = "one source"
-sources = ["one"]
-[transport]
-kinds = ["rtu"]
-[defaults]
-table = "input"
-type = "i16"
-words = "high-first"
+const POLLS: &str = r#"
 [[poll]]
 every = "cycle"
 from = 0
@@ -84,7 +71,7 @@ fn round(image: &mut Image, at: i64) {
 }
 
 fn image() -> Image {
-    let mut image = Image::new(&Model::parse("m3", FILE).unwrap());
+    let mut image = Image::new(&Model::with_polls(POLLS));
     round(&mut image, 1000);
     image
 }
@@ -176,7 +163,7 @@ fn without_signs_currents_are_sizes_and_nothing_has_a_direction() {
 
 #[test]
 fn a_refused_poll_is_asked_again_after_longer_and_longer_pauses() {
-    let mut refused = Refused::new(&Model::parse("m3", FILE).unwrap());
+    let mut refused = Refused::new(&Model::with_polls(POLLS));
     let start = Instant::now();
     let after = |seconds| start + Duration::from_secs(seconds);
     assert!(refused.may_ask(1, start));
