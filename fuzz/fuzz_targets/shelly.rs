@@ -7,7 +7,7 @@
 use gridkeeper_fuzz::codec::http_auth::{Credentials, Scheme, scheme};
 use gridkeeper_fuzz::codec::json::Malformed;
 use gridkeeper_fuzz::codec::sample::Sample;
-use gridkeeper_fuzz::codec::shelly::{device, gen1, rpc};
+use gridkeeper_fuzz::codec::shelly::{device, gen1, rpc, uptime};
 use gridkeeper_fuzz::{assert_sane, same, written_anew};
 use libfuzzer_sys::fuzz_target;
 
@@ -53,7 +53,7 @@ fuzz_target!(|data: &[u8]| {
     for channel in [None, Some(0), Some(3)] {
         let _ = (rpc::source(data, channel), gen1::source(data, channel));
     }
-    let _ = (rpc::output(data), rpc::input(data), gen1::relay(data), gen1::input(data, 1));
+    let _ = (rpc::output(data), rpc::input(data), gen1::relay(data), gen1::input(data, 1), uptime(data));
     if let Some(again) = written_anew(data) {
         for (one, other) in samples.iter().zip(&read(&again)) {
             match (one, other) {

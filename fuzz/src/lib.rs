@@ -29,6 +29,20 @@ pub fn pieces(bytes: &[u8]) -> Vec<Range<usize>> {
     pieces
 }
 
+/// Gives the pieces to a decoder, one behind the other; `one` takes one item from the bytes, as long as there is any. All
+/// bytes must be taken.
+pub fn in_pieces(
+    data: &[u8],
+    pieces: impl IntoIterator<Item = Range<usize>>,
+    mut one: impl for<'a> FnMut(&mut &'a [u8]) -> bool,
+) {
+    for piece in pieces {
+        let mut bytes = &data[piece];
+        while one(&mut bytes) {}
+        assert!(bytes.is_empty());
+    }
+}
+
 /// Asserts what holds for every sample that a codec gives.
 pub fn assert_sane(sample: &codec::sample::Sample) {
     for (quantity, value) in sample.iter() {

@@ -59,3 +59,13 @@ pub fn device(body: &[u8]) -> Result<Device, Malformed> {
         }),
     })
 }
+
+/// For how many seconds a device has been running: from the `/status` of generation 1, or from `Sys.GetStatus`. It is no
+/// time of a measurement, but where it stands still the answers are old ones.
+///
+/// # Errors
+/// When it is not a number.
+pub fn uptime(body: &[u8]) -> Result<Option<i64>, Malformed> {
+    let map = json::object(body)?;
+    Ok(Fields::new("", &map).number("uptime")?.map(|it| it as i64))
+}

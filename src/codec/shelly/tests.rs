@@ -126,6 +126,14 @@ fn generation_1_has_three_clamps_or_one_of_them() {
 }
 
 #[test]
+fn a_device_says_for_how_long_it_runs() {
+    assert_eq!(uptime(STATUS), Ok(Some(86_400)));
+    assert_eq!(uptime(br#"{"mac":"AABBCCDDEEFF","unixtime":1760000000,"uptime":12}"#), Ok(Some(12)));
+    assert_eq!(uptime(b"{}"), Ok(None));
+    assert!(uptime(br#"{"uptime":"long"}"#).is_err());
+}
+
+#[test]
 fn relays_of_generation_1_count_in_watt_minutes() {
     let body = br#"{"meters":[{"power":60.0,"is_valid":true,"timestamp":1,"total":6000}],"voltage":231.0}"#;
     assert_eq!(gen1::source(body, None), Ok(Gen1::Relay(0)));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -44,6 +44,28 @@ struct Inner {
     requests: Vec<String>,
     /// Timers of relays: only the newest acts.
     switched: u64,
+    /// Its uptime moves from here.
+    started: Instant,
+    /// The uptime at which it stands still.
+    frozen: Option<u64>,
+}
+
+impl Inner {
+    fn uptime(&self) -> u64 {
+        self.frozen.unwrap_or_else(|| 86_400 + self.started.elapsed().as_secs())
+    }
+
+    /// All of it, as it is at this moment.
+    fn status(&self) -> Map<String, Value> {
+        let mut status: Map<String, Value> = self.components.clone().into_iter().collect();
+        let uptime = json!(self.uptime());
+        if let Some(place) = status.get_mut("uptime") {
+            *place = uptime;
+        } else if let Some(place) = status.get_mut("sys").and_then(|it| it.get_mut("uptime")) {
+            *place = uptime;
+        }
+        status
+    }
 }
 
 fn info(id: &str, generation: u8, model: &str, app: &str, profile: Option<&str>) -> Map<String, Value> {
@@ -75,6 +97,8 @@ impl Shelly {
             fault: HttpFault::None,
             requests: Vec::new(),
             switched: 0,
+            started: Instant::now(),
+            frozen: None,
         };
         let (notices, _) = broadcast::channel(16);
         let state = Arc::new(State { inner: Mutex::new(inner), notices });
@@ -162,7 +186,7 @@ impl Shelly {
             "emeters": [clamp(1510.2, 0.97, 6.71, 231.4, 812_345.6, 0.0),
                 clamp(-842.0, -0.99, 3.66, 232.0, 90_211.3, 55_120.7), clamp(0.0, 0.0, 0.01, 230.1, 12.0, 3.0)],
             "inputs": [{"input": 0, "event": "", "event_cnt": 0}],
-            "total_power": 668.2, "uptime": 86_400, "unixtime": 1_760_000_000});
+            "total_power": 668.2, "uptime": 0, "unixtime": 1_760_000_000});
         Self::start(info("shellyem3", 1, "SHEM-3", "", None), status).await
     }
 
@@ -229,6 +253,13 @@ impl Shelly {
         all.pointer(pointer).cloned().unwrap_or(Value::Null)
     }
 
+    /// From now on it gives the same answers again and again, as a device or a cache in front of it does that hangs; or no
+    /// longer.
+    pub fn freeze(&self, frozen: bool) {
+        let mut inner = lock(&self.state.inner);
+        inner.frozen = frozen.then(|| inner.uptime());
+    }
+
     /// Path and query of every request so far.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
@@ -238,7 +269,7 @@ impl Shelly {
 
 fn system() -> Value {
     json!({"mac": "AABBCCDDEEFF", "restart_required": false, "time": "12:00", "unixtime": 1_760_000_000,
-        "uptime": 86_400, "ram_size": 240_000, "ram_free": 120_000, "available_updates": {}})
+        "uptime": 0, "ram_size": 240_000, "ram_free": 120_000, "available_updates": {}})
 }
 
 impl Device for State {
@@ -330,8 +361,7 @@ impl State {
             }
         }
         if call.path() == "/status" {
-            let status: Map<String, Value> = lock(&self.inner).components.clone().into_iter().collect();
-            return answer_json(200, &Value::Object(status));
+            return answer_json(200, &Value::Object(lock(&self.inner).status()));
         }
         if call.path() != "/relay/0" {
             return empty(StatusCode::NOT_FOUND);
@@ -376,8 +406,9 @@ impl State {
         match method {
             "Shelly.GetDeviceInfo" => return Ok(Value::Object(lock(&self.inner).info.clone())),
             "Shelly.GetStatus" => {
-                return Ok(Value::Object(lock(&self.inner).components.clone().into_iter().collect()));
+                return Ok(Value::Object(lock(&self.inner).status()));
             }
+            "Sys.GetStatus" => return lock(&self.inner).status().remove("sys").ok_or_else(no_handler),
             "Shelly.GetConfig" => {
                 let inner = lock(&self.inner);
                 let ids = inner

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::polled::{Failure, Report, Source};
 use crate::codec::json::Malformed;
 use crate::codec::sample::{Quantity as Q, Sample};
-use crate::codec::shelly::{Device, gen1, rpc};
+use crate::codec::shelly::{Device, gen1, rpc, uptime};
 use crate::device::shelly::{Error, Shelly};
 use crate::status::Identity;
 
@@ -20,6 +20,8 @@ const COUNTERS_EVERY: Duration = Duration::from_secs(10);
 const COUNTERS_STAND: Duration = Duration::from_secs(120);
 /// The minute of a counter moves each minute; when it has stood still for so long, nothing is measured any more.
 const MINUTE_STANDS: Duration = Duration::from_secs(150);
+/// A device's uptime moves each second; where it has stood still for so long, somebody gives old answers again.
+const UPTIME_STANDS: Duration = Duration::from_secs(5);
 
 /// A Shelly as a meter.
 #[derive(Debug)]
@@ -28,8 +30,41 @@ pub(super) struct ShellyMeter {
     channel: Option<u8>,
     plan: Option<(Device, Kind)>,
     counters: Counters,
-    minute: Option<(i64, Instant)>,
+    minute: Sign,
+    uptime: Sign,
+    /// When the uptime was asked for, where no answer has it beside the values.
+    looked: Option<Instant>,
+}
+
+/// Something that moves while the device works, and since when it has stood still.
+#[derive(Debug)]
+struct Sign {
+    known: Option<(i64, Instant)>,
     stands: Duration,
+}
+
+impl Sign {
+    fn new(stands: Duration) -> Self {
+        Self { known: None, stands }
+    }
+
+    /// `None` where the device does not say: then nothing is known.
+    fn heard(&mut self, value: Option<i64>) {
+        self.known = value.map(|value| match self.known {
+            Some((known, since)) if known == value => (known, since),
+            _ => (value, Instant::now()),
+        });
+    }
+
+    /// Fails where it has stood still for too long; `what` says what that means.
+    fn moves(&self, what: &str) -> Result<(), Malformed> {
+        match self.known.map(|it| it.1.elapsed()) {
+            Some(since) if since >= self.stands => {
+                Err(Malformed::new("", format!("is old: {what} for {} s", since.as_secs())))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Counters have requests of their own.
@@ -57,7 +92,15 @@ enum Kind {
 
 impl ShellyMeter {
     pub(super) fn new(link: Shelly, channel: Option<u8>) -> Self {
-        Self { link, channel, plan: None, counters: Counters::default(), minute: None, stands: MINUTE_STANDS }
+        Self {
+            link,
+            channel,
+            plan: None,
+            counters: Counters::default(),
+            minute: Sign::new(MINUTE_STANDS),
+            uptime: Sign::new(UPTIME_STANDS),
+            looked: None,
+        }
     }
 
     /// What the device is and what of it is meant; asked once, and again after it was away.
@@ -77,7 +120,11 @@ impl ShellyMeter {
 
     async fn sample(&mut self, kind: Kind) -> Result<Sample, Error> {
         let sample = match kind {
-            Kind::Gen1(source) => gen1::status(&self.link.get("/status").await?, source)?,
+            Kind::Gen1(source) => {
+                let status = self.link.get("/status").await?;
+                self.uptime.heard(uptime(&status)?);
+                gen1::status(&status, source)?
+            }
             Kind::Rpc(rpc::Source::Em) => {
                 let sample = rpc::em(&self.get("EM", 0).await?)?;
                 self.with_counters(sample, kind).await
@@ -104,7 +151,7 @@ impl ShellyMeter {
             Kind::Rpc(rpc::Source::Pm1(at)) => rpc::switch(&self.get("PM1", at).await?)?,
             Kind::Rpc(rpc::Source::Switch(at)) => rpc::switch(&self.get("Switch", at).await?)?,
         };
-        self.still_measuring(sample)
+        self.still_works(kind, sample).await
     }
 
     async fn get(&mut self, component: &str, id: u8) -> Result<Vec<u8>, Error> {
@@ -153,19 +200,20 @@ impl ShellyMeter {
         })
     }
 
-    /// The device's own minute is no time of the sample, but it shows whether the device still measures.
-    fn still_measuring(&mut self, mut sample: Sample) -> Result<Sample, Error> {
-        let Some(minute) = sample.stamp.take() else { return Ok(sample) };
-        let since = match self.minute {
-            Some((known, since)) if known == minute => since,
-            _ => Instant::now(),
-        };
-        self.minute = Some((minute, since));
-        if since.elapsed() < self.stands {
-            return Ok(sample);
+    /// Neither minute nor uptime is a time of the sample, but they show whether the device still works. Three phases and
+    /// clamps of generation 2 have no minute, and their uptime is in an answer of its own.
+    async fn still_works(&mut self, kind: Kind, mut sample: Sample) -> Result<Sample, Error> {
+        self.minute.heard(sample.stamp.take());
+        self.minute.moves("the device has measured nothing")?;
+        let asked = matches!(kind, Kind::Rpc(rpc::Source::Em | rpc::Source::Phases | rpc::Source::Em1(_)));
+        if asked && self.looked.is_none_or(|it| it.elapsed() >= self.counters.every) {
+            let answer = self.link.get("/rpc/Sys.GetStatus").await;
+            self.looked = Some(Instant::now());
+            // Without an answer nothing is known, and the values came all the same.
+            self.uptime.heard(answer.ok().and_then(|body| uptime(&body).ok().flatten()));
         }
-        let seconds = since.elapsed().as_secs();
-        Err(Malformed::new("", format!("is old: the device has measured nothing for {seconds} s")).into())
+        self.uptime.moves("the device's own uptime has stood still")?;
+        Ok(sample)
     }
 }
 
@@ -190,7 +238,7 @@ impl Source for ShellyMeter {
                 let sentence = format!("{}: {error}", self.link.describe());
                 if error.is_silence() {
                     // Another device, or the same one with another profile, may stand there next time.
-                    (self.plan, self.minute) = (None, None);
+                    (self.plan, self.minute.known, self.uptime.known, self.looked) = (None, None, None, None);
                     (self.counters.known, self.counters.tried) = (None, None);
                     return Err(Failure::Silent(sentence));
                 }

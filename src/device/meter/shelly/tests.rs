@@ -191,7 +191,7 @@ async fn a_counter_that_is_not_read_again_does_not_stand_for_ever() {
 async fn a_device_that_answers_but_no_longer_measures_gives_no_reading() {
     let stand_in = StandIn::plug().await.unwrap();
     let mut plug = meter(&stand_in, None, None);
-    plug.stands = Duration::from_millis(200);
+    plug.minute.stands = Duration::from_millis(200);
     let mut rig = start(plug);
     let told = rig.reading("a reading", |_| true).await;
     assert_eq!((told.reading.power_total, told.reading.stamp), (Some(Watt(116)), None));
@@ -203,4 +203,26 @@ async fn a_device_that_answers_but_no_longer_measures_gives_no_reading() {
     stand_in.set("/switch:0/aenergy/minute_ts", json!(1_760_000_100));
     rig.reading("it measures again", |_| true).await;
     rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_whose_answers_are_old_ones_gives_no_reading() {
+    for stand_in in
+        [StandIn::gen1_3em().await.unwrap(), StandIn::pro_3em().await.unwrap(), StandIn::pro_em().await.unwrap()]
+    {
+        let mut meter = meter(&stand_in, None, None);
+        meter.counters.every = Duration::from_millis(50);
+        meter.uptime.stands = Duration::from_millis(1500);
+        let mut rig = start(meter);
+        rig.reading("a reading", |_| true).await;
+        stand_in.freeze(true);
+        rig.health("its uptime stands", true, |it| {
+            !it.online && it.last_error.as_ref().is_some_and(|it| it.contains("uptime has stood still"))
+        })
+        .await;
+        rig.skip();
+        stand_in.freeze(false);
+        rig.reading("it runs again", |_| true).await;
+        rig.stop().await;
+    }
 }
