@@ -27,6 +27,7 @@ fn every_link_leads_to_a_file() {
         "CHANGELOG.md",
         "docs/control.md",
         "docs/decisions.md",
+        "docs/meter-models.md",
         "docs/outside-home-assistant.md",
     ] {
         for link in links(&text(file)) {

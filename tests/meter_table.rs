@@ -84,8 +84,8 @@ fn page() -> String {
          connection = \"serial:///dev/ttyUSB1\"     # or tcp://host:port, rtu+tcp://host:port\n\
          unit = 2                                 # left out: the factory setting\n\
          ```\n\n\
-         A file `<data_dir>/models/<name>.toml` goes before the built-in one of that name; CONTRIBUTING.md says how one is\n\
-         written. *Facts*: `two sources` means that two public sources which do not copy each other list every address\n\
+         A file `<data_dir>/models/<name>.toml` goes before the built-in one of that name; [meter-models.md](meter-models.md)\n\
+         says how one is written. *Facts*: `two sources` means that two public sources which do not copy each other list every address\n\
          that control needs; the others want a comparison with the meter's own display before a fuse is trusted to them.\n\
          Nothing here was tried on hardware by the authors. V, I, P: per phase; E: counters. The line's parameters are\n\
          factory settings; `gridkeeper scan` finds what is really set.\n\n\
@@ -142,6 +142,29 @@ fn the_table_of_meters_is_current() {
     }
     let found = std::fs::read_to_string(&file).unwrap_or_default();
     assert!(found == page, "docs/meters.md is not current: UPDATE_SNAPSHOTS=1 cargo test --test meter_table writes it");
+}
+
+/// What docs/meter-models.md shows is a file that works, and it leaves no word out.
+#[test]
+fn the_page_about_files_of_one_s_own_is_true() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/meter-models.md"))
+        .expect("the page is there");
+    let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("it has an example");
+    let model = Model::parse("m3", example).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((model.polls.len(), model.polls[0].values.len()), (2, 9));
+    let read = |words: [u16; 24]| model.polls[0].decode(&words).next().map(|it| it.value);
+    let mut words = [0; 24];
+    words[0] = 2301;
+    assert!(matches!(read(words), Some(Ok(volts)) if (volts - 230.1).abs() < 1e-9));
+    for quantity in Quantity::ALL {
+        let word = quantity.nature().word;
+        assert!(page.contains(&format!("`{word}`")), "the page does not name {word}");
+    }
+    let error = Model::parse("m3", &example.replace("type = \"i32\"", "type = \"?\"")).expect_err("no such type");
+    let types = error.what.split("allowed: ").nth(1).expect("it says what is allowed").replace('"', "");
+    for word in types.split(", ") {
+        assert!(page.contains(&format!("`{word}`")), "the page does not name the type {word}");
+    }
 }
 
 #[test]
