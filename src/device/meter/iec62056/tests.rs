@@ -388,6 +388,26 @@ async fn a_push_meter_over_tcp_is_never_asked() {
 }
 
 #[tokio::test]
+async fn a_meter_of_mode_d_on_a_serial_port_is_listened_to_and_never_asked() {
+    let (path, mut head, _other, _events) = pseudo_terminal();
+    let mut running = start(serial(path, Some(9600)), HASTY);
+    let pushed = b"/ESY5TEST\r\n\r\n1-0:1.7.255*255(-000142.30*W)\r\n!\r\n";
+    // What is sent before the port is open may be lost: the meter sends again and again.
+    let push = async {
+        loop {
+            head.send_at(9600, pushed).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        () = push => {}
+        reading = running.reading() => assert_eq!(reading.power_total, Some(Watt(-142))),
+    }
+    running.stop().await;
+    assert_eq!(head.line.bytes_to_read().unwrap(), 0, "it was asked");
+}
+
+#[tokio::test]
 async fn a_meter_behind_a_gateway_is_asked_to_stay_at_its_speed() {
     let (identification, data) = parts("mode-c.iec");
     let (listener, connection) = server().await;
