@@ -114,6 +114,60 @@ words! {
     }
 }
 
+/// How much an event weighs: the level of its line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gravity {
+    /// The usual course: somebody's wish, a car that comes and goes, something that is well again.
+    Notice,
+    /// Something is not as it should be; charging goes on, perhaps with less.
+    Warning,
+    /// Something that people rely on is gone, or charging is held at a fail-safe current: somebody must look.
+    Error,
+}
+
+impl EventType {
+    /// Its weight.
+    #[must_use]
+    pub const fn gravity(self) -> Gravity {
+        match self {
+            Self::ConfigInvalid
+            | Self::MeterLost
+            | Self::ChargerLost
+            | Self::FailSafeEntered
+            | Self::NotObeying
+            | Self::SecondMaster
+            | Self::DiskError
+            | Self::WatchdogFailed
+            | Self::InputLost
+            | Self::RelayLost => Gravity::Error,
+            Self::SettingsOverridden
+            | Self::MeterLate
+            | Self::MeterReplaced
+            | Self::FuseOverload
+            | Self::CarNotStarting
+            | Self::CommandRefused
+            | Self::BrokerLost
+            | Self::ClockError
+            | Self::Risk
+            | Self::ChargerRebooted
+            | Self::PhaseSwitchFailed => Gravity::Warning,
+            Self::Started
+            | Self::ConfigChanged
+            | Self::MeterBack
+            | Self::ChargerBack
+            | Self::FailSafeLeft
+            | Self::PhaseSwitched
+            | Self::SessionStarted
+            | Self::SessionEnded
+            | Self::BrokerBack
+            | Self::DimStarted
+            | Self::DimEnded
+            | Self::InputBack
+            | Self::RelayBack => Gravity::Notice,
+        }
+    }
+}
+
 /// One event, ready to publish.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Event {
@@ -123,4 +177,29 @@ pub struct Event {
     pub subject: String,
     /// One sentence in English: what was seen, what follows.
     pub detail: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_wrong_weighs_more_than_its_end() {
+        let ends = ["_back", "_left", "_ended", "_switched"];
+        let harms =
+            ["_lost", "_invalid", "_error", "_failed", "_entered", "_late", "_overload", "_refused", "_rebooted"];
+        for event in EventType::ALL {
+            let (word, gravity) = (event.word(), event.gravity());
+            if ends.iter().any(|it| word.ends_with(it)) {
+                assert_eq!(gravity, Gravity::Notice, "{word}");
+            }
+            if harms.iter().any(|it| word.ends_with(it)) {
+                assert!(gravity > Gravity::Notice, "{word}");
+            }
+        }
+        for event in EventType::ALL.iter().filter(|it| it.word().ends_with("_back") && **it != EventType::BrokerBack) {
+            let lost = EventType::from_word(&event.word().replace("_back", "_lost")).expect("its begin has a word");
+            assert_eq!(lost.gravity(), Gravity::Error, "{lost}: nothing depends on the broker, but on these");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::clock::{self, Clock, wall_ms};
 use crate::command::{ChargerAction, ChargerCommand, LastOffer, Leased, RelayOrder};
 use crate::control::{Accepted, Controller, LimitReason, Problem, Reason};
 use crate::device::{Answer, ToControl, Wish};
-use crate::event::{Event, EventType};
+use crate::event::{Event, EventType, Gravity};
 use crate::quantity::{Mono, Span};
 use crate::reading::Observation;
 use crate::status::Snapshot;
@@ -289,7 +289,13 @@ fn renew<T: Copy + PartialEq>(sender: &watch::Sender<Leased<T>>, order: T, now: 
 }
 
 fn log(event: &Event) {
-    tracing::info!(event = event.event_type.word(), subject = event.subject, "{}", event.detail);
+    let (word, Event { subject, detail, .. }) = (event.event_type.word(), event);
+    // The level of a line is fixed where it stands.
+    match event.event_type.gravity() {
+        Gravity::Notice => tracing::info!(event = word, subject, "{detail}"),
+        Gravity::Warning => tracing::warn!(event = word, subject, "{detail}"),
+        Gravity::Error => tracing::error!(event = word, subject, "{detail}"),
+    }
 }
 
 /// Tests of the lease hang this thread by creating the file that the variable names; release builds have no such hook.
