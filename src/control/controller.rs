@@ -311,8 +311,13 @@ impl Controller {
             }
             News::Foreign { foreign, read_back } => match foreign {
                 Foreign::Rebooted => {
+                    let timer = match charger.setup.watchdog {
+                        Some(_) => "its timer is verified anew",
+                        None => "it has no timer that would lower it without us",
+                    };
                     let detail = format!(
-                        "set-point read back as {read_back} although {} was written; written again, its timer verified anew",
+                        "set-point read back as {read_back} although {} was written: it has restarted, or somebody else \
+                         wrote it; written again, {timer}",
                         charger.order()
                     );
                     self.tell(EventType::ChargerRebooted, Subject::Charger(index), detail);

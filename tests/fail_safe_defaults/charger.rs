@@ -214,6 +214,21 @@ fn a_timer_that_becomes_unreadable_is_not_relied_on() {
 }
 
 #[test]
+fn what_is_told_of_a_foreign_set_point_is_true_of_the_box() {
+    for (watchdog, told) in [(Some(Span::from_secs(30)), "its timer is verified anew"), (None, "it has no timer")] {
+        let mut setup = setup(1);
+        setup.chargers[0].watchdog = watchdog;
+        let mut site = Site::charging(setup);
+        site.sims[0].set_point = amps(32.0);
+        site.tick();
+        let events = &site.controller.decision().events;
+        let event = events.iter().find(|it| it.event_type == EventType::ChargerRebooted).expect("it is told");
+        assert!(event.detail.contains("32 A") && event.detail.contains("or somebody else wrote it"), "{event:?}");
+        assert_eq!((event.detail.contains(told), event.detail.contains("timer")), (true, true), "{event:?}");
+    }
+}
+
+#[test]
 fn a_pilot_that_offers_more_than_the_register_says_counts_and_is_rewritten() {
     let mut site = two();
     let rewrite = site.command(0).rewrite;
