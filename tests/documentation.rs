@@ -68,6 +68,37 @@ fn every_example_passes_the_check() {
     assert!(found >= 2, "only {found} examples were found");
 }
 
+/// The lines of the section on systemd by hand, run one after another by an ordinary user: in a folder instead of `/`, and
+/// without the group, which `systemd-sysusers` would make.
+#[test]
+fn an_installation_by_hand_leaves_a_configuration_that_passes_its_check() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let document = text("docs/outside-home-assistant.md");
+    let section = document.split("## systemd, by hand").nth(1).and_then(|it| it.split("```").nth(1)).expect("a block");
+    let user = section.find("systemd-sysusers").expect("the group is made");
+    assert!(section.find("-g gridkeeper").is_some_and(|group| user < group), "the group is used before it is there");
+    let inside = |path: &str| format!(" {}{path}", root.path().display());
+    for folder in ["/usr/bin", "/etc/systemd/system"] {
+        fs::create_dir_all(root.path().join(&folder[1..])).expect("what every system has");
+    }
+    let mut installed = 0;
+    for line in section.lines().filter(|line| line.contains("install -")) {
+        let line = line.replace("sudo ", "").replace("-g gridkeeper ", "");
+        let line = line.replace("target/release/gridkeeper", env!("CARGO_BIN_EXE_gridkeeper"));
+        let line = line.replace(" /usr/", &inside("/usr/")).replace(" /etc/", &inside("/etc/"));
+        let done = Command::new("sh").args(["-ec", &line]).current_dir(self::root()).output().expect("a shell");
+        assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
+        installed += 1;
+    }
+    assert_eq!(installed, 6, "{section}");
+    let unit = fs::read_to_string(root.path().join("etc/systemd/system/gridkeeper.service")).expect("the unit");
+    assert!(unit.contains("ExecStart=/usr/bin/gridkeeper run\n"), "{unit}");
+    let program = root.path().join("usr/bin/gridkeeper");
+    let file = root.path().join("etc/gridkeeper/gridkeeper.toml");
+    let check = Command::new(program).arg("check").arg("-c").arg(file).output().expect("what was installed runs");
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+}
+
 #[test]
 fn every_subcommand_that_readme_names_is_there() {
     let help = Command::new(env!("CARGO_BIN_EXE_gridkeeper")).arg("--help").output().expect("the binary was built");

@@ -78,7 +78,6 @@ pub fn load(
     purpose: Purpose,
 ) -> Result<Loaded, Diagnostics> {
     let variables: Vec<(String, String)> = env.collect();
-    let default_data_dir = default_data_dir(&variables, options_json.as_deref());
     let mut failed = Vec::new();
     let mut read = |path: &Path| match SourceFile::read(path) {
         Ok(file) => Some(file),
@@ -105,6 +104,7 @@ pub fn load(
             .help("name one with -c FILE"),
         );
     }
+    let default_data_dir = default_data_dir(&variables, options_json.as_deref(), &found);
     failed.extend(variables.iter().filter_map(|it| naming::near_miss(&it.0)));
     let mut variables: Vec<(String, String)> =
         variables.into_iter().filter(|it| it.0.starts_with(layer::PREFIX)).collect();
@@ -148,8 +148,12 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
 }
 
-/// Where the data live when the configuration does not say: the add-on's folder, the service manager's, the user's.
-fn default_data_dir(variables: &[(String, String)], options: Option<&Path>) -> PathBuf {
+/// Where the data of the system's own file live: the state directory of the systemd unit and the Debian package.
+const SYSTEM_DATA_DIR: &str = "/var/lib/gridkeeper";
+
+/// Where the data live when the configuration does not say: the add-on's folder, the service manager's, the system's,
+/// the user's. Whoever looks at the system's file must find what the service found, which alone is told of its folder.
+fn default_data_dir(variables: &[(String, String)], options: Option<&Path>, files: &[PathBuf]) -> PathBuf {
     if let Some(folder) = options.and_then(Path::parent) {
         return folder.to_path_buf();
     }
@@ -157,11 +161,42 @@ fn default_data_dir(variables: &[(String, String)], options: Option<&Path>) -> P
     if let Some(first) = of("STATE_DIRECTORY").and_then(|it| it.split(':').next()) {
         return PathBuf::from(first);
     }
+    if files.iter().any(|it| it == Path::new(DEFAULT_FILES[0])) {
+        return PathBuf::from(SYSTEM_DATA_DIR);
+    }
     if let Some(state) = of("XDG_STATE_HOME") {
         return Path::new(state).join("gridkeeper");
     }
     match of("HOME") {
         Some(home) if home != "/root" && home != "/" => Path::new(home).join(".local/state/gridkeeper"),
-        _ => PathBuf::from("/var/lib/gridkeeper"),
+        _ => PathBuf::from(SYSTEM_DATA_DIR),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_data_of_the_systems_file_are_found_by_whoever_reads_it() {
+        let system = [PathBuf::from(DEFAULT_FILES[0])];
+        let own = [PathBuf::from("gridkeeper.toml")];
+        let told = |variables: &[(&str, &str)], options: Option<&str>, files: &[PathBuf]| {
+            let variables: Vec<_> = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            default_data_dir(&variables, options.map(Path::new), files).display().to_string()
+        };
+        let service = told(&[("STATE_DIRECTORY", "/var/lib/gridkeeper")], None, &system);
+        for person in [
+            &[("HOME", "/var/lib/gridkeeper")][..],
+            &[("HOME", "/root")],
+            &[("HOME", "/home/ada"), ("XDG_STATE_HOME", "/home/ada/state")],
+            &[],
+        ] {
+            assert_eq!(told(person, None, &system), service, "{person:?}");
+        }
+        assert_eq!(told(&[("STATE_DIRECTORY", "/data:/more")], None, &system), "/data");
+        assert_eq!(told(&[("HOME", "/home/ada")], None, &own), "/home/ada/.local/state/gridkeeper");
+        assert_eq!(told(&[("XDG_STATE_HOME", "/state")], None, &own), "/state/gridkeeper");
+        assert_eq!(told(&[("HOME", "/root")], Some("/data/options.json"), &own), "/data");
     }
 }
