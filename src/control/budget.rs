@@ -127,13 +127,6 @@ impl Controller {
     pub(super) fn limits_imbalance(&self) -> bool {
         self.max_imbalance.is_some()
     }
-
-    /// Import of the house and all charging now, as far as it is known.
-    pub(super) fn import(&self) -> Option<Watt> {
-        let meter = self.circuits.first()?.setup.meter?;
-        let frame = self.meters[meter].frame()?;
-        frame.power()
-    }
 }
 
 fn times(current: Milliamp, phases: u32) -> Milliamp {

@@ -478,10 +478,10 @@ pub struct SiteStatus {
     pub available: Phases<Option<Milliamp>>,
     /// Limit in force per phase.
     pub limit: Phases<Option<Milliamp>>,
-    /// What would be exported were no car charging; `None` without a meter.
+    /// What would be exported were no car charging; `None` where either was not measured.
     pub surplus: Option<Watt>,
-    /// All chargers together.
-    pub charging: Watt,
+    /// All chargers together; `None` where one draws and its power is not measured.
+    pub charging: Option<Watt>,
     /// A rule of the fail-safe table is in force.
     pub fail_safe: bool,
     /// What is wrong as far as the controller can tell.

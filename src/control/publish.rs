@@ -1,13 +1,12 @@
 //! The decision as others see it: orders, states, reasons.
 
 use crate::command::RelayOrder;
-use crate::quantity::{Milliamp, Mono, Phase, Phases, Watt};
+use crate::quantity::{Milliamp, Mono, Phases, Watt};
 use crate::reading::PilotState;
 
 use super::charger::Charger;
 use super::controller::Controller;
 use super::interface::{ChargerStatus, ChargerStatusWord, Problem, Quality, Reason, SiteStatus};
-use super::meter::NOMINAL;
 
 impl Controller {
     pub(super) fn publish(&mut self, now: Mono) {
@@ -59,7 +58,7 @@ impl Controller {
             counted: charger.counted(&self.timing),
             current: charger.shown_current(),
             voltage,
-            power: report.power.or_else(|| self.power(charger)),
+            power: report.power.or_else(|| self.own_meter_power(charger)),
             energy: report.energy,
             session_energy: charger.session_energy(),
             session_start: charger.session.start,
@@ -77,12 +76,11 @@ impl Controller {
         }
     }
 
-    /// From measured currents; `None` where nothing is measured.
-    fn power(&self, charger: &Charger) -> Option<Watt> {
-        if !charger.is_measured() {
-            return None;
-        }
-        Some(charger.current().iter().map(|(_, current)| current.at(NOMINAL)).sum())
+    /// What the charger's own meter says, as long as it is believed. Currents alone are no power: neither the voltage
+    /// nor what of it is reactive is known.
+    fn own_meter_power(&self, charger: &Charger) -> Option<Watt> {
+        let meter = charger.setup.meter.filter(|_| charger.is_measured())?;
+        self.meters[meter].frame()?.total
     }
 
     fn site_status(&self) -> SiteStatus {
@@ -123,7 +121,7 @@ impl Controller {
         SiteStatus {
             available,
             limit: limits,
-            surplus: import.map(|import| charging - import),
+            surplus: charging.zip(import).map(|(charging, import)| charging - import),
             charging,
             fail_safe: lost || silent || trouble,
             problem,
@@ -134,12 +132,22 @@ impl Controller {
         }
     }
 
-    /// All chargers together; a charger that does not measure counts with what is assumed of it.
-    fn charging(&self) -> Watt {
+    /// All chargers together; `None` where one draws and its power is not measured. What the controller assumes of such
+    /// a one is for its own decisions and no reading.
+    fn charging(&self) -> Option<Watt> {
         let power = |charger: &Charger| {
-            let reported = charger.report.and_then(|report| report.power).filter(|_| charger.link.is_up());
-            reported.unwrap_or_else(|| Phase::ALL.into_iter().map(|phase| charger.current()[phase].at(NOMINAL)).sum())
+            let answers = charger.link.is_up();
+            let measured = charger.report.filter(|_| answers).and_then(|report| report.power);
+            // A car in state C is there to draw; one in any other state draws nothing.
+            let idle = charger.report.is_some() && !charger.draws_current() && charger.state() != Some(PilotState::C);
+            measured.or_else(|| self.own_meter_power(charger)).or_else(|| idle.then_some(Watt::ZERO))
         };
         self.chargers.iter().map(power).sum()
+    }
+
+    /// What the grid meter says, as long as it is not lost.
+    fn import(&self) -> Option<Watt> {
+        let meter = &self.meters[self.circuits[0].setup.meter?];
+        meter.frame().filter(|_| !meter.is_lost())?.total
     }
 }

@@ -53,7 +53,7 @@ fn site(state: &WebState, snapshot: &Snapshot) -> Value {
     json.extend([
         ("power_w".to_owned(), watts(grid.and_then(|it| it.power_total))),
         ("surplus_w".to_owned(), watts(site.surplus)),
-        ("charging_w".to_owned(), watts(Some(site.charging))),
+        ("charging_w".to_owned(), watts(site.charging)),
         ("charging_enabled".to_owned(), json!(site.settings.charging_enabled)),
         ("fail_safe".to_owned(), json!(site.fail_safe)),
         ("problem".to_owned(), json!(site.problem)),

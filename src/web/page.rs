@@ -169,7 +169,10 @@ fn phases(html: &mut Html, state: &WebState, snapshot: &Snapshot) {
         if let Some(power) = grid.and_then(|it| it.power_total) {
             html.raw(", ").text(power).raw(" from the grid");
         }
-        html.raw(", ").text(snapshot.site.charging).raw(" into cars.</p>");
+        match snapshot.site.charging {
+            Some(power) => html.raw(", ").text(power).raw(" into cars.</p>"),
+            None => html.raw(".</p>"),
+        };
     }
     sources(html, state, snapshot);
 }

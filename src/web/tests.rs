@@ -80,7 +80,7 @@ fn snapshot() -> Snapshot {
             available: Phases([Some(Milliamp(3000)), Some(Milliamp::ZERO), None]),
             limit: Phases([Some(Milliamp(24_500)); 3]),
             surplus: Some(Watt(-880)),
-            charging: Watt(4420),
+            charging: Some(Watt(4420)),
             fail_safe: false,
             problem: Problem::None,
             dim: false,

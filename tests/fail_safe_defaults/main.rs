@@ -8,6 +8,7 @@ mod input;
 mod meter;
 mod obedience;
 mod own_word;
+mod power;
 mod site;
 mod stamps;
 mod start_up;

@@ -232,7 +232,7 @@ pub(crate) fn snapshot(at: Mono, power: f64) -> Snapshot {
             available: amps(5),
             limit: amps(24),
             surplus: Some(Watt(-700)),
-            charging: Watt(4_370),
+            charging: Some(Watt(4_370)),
             fail_safe: false,
             problem: Problem::None,
             dim: false,

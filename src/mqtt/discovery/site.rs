@@ -22,7 +22,7 @@ pub(crate) static KEYS: [Key<Snapshot, SiteInfo>; 21] = [
         |it, _| Out::watts(it.site.surplus),
         |it| it.grid_meter.as_deref().map(|meter| power("Surplus").with_meter(Some(meter))),
     ),
-    Key::measured("charging_w", |it, _| Out::watts(Some(it.site.charging)), |_| Some(power("Charging power"))),
+    Key::measured("charging_w", |it, _| Out::watts(it.site.charging), |_| Some(power("Charging power"))),
     Key::told(
         "charging_enabled",
         |it, _| Out::Flag(it.site.settings.charging_enabled),
