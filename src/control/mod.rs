@@ -40,5 +40,7 @@ mod want;
 
 pub use controller::{Controller, Decision};
 pub use interface::*;
+pub(crate) use settings::{
+    ACTIONS as ACTION_SETTINGS, CHARGER as CHARGER_SETTINGS, SITE as SITE_SETTINGS, among, boolean, pressed,
+};
 pub use settings::{MOST_KW, SESSION_KWH};
-pub(crate) use settings::{boolean, pressed};

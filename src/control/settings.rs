@@ -9,7 +9,7 @@ use super::controller::Controller;
 use super::interface::{Accepted, ChargerSettings, ChargerSetup, Mode, Refused, RelayCommand, Sharing, SiteSettings};
 
 /// Settings of the site, as in the contract.
-const SITE: [&str; 8] = [
+pub(crate) const SITE: [&str; 8] = [
     "charging_enabled",
     "max_import_a",
     "max_import_kw",
@@ -20,7 +20,7 @@ const SITE: [&str; 8] = [
     "reset_settings",
 ];
 /// Settings of a charger, as in the contract. What a box can be asked to do comes behind them.
-const CHARGER: [&str; 12] = [
+pub(crate) const CHARGER: [&str; 12] = [
     "mode",
     "max_current_a",
     "fixed_current_a",
@@ -35,7 +35,7 @@ const CHARGER: [&str; 12] = [
     "mode_after_session",
 ];
 /// What a box can be asked to do, as in the contract.
-const ACTIONS: [&str; 4] = ["authorize", "lock", "wake", "reboot"];
+pub(crate) const ACTIONS: [&str; 4] = ["authorize", "lock", "wake", "reboot"];
 
 /// Longest value that is looked at; the longest word is far shorter.
 const LONGEST: usize = 64;
@@ -48,6 +48,12 @@ pub const SESSION_KWH: (f64, f64) = (0.1, 1000.0);
 
 /// Takes back a run-time setting.
 const NONE: &str = "none";
+
+/// The ids of which one is allowed, for a sentence.
+pub(crate) fn among<'a>(ids: impl Iterator<Item = &'a str>) -> String {
+    let ids: Vec<_> = ids.collect();
+    if ids.is_empty() { "none is configured".to_owned() } else { format!("allowed: {}", ids.join(", ")) }
+}
 
 fn refuse<T>(text: String) -> Result<T, Refused> {
     Err(Refused(text))
@@ -184,7 +190,8 @@ impl Controller {
         let charger = path.strip_prefix("charger/").and_then(|rest| rest.split_once("/set/"));
         if let Some((id, setting)) = charger {
             let Some(index) = self.chargers.iter().position(|charger| charger.id() == id) else {
-                return refuse(format!("there is no charger {}", shown(id)));
+                let there = among(self.chargers.iter().map(|charger| charger.id()));
+                return refuse(format!("there is no charger {}; {there}", shown(id)));
             };
             return self.set_charger(now, index, setting, value);
         }
@@ -199,7 +206,8 @@ impl Controller {
 
     fn set_relay(&mut self, now: Mono, id: &str, value: &str) -> Result<Accepted, Refused> {
         let Some(relay) = self.relays.iter_mut().find(|relay| relay.setup.id == id) else {
-            return refuse(format!("there is no relay {}", shown(id)));
+            let there = among(self.relays.iter().map(|relay| relay.setup.id.as_str()));
+            return refuse(format!("there is no relay {}; {there}", shown(id)));
         };
         let command = if value == NONE { Some(RelayCommand::Auto) } else { RelayCommand::from_word(value) };
         let Some(command) = command else {

@@ -13,7 +13,7 @@ use super::outbox::Rank;
 use super::service::Service;
 use super::topics::{Kind, Place};
 use crate::backup::Shown;
-use crate::control::{boolean, pressed};
+use crate::control::{among, boolean, pressed};
 use crate::device::{Answer, ToControl, Wish};
 use crate::event::EventType;
 
@@ -97,6 +97,28 @@ impl Service {
         });
     }
 
+    /// Nearly a command: its sender is told the topic that it may have meant. No event, and no state again: whoever only
+    /// spreads our own states over topics of his own must not be fed by it.
+    pub(super) fn astray(&mut self, meant: &str, topic: String, payload: Result<Vec<u8>, usize>) {
+        let ports = &self.views.ports;
+        let relay = ports.relays.iter().any(|it| it.topic == topic);
+        let taken = relay || ports.inputs.iter().any(|it| it.topic.as_deref() == Some(&topic));
+        if taken || self.options.feeds.topics().any(|it| it == topic) || payload.as_ref().is_ok_and(Vec::is_empty) {
+            return;
+        }
+        if self.astray.admit(self.now()) != Admission::Taken {
+            return;
+        }
+        let mut result = self.result(topic);
+        if let Ok(Some(Command { value, id })) = payload.as_deref().map_or(Ok(None), command::read) {
+            (result.value, result.id) = (Some(value), id);
+        }
+        let (base, meant) = (self.topics.base(), shorten(meant));
+        result.error = Some(format!("this topic takes no commands and nothing was done; send it to `{base}/{meant}`"));
+        result.time = self.stamp();
+        self.publish_result(&self.topics.result(), &result);
+    }
+
     /// Whether a value for an input of ours is in force: it was heard elsewhere, before and whatever waits here.
     fn tell_input(&self, id: &str, path: &str, value: &str) -> Result<(), String> {
         let setting = path.rsplit('/').next().unwrap_or_default();
@@ -104,7 +126,8 @@ impl Service {
             return Err(format!("an input has no setting `{}`; allowed: value", shorten(setting)));
         }
         if !self.options.inputs.iter().any(|it| it.common.id == id) {
-            return Err(format!("there is no input `{}`", shorten(id)));
+            let there = among(self.options.inputs.iter().map(|it| it.common.id.as_str()));
+            return Err(format!("there is no input `{}`; {there}", shorten(id)));
         }
         let port = self.views.ports.inputs.iter().find(|it| it.id == id);
         let port = port.ok_or_else(|| format!("input `{id}` is not told by MQTT: its driver is another one"))?;

@@ -3,6 +3,7 @@
 //! Nothing here is part of the safety path. The broker may be absent, slow, hung or hostile: this module then waits,
 //! counts and says so, and the controller does not notice.
 
+mod astray;
 mod attempts;
 mod bucket;
 mod client;

@@ -11,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Views;
+use super::astray;
 use super::bucket::Bucket;
 use super::client::Address;
 use super::command::shorten;
@@ -36,6 +37,8 @@ use crate::quantity::{Mono, Span};
 const BIRTH_PAUSE: Span = Span::from_secs(5);
 /// Retained messages that keep coming are not waited for any longer than this many settling times.
 const MAX_SETTLE: u32 = 20;
+/// So many commands on topics that are only nearly right are answered in a second.
+const ASTRAY_PER_SECOND: u32 = 5;
 /// Where an answer to a subscription that never comes is no longer waited for.
 const SUBSCRIBE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -82,6 +85,8 @@ pub(super) struct Service {
     peers: Peers,
     leftovers: Leftovers,
     pub(super) bucket: Bucket,
+    /// The same for answers to what is nearly a command: it must not take the place of one.
+    pub(super) astray: Bucket,
     pub(super) waiting: JoinSet<Answered>,
     pub(super) backups: JoinSet<BackedUp>,
     phase: Phase,
@@ -124,6 +129,7 @@ impl Service {
             }),
             peers: Peers::new(&options.instance, &run, config.interval),
             bucket: Bucket::new(options.tuning.commands_per_second, now),
+            astray: Bucket::new(ASTRAY_PER_SECOND, now),
             log_level: options.requests.level.clone(),
             publisher,
             link,
@@ -224,7 +230,9 @@ impl Service {
                     self.report(LinkState::Connecting, None);
                 }
             }
-            LinkEvent::Subscribed(refused) => {
+            LinkEvent::Subscribed(mut refused) => {
+                // A courtesy; without it everything works.
+                refused.retain(|it| !self.topics.nearly().contains(it));
                 if let Phase::Settling { .. } = self.phase {
                     let settle = self.options.tuning.settle;
                     let now = Instant::now();
@@ -332,6 +340,9 @@ impl Service {
     fn arrive(&mut self) {
         self.phase = Phase::Arriving(Instant::now() + SUBSCRIBE_PATIENCE);
         self.link.subscribe(self.topics.obeyed());
+        for filters in self.topics.nearly().chunks(astray::AT_ONCE) {
+            self.link.subscribe(filters.to_vec());
+        }
     }
 
     fn serve(&mut self) {
@@ -367,6 +378,12 @@ impl Service {
             (Inbound::Request(name), payload) => {
                 if self.obeys() {
                     self.request(&name, topic, payload, retained);
+                }
+            }
+            (Inbound::Astray(meant), payload) => {
+                // A retained one is somebody's state as well as it may be a command, and would be answered for ever.
+                if self.obeys() && !retained {
+                    self.astray(&meant, topic, payload);
                 }
             }
             (Inbound::Status, Ok(payload)) => {
@@ -540,8 +557,10 @@ impl Service {
         status.published = counters.published.load(Ordering::Relaxed);
         let heard = &self.ear.counters;
         status.received = counters.received.load(Ordering::Relaxed) + heard.received.load(Ordering::Relaxed);
-        status.dropped_incoming =
-            counters.overrun.load(Ordering::Relaxed) + heard.dropped.load(Ordering::Relaxed) + self.bucket.refused();
+        status.dropped_incoming = counters.overrun.load(Ordering::Relaxed)
+            + heard.dropped.load(Ordering::Relaxed)
+            + self.bucket.refused()
+            + self.astray.refused();
         status.dropped_outgoing = self.link.send(|outbox| outbox.dropped()) + self.events_missed;
         self.views.status.send_if_modified(|shown| {
             let changed = shown != status;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::astray;
+
 /// Kinds of device below the base topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -90,6 +92,8 @@ pub(crate) enum Inbound {
     },
     /// `bridge/request/<name>`
     Request(String),
+    /// Nearly a command; the topic that was meant, without the base.
+    Astray(String),
     /// `<base>/status`
     Status,
     /// `<base>/bridge/info`
@@ -106,7 +110,7 @@ impl Inbound {
     /// Largest payload that is looked at, in bytes.
     pub(crate) const fn limit(&self) -> usize {
         match self {
-            Self::Command { .. } | Self::Request(_) => 1024,
+            Self::Command { .. } | Self::Request(_) | Self::Astray(_) => 1024,
             Self::Status | Self::Birth | Self::Availability(_) => 64,
             Self::Info => 64 * 1024,
             Self::Discovery => 256 * 1024,
@@ -240,6 +244,11 @@ impl Topics {
         filters
     }
 
+    /// Subscribed besides, so that a command on a topic that is nearly right gets an answer.
+    pub(crate) fn nearly(&self) -> Vec<String> {
+        astray::filters().iter().map(|it| format!("{}/{it}", self.base)).collect()
+    }
+
     /// Sorts an incoming topic; `None` for one that is not for us.
     pub(crate) fn sort(&self, topic: &str) -> Option<Inbound> {
         if topic.len() > Self::MAX_LEN {
@@ -271,7 +280,7 @@ impl Topics {
             [kind, id, "availability"] => {
                 Some(Inbound::Availability(Place::Device(Kind::from_word(kind)?, (*id).to_owned())))
             }
-            _ => None,
+            parts => astray::meant(parts).map(Inbound::Astray),
         }
     }
 
@@ -314,6 +323,7 @@ mod tests {
             sort("home/grid/toaster/x/set/mode"),
             Some(Inbound::Command { place: None, path: "toaster/x/set/mode".into() })
         );
+        assert_eq!(sort("home/grid/charger/left/mode"), Some(Inbound::Astray("charger/left/set/mode".into())));
         assert_eq!(sort("home/grid/meter/old/availability"), Some(Inbound::Availability(Place::meter("old"))));
         assert_eq!(sort("homeassistant/device/home_grid_meter_main/config"), Some(Inbound::Discovery));
     }

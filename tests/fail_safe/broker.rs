@@ -269,7 +269,7 @@ async fn rubbish_is_refused_with_what_is_allowed_and_changes_nothing() {
         (SET_MAX, vec![b'9'; 1_000_000], "1000000 bytes"),
         (SET_MODE, b"turbo".to_vec(), "allowed: off, fast, fixed"),
         ("gridkeeper/site/set/charging_enabled", b"perhaps".to_vec(), "allowed: ON, OFF, true, false, 1, 0"),
-        ("gridkeeper/charger/c9/set/mode", b"off".to_vec(), "there is no charger `c9`"),
+        ("gridkeeper/charger/c9/set/mode", b"off".to_vec(), "there is no charger `c9`; allowed: c0"),
     ];
     for (topic, payload, part) in cases {
         let mark = peer.mark();

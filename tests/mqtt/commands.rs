@@ -81,7 +81,7 @@ async fn rubbish_is_refused_each_with_its_reason_and_reaches_nobody() {
         (SET, vec![b'9'; 100], "100 bytes"),
         (SET, vec![b'9'; 300_000], "300000 bytes"),
         (SET, b"10\n".to_vec(), "control characters"),
-        ("gridkeeper/input/toaster/set/value", b"on".to_vec(), "there is no input `toaster`"),
+        ("gridkeeper/input/toaster/set/value", b"on".to_vec(), "there is no input `toaster`; allowed: "),
         ("gridkeeper/input/tariff/set/mode", b"on".to_vec(), "allowed: value"),
         ("gridkeeper/input/tariff/set/value", b"on".to_vec(), "its driver is another one"),
         ("gridkeeper/meter/main/set/mode", b"on".to_vec(), "takes no commands"),
@@ -96,6 +96,77 @@ async fn rubbish_is_refused_each_with_its_reason_and_reaches_nobody() {
         assert!(error.contains(part), "{topic}: {error}");
     }
     assert!(rig.wishes().is_empty());
+    end(broker, rig).await;
+}
+
+/// The answer to this; sent again until it comes, because nobody is told when a courtesy's subscription stands.
+async fn answered(peer: &Peer, topic: &str, payload: &str) -> Value {
+    let mark = peer.mark();
+    let send = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(400));
+        loop {
+            ticks.tick().await;
+            peer.publish(topic, payload);
+        }
+    };
+    tokio::select! {
+        () = send => Value::Null,
+        result = peer.json_after(mark, RESULT, |it| it["topic"] == topic) => result,
+    }
+}
+
+#[tokio::test]
+async fn a_command_on_a_topic_that_is_nearly_right_is_told_the_right_one_and_nothing_else_happens() {
+    let (broker, rig, peer) = quiet().await;
+    // Whatever was said at the begin is through when the answer to this is.
+    peer.publish(SET, "11");
+    peer.json("gridkeeper/charger/left/state", |it| it["max_current_a"] == 11).await;
+    let mark = peer.mark();
+    for (topic, right) in [
+        ("gridkeeper/charger/left/mode", "gridkeeper/charger/left/set/mode"),
+        ("gridkeeper/charger/nobody/reboot", "gridkeeper/charger/nobody/set/reboot"),
+        ("gridkeeper/charger/left/mode/set", "gridkeeper/charger/left/set/mode"),
+        ("gridkeeper/charger/left/set", "gridkeeper/charger/left/set/<setting>"),
+        ("gridkeeper/site/dim", "gridkeeper/site/set/dim"),
+        ("gridkeeper/bridge/restart", "gridkeeper/bridge/request/restart"),
+    ] {
+        let result = answered(&peer, topic, r#"{"value":"ON","id":5}"#).await;
+        assert_eq!((&result["ok"], &result["value"], &result["id"]), (&json!(false), &json!("ON"), &json!(5)));
+        assert!(result["error"].as_str().unwrap().contains(&format!("`{right}`")), "{result}");
+    }
+    let told = peer.seen().into_iter().skip(mark).filter(|it| !it.retained).map(|it| it.topic);
+    let others: Vec<_> = told.filter(|it| it.ends_with("/state") || it.ends_with("event")).collect();
+    assert!(others.is_empty() && rig.wishes().len() == 1, "{others:?}");
+    end(broker, rig).await;
+}
+
+#[tokio::test]
+async fn answers_to_topics_that_are_nearly_right_are_few_and_take_no_place_of_a_command() {
+    let broker = Broker::start().await;
+    let peer = Peer::connect(broker.address, "gridkeeper/#").await;
+    // Somebody keeps parts of our states on topics of his own.
+    peer.retain("gridkeeper/charger/right/mode", "fast");
+    peer.after(0, "what he keeps", |it| it.topic.ends_with("/mode").then_some(())).await;
+    let mut options = options(broker.address);
+    options.config.interval = Span(200);
+    let mut rig = Rig::start(options);
+    rig.online().await;
+    answered(&peer, "gridkeeper/charger/left/mode", "off").await;
+    let mark = peer.mark();
+    let begin = rig.clock.now();
+    for _ in 0..500 {
+        peer.publish("gridkeeper/charger/left/mode", "off");
+    }
+    peer.publish(SET, "11");
+    peer.json_after(mark, RESULT, |it| it["topic"] == SET && it["ok"] == true).await;
+    rig.until("all are counted", |it| it.dropped_incoming >= 400).await;
+    let took = rig.clock.now().since(begin).as_secs_f64();
+    let seen = peer.seen();
+    let results = seen.iter().skip(mark).filter(|it| it.topic == RESULT).count();
+    assert!(results as f64 <= 6.0 + 5.0 * (took + 1.0), "{results} answers in {took} s");
+    let answered = |topic: &str| seen.iter().any(|it| it.topic == RESULT && it.json()["topic"] == topic);
+    assert!(!answered("gridkeeper/charger/right/mode"), "what is kept is answered");
+    assert!(!seen.iter().filter(|it| it.topic == RESULT).any(|it| it.text().contains("/state")), "we answer ourselves");
     end(broker, rig).await;
 }
 
