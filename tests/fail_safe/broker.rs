@@ -247,6 +247,84 @@ async fn an_overload_is_cut_while_the_broker_floods_us() {
     tokio::time::timeout(crate::scene::PATIENCE, obeyed).await.expect("commands work after the flood");
 }
 
+/// Resident memory of the appliance, in KiB.
+fn resident(scene: &Scene) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", scene.app.pid())).unwrap();
+    let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// The grid meter is other software's: it says five times a second what the house has at its fuse.
+async fn meter_by_mqtt(scene: &Scene, meter: &Peer) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        ticks.tick().await;
+        let grid = scene.house.view().grid.0.map(|it| it.as_f64());
+        let power: f64 = grid.iter().map(|it| it * 230.0).sum();
+        meter.publish("tele/house", json!({"i1": grid[0], "i2": grid[1], "i3": grid[2], "p": power}).to_string());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grid_meter_by_mqtt_gets_through_a_flood_of_rubbish_and_nothing_grows() {
+    let broker = BrokerProcess::start(0).await;
+    let tables = "[[meter]]\nid = \"house\"\ndriver = \"mqtt\"\ntopic = \"tele/house\"\nmax_age_s = 10\n\
+                  current_l1_a = \"/i1\"\ncurrent_l2_a = \"/i2\"\ncurrent_l3_a = \"/i3\"\npower_w = \"/p\"\n";
+    let grid = "meter = \"house\"\nmeter_late_s = 4\nmeter_lost_s = 8\n";
+    let setting = Setting { tables: tables.to_owned(), grid: grid.to_owned(), ..with_broker(broker.address) };
+    let scene = Scene::start(Plan { meter: None, ..one_car() }, setting).await;
+    let meter = Peer::connect(broker.address, "nothing").await;
+    let flooder = Peer::connect(broker.address, "nothing").await;
+    let watcher = Peer::connect(broker.address, "gridkeeper/event").await;
+    let flood = async {
+        scene.charging(0, 20).await;
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        let (mut number, mut received) = (0, 0);
+        loop {
+            ticks.tick().await;
+            // More than is read, and no more than the flooder's own queue holds on a machine that is busy.
+            if number >= received + 4_000 {
+                received = scene.status().await["mqtt"]["received"].as_u64().unwrap();
+                continue;
+            }
+            for _ in 0..20 {
+                number += 1;
+                match number % 6 {
+                    0 => flooder.publish(SET_MAX, vec![b'9'; 16 * 1024]),
+                    1 => flooder.publish(SET_MODE, vec![0xFF; 1000]),
+                    2 => flooder.publish("gridkeeper/charger/c0/mode", "off"),
+                    3 => flooder.publish(&format!("gridkeeper/charger/x{number}/set/mode"), "off"),
+                    4 => flooder.publish("gridkeeper/bridge/request/log_level", "{"),
+                    _ => flooder.publish(&format!("gridkeeper/toaster/x/set/y{number}"), "{\"value\":"),
+                }
+            }
+        }
+    };
+    let received = |count: u64| move |status: &Value| status["mqtt"]["received"].as_u64() > Some(count);
+    let judged = async {
+        scene.until_status("the flood", received(1_000)).await;
+        let before = resident(&scene);
+        an_overload_is_cut(&scene).await;
+        scene.until_status("more of it", received(4_000)).await;
+        scene.faults().load(Some([2.0; 3]));
+        scene.until("and room is given back", |view| view.chargers[0].offered > amps(10)).await;
+        an_overload_is_cut(&scene).await;
+        let after = resident(&scene);
+        // What came meanwhile has some 10 MB.
+        assert!(after < before + 4 * 1024, "{before} KiB before, {after} KiB after");
+        watcher
+            .json("gridkeeper/event", |it| it["detail"].as_str().is_some_and(|it| it.contains("commands a second")))
+            .await;
+    };
+    tokio::select! {
+        () = meter_by_mqtt(&scene, &meter) => {}
+        () = flood => {}
+        () = judged => {}
+    }
+    assert_eq!(scene.events("meter_lost", "house"), 0);
+    assert_eq!(scene.events("not_obeying", "c0"), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rubbish_is_refused_with_what_is_allowed_and_changes_nothing() {
     let broker = Broker::start().await;
