@@ -2,7 +2,6 @@
 //!
 //! Everything that is shown comes from the appliance's own snapshot; what the house really draws is never asked for.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -13,12 +12,14 @@ use std::time::{Duration, Instant};
 use crate::appliance::{Appliance, Options};
 use crate::commands::{DONE, FAILED, on_signal};
 use crate::config::{self, Config, Purpose};
-use crate::control::ChargerStatusWord;
-use crate::quantity::{Milliamp, Phase, Phases, Span};
+use crate::quantity::{Milliamp, Span};
 use crate::simulator::{
     BoxKind, BusLink, BusPlan, CarPlan, ChargerPlan, HousePlan, MeterPlan, P1Link, Plan, Simulator,
 };
-use crate::status::{ChargerView, Snapshot};
+
+mod line;
+
+use line::line;
 
 /// Where people look for a broker.
 const MQTT_PORT: u16 = 1883;
@@ -105,7 +106,10 @@ impl Demo {
             .ok_or_else(|| Early::Problem("the page could not be served".to_owned()))?;
         lines.say(format!("  MQTT     mqtt://{broker}  (mosquitto_sub -p {} -v -t 'gridkeeper/#')", broker.port()));
         lines.say(format!("  page     http://{page}/"));
-        lines.say("Ctrl-C ends it. Each second: phases against the main fuse, then each charger and why.".to_owned());
+        lines.say(
+            "Ctrl-C ends it. Each second: phases against the main fuse, then each charger: drawn/offered, and why."
+                .to_owned(),
+        );
         Ok(())
     }
 
@@ -129,7 +133,7 @@ impl Demo {
             let snapshot = snapshots.borrow().clone();
             let line = match &snapshot {
                 Some(snapshot) => line(second, snapshot, &self.names),
-                None => format!("{second:5} s  starting"),
+                None => format!("{second:4} s starting"),
             };
             if !self.lines.say(line) {
                 return DONE;
@@ -281,37 +285,6 @@ fn port(asked: Option<u16>, usual: u16, what: &str, lines: &mut Lines) -> Result
             Ok(0)
         }
     }
-}
-
-/// One moment in one line.
-fn line(second: u32, snapshot: &Snapshot, names: &[String]) -> String {
-    let mut line = format!("{second:5} s ");
-    let grid = snapshot.meters.first().and_then(|it| it.status);
-    let current = grid.map_or(Phases([None; 3]), |it| it.current);
-    for phase in Phase::ALL {
-        // Writing into a string cannot fail, here and below.
-        let _ = match current[phase] {
-            Some(current) => write!(line, " {phase} {:>4.1}/{FUSE_A} A", current.as_f64()),
-            None => write!(line, " {phase}   ? /{FUSE_A} A"),
-        };
-    }
-    for (at, charger) in snapshot.chargers.iter().enumerate() {
-        let name = names.get(at).map_or(charger.id.as_ref(), String::as_str);
-        let _ = write!(line, " | {name} {}", describe(charger));
-    }
-    line
-}
-
-/// What one charger does, and why.
-fn describe(charger: &ChargerView) -> String {
-    let status = &charger.status;
-    let word = match status.word {
-        ChargerStatusWord::WaitingForAuthorization => "waits for authorisation",
-        other => other.word(),
-    };
-    let drawn = status.current.0.into_iter().flatten().max();
-    let drawn = drawn.map_or_else(String::new, |it| format!(", draws {:.1} A", it.as_f64()));
-    format!("{word}{drawn}; {}", status.reason)
 }
 
 /// Lines on their way to standard output, written by a thread of their own: when nobody reads them, lines are dropped
