@@ -33,7 +33,7 @@ pub(super) struct Message {
 }
 
 /// How one copy is handed to one client.
-pub(super) struct Copy<'a> {
+pub(super) struct Sending<'a> {
     pub(super) version: u8,
     /// Asked for with every quality of service above 0.
     pub(super) id: Option<u16>,
@@ -84,7 +84,7 @@ impl Message {
     /// Appends the packet, or nothing where the packet would be larger than `largest`; `false` then.
     pub(super) fn encode(
         &self,
-        copy: &Copy,
+        copy: &Sending,
         largest: usize,
         now: Instant,
         out: &mut Vec<u8>,

@@ -10,7 +10,7 @@ use mqtt5_protocol::packet::subscribe_options::SubscriptionOptions;
 use mqtt5_protocol::{QoS, ReasonCode, topic_matches_filter};
 use tokio::sync::Notify;
 
-use super::message::{Copy, Message};
+use super::message::{Message, Sending};
 use super::router::Counters;
 use super::wire::{End, encode};
 use super::{MAX_IN_FLIGHT, MAX_QUEUED, MAX_QUEUED_BYTES, RECEIVE_MAXIMUM};
@@ -323,7 +323,7 @@ fn write(
     now: Instant,
     out: &mut Vec<u8>,
 ) -> Result<bool, End> {
-    let copy = Copy { version, id, qos: it.qos, retain: it.retain, again, identifiers: &it.identifiers };
+    let copy = Sending { version, id, qos: it.qos, retain: it.retain, again, identifiers: &it.identifiers };
     Ok(it.message.encode(&copy, largest, now, out)?)
 }
 

@@ -42,14 +42,10 @@ async fn old(broker: &Embedded, id: &str, filter: &str) -> (AsyncClient, Unbound
     let (subscribed, ready) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
         let mut subscribed = Some(subscribed);
-        while let Ok(event) = events.poll().await {
+        while let (Ok(event), false) = (events.poll().await, tell.is_closed()) {
             match event {
                 Event::Incoming(Packet::SubAck(_)) => _ = subscribed.take().map(|it| it.send(())),
-                Event::Incoming(Packet::Publish(it)) => {
-                    if tell.send(it).is_err() {
-                        return;
-                    }
-                }
+                Event::Incoming(Packet::Publish(it)) => _ = tell.send(it),
                 _ => {}
             }
         }
