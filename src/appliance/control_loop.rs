@@ -22,6 +22,8 @@ use crate::status::Snapshot;
 
 /// A picture is drawn at most this often; orders never wait for one.
 const PICTURE_EVERY: Span = Span(100);
+/// With a meter's frame in it: whoever watches a house sees it as it comes, not a tenth of a second later.
+const FRAME_EVERY: Span = Span(10);
 /// The controller is asked at least this often, so that leases are renewed without any frame; more often where leases
 /// are shorter than usual.
 const LONGEST_WAIT: Span = Span(500);
@@ -107,13 +109,14 @@ impl ControlLoop {
         let mut observations = Vec::with_capacity(BATCH);
         let mut drawn_at = Mono(i64::MIN / 2);
         let mut stale = true;
+        let mut pause = PICTURE_EVERY;
         let mut wake_at = self.clock.now();
         let longest_wait = Span(LONGEST_WAIT.0.min(self.lease.0 / 5));
         for event in std::mem::take(&mut self.early) {
             self.publish(event);
         }
         loop {
-            let wait = if stale { PICTURE_EVERY } else { longest_wait }.0.min(wake_at.since(self.clock.now()).0);
+            let wait = if stale { pause } else { longest_wait }.0.min(wake_at.since(self.clock.now()).0);
             let first = match self.inbox.recv_timeout(Span(wait).to_std()) {
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => None,
@@ -133,6 +136,7 @@ impl ControlLoop {
                 match message {
                     ToControl::Shutdown => return self.stop(),
                     ToControl::Meter { meter, mut reading, values, sub_meters } => {
+                        pause = FRAME_EVERY;
                         self.tariffs.frame(meter, &values, reading.received_at, &mut observations);
                         for event in self.picture.meter(meter, &mut reading, values, sub_meters) {
                             self.publish(event);
@@ -183,7 +187,7 @@ impl ControlLoop {
                 // Nobody listening is no fault: the views may all be off.
                 let _ = self.events.send(event.clone());
             }
-            if urgent || now.since(drawn_at) >= PICTURE_EVERY {
+            if urgent || now.since(drawn_at) >= pause {
                 let drawn = self.picture.draw(now, wall_ms, wall.is_some(), self.controller.decision());
                 if let Some(mut snapshot) = drawn {
                     if self.safe_only {
@@ -193,6 +197,7 @@ impl ControlLoop {
                 }
                 drawn_at = now;
                 stale = false;
+                pause = PICTURE_EVERY;
             } else {
                 stale = true;
             }

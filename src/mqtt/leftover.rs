@@ -31,6 +31,11 @@ pub(crate) struct Leftovers {
 }
 
 impl Leftovers {
+    /// There is nothing to look at.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.devices.is_empty() && self.places.is_empty() && self.clearing.is_empty()
+    }
+
     /// A retained device message. Others' are ignored: ours carry our name and the status topic of our base.
     pub(crate) fn device(&mut self, topic: &str, payload: &[u8], topics: &Topics) {
         let Some(place) = topics.place_of_discovery(topic) else { return };

@@ -94,8 +94,10 @@ pub struct ChargerInfo {
     pub phase_switching: bool,
     /// Grid phases it is wired to.
     pub phases: Vec<Phase>,
-    /// It measures current, power and energy, or a meter does at it.
+    /// It measures current and power, or a meter does at it.
     pub measures: bool,
+    /// It counts energy itself.
+    pub counts: bool,
     /// Id of the meter that measures for it.
     pub meter: Option<String>,
     /// It has a fail-safe timer.
@@ -255,6 +257,7 @@ impl ChargerInfo {
             phase_switching: charger.phase_switching,
             phases: charger.phases.clone(),
             measures: measures(&charger.driver) || charger.meter.is_some(),
+            counts: measures(&charger.driver),
             meter: meter.map(|it| config.meters[it].common.id.clone()),
             watchdog: charger.watchdog.is_some(),
             actions: actions(&charger.driver),

@@ -241,6 +241,24 @@ mod tests {
     }
 
     #[test]
+    fn nothing_grows_while_nobody_takes_anything() {
+        let mut outbox = Outbox::new(16);
+        for round in 0..10_000 {
+            for topic in ["a", "b"] {
+                outbox.set(Rank::State, topic, round.to_string());
+            }
+            outbox.again("a");
+            outbox.push("event".into(), round.to_string());
+            outbox.push_newest("influx".into(), round.to_string());
+            outbox.once("gone".into(), String::new());
+            assert_eq!(outbox.drain(|_| false), 0);
+        }
+        assert_eq!((outbox.slots.len(), outbox.dirty.len(), outbox.places.len()), (2, 2, 2));
+        assert_eq!((outbox.queue.len(), outbox.once.len()), (16, MAX_ONCE));
+        assert!(outbox.dropped() > 19_000, "{}", outbox.dropped());
+    }
+
+    #[test]
     fn a_newer_batch_of_readings_pushes_no_event_out() {
         let mut outbox = Outbox::new(3);
         outbox.push("event".into(), "e".into());

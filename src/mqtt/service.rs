@@ -39,6 +39,8 @@ const BIRTH_PAUSE: Span = Span::from_secs(5);
 const MAX_SETTLE: u32 = 20;
 /// So many commands on topics that are only nearly right are answered in a second.
 const ASTRAY_PER_SECOND: u32 = 5;
+/// How often leftovers are looked at while there are any, however long the interval of the states is.
+const SWEEP: Duration = Duration::from_millis(250);
 /// Where an answer to a subscription that never comes is no longer waited for.
 const SUBSCRIBE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -158,6 +160,8 @@ impl Service {
     pub(super) async fn run(mut self, cancel: CancellationToken) {
         let mut ticks = interval(self.options.config.interval.to_std().max(Duration::from_millis(50)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut sweeps = interval(SWEEP);
+        sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut snapshots_end, mut events_end) = (false, false);
         let mut orders = self.views.ports.clone();
         let mut listening = self.ear.listening.clone();
@@ -206,6 +210,7 @@ impl Service {
                 }
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => self.decide(),
                 _ = ticks.tick() => self.tick(),
+                _ = sweeps.tick(), if !self.leftovers.is_empty() => self.sweep(),
             }
         }
         self.goodbye().await;
@@ -512,11 +517,6 @@ impl Service {
         self.look(true);
         self.renew();
         self.tell_lines();
-        // While the file is wrong nobody knows what is left over.
-        if self.phase == Phase::Serving && self.options.config_errors.is_empty() {
-            let now = self.now();
-            self.link.send(|outbox| self.leftovers.settle(&self.publisher, &self.topics, now, outbox));
-        }
         let overrun =
             self.link.counters().overrun.load(Ordering::Relaxed) + self.ear.counters.dropped.load(Ordering::Relaxed);
         if overrun > self.overrun_told {
@@ -527,6 +527,14 @@ impl Service {
             self.overrun_told = overrun;
         }
         self.refresh();
+    }
+
+    /// While the file is wrong nobody knows what is left over.
+    fn sweep(&mut self) {
+        if self.phase == Phase::Serving && self.options.config_errors.is_empty() {
+            let now = self.now();
+            self.link.send(|outbox| self.leftovers.settle(&self.publisher, &self.topics, now, outbox));
+        }
     }
 
     fn report(&mut self, state: LinkState, problem: Option<String>) {

@@ -29,6 +29,7 @@ pub(crate) fn options(broker: SocketAddr) -> MqttOptions {
         phase_switching: clever,
         phases: phases.to_vec(),
         measures: clever,
+        counts: clever,
         meter: None,
         watchdog: clever,
         actions: if clever { Actions::ALL } else { Actions::NONE },

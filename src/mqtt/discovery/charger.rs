@@ -68,12 +68,12 @@ pub(crate) static KEYS: [Key<ChargerView, ChargerInfo>; 39] = [
     Key::measured(
         "energy_kwh",
         |it, _| Out::kilowatt_hours(it.status.energy),
-        |it| it.measures.then(|| energy().counter()),
+        |it| it.counts.then(|| energy().counter()),
     ),
     Key::measured(
         "session_energy_kwh",
         |it, _| Out::kilowatt_hours(it.status.session_energy),
-        |it| it.measures.then(|| energy().counter().name("Session energy")),
+        |it| it.counts.then(|| energy().counter().name("Session energy")),
     ),
     Key::measured(
         "session_duration_s",
@@ -189,9 +189,9 @@ pub(crate) static KEYS: [Key<ChargerView, ChargerInfo>; 39] = [
     Key::told(
         "session_limit_kwh",
         |it, _| Out::kilowatt_hours(it.status.settings.session_limit),
-        |_| {
+        |it| {
             let (least, most) = SESSION_KWH;
-            Some(Component::number("kWh", least, most, 0.1).class("energy").name("Session limit"))
+            it.counts.then(|| Component::number("kWh", least, most, 0.1).class("energy").name("Session limit"))
         },
     ),
     Key::told(
