@@ -191,7 +191,7 @@ async def by_telegraf(influx: Influx, listener: Listener, begin: float) -> None:
                 # A device that was not heard yet has no time, and no place in a database.
                 with contextlib.suppress(Failure):
                     found += it.points(topic, payload)
-        brought.append(found)
+        brought.append([it for it in found if telegraf.passes(output, it)])
     lines, states, events = brought
     for what, some in (("lines", lines + events), ("states", states + events)):
         scope = live_scope(begin)

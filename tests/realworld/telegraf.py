@@ -5,6 +5,7 @@ A key that is not handled here is refused: so every key of the file is one that 
 """
 
 import json
+import re
 import tomllib
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -14,12 +15,13 @@ import points
 from peers import Failure, check
 from points import Point
 
-AGENT = {"interval": str, "flush_interval": str, "omit_hostname": bool}
-OUTPUT = {"urls": list, "database": str, "username": str, "password": str}
+OUTPUT = {"namepass": list, "urls": list, "username": str, "password": str}
+# What each version of InfluxDB wants beside that.
+OUTPUTS = {"influxdb": OUTPUT | {"database": str}, "influxdb_v2": OUTPUT | {"token": str, "organization": str, "bucket": str}}
 INPUT = {
     "servers": list, "topics": list, "topic_tag": str, "qos": int, "persistent_session": bool, "client_id": str,
     "username": str, "password": str, "data_format": str, "topic_parsing": list, "name_prefix": str,
-    "name_override": str,
+    "name_override": str, "tagexclude": list,
 }  # fmt: skip
 # Only with data_format = "json".
 JSON = {"json_string_fields": list, "tag_keys": list, "json_time_key": str, "json_time_format": str}
@@ -35,14 +37,26 @@ def known(table: dict, keys: dict, where: str) -> None:
 
 
 def load(path: Path) -> tuple[list["Input"], dict]:
-    """The inputs, and the output."""
-    file = tomllib.loads(path.read_text())
-    check(set(file) == {"agent", "inputs", "outputs"}, f"{path.name}: tables {sorted(file)}")
-    known(file["agent"], AGENT, "agent")
+    """The inputs, and the output that is in force. What stands in comments as a suggestion is checked as well."""
+    text = path.read_text()
+    file = tomllib.loads(text)
+    # A table [agent] would be that of everything else that this Telegraf does.
+    check(set(file) == {"inputs", "outputs"}, f"{path.name}: tables {sorted(file)}")
     check(set(file["inputs"]) == {"mqtt_consumer"} and set(file["outputs"]) == {"influxdb"}, "other plugins")
     (output,) = file["outputs"]["influxdb"]
-    known(output, OUTPUT, "outputs.influxdb")
-    return [Input(it) for it in file["inputs"]["mqtt_consumer"]], output
+    known(output, OUTPUTS["influxdb"], "outputs.influxdb")
+    suggested = tomllib.loads("\n".join(re.findall(r"^# ?(\[\[outputs\..*|  \w+ = .*)$", text, re.M)))
+    (other,) = suggested["outputs"]["influxdb_v2"]
+    known(other, OUTPUTS["influxdb_v2"], "outputs.influxdb_v2")
+    check(other["namepass"] == output["namepass"], "the outputs take different metrics")
+    inputs = [Input(it) for it in file["inputs"]["mqtt_consumer"]]
+    check(all(it.table["tagexclude"] == ["host"] for it in inputs), "the tag of Telegraf's host would be written")
+    return inputs, output
+
+
+def passes(output: dict, point: Point) -> bool:
+    """An output takes what its `namepass` names."""
+    return any(fnmatchcase(point.measurement, it) for it in output.get("namepass", ["*"]))
 
 
 def matches(topic: str, pattern: str) -> bool:
@@ -84,6 +98,10 @@ class Input:
             if name := self.table.get("name_override"):
                 point.measurement = name
             point.measurement = self.table.get("name_prefix", "") + point.measurement
+            # Every metric gets it; filters apply afterwards, to tags of the agent as well.
+            point.tags["host"] = "the machine of Telegraf"
+            excluded = self.table.get("tagexclude", [])
+            point.tags = {k: v for k, v in point.tags.items() if not any(fnmatchcase(k, it) for it in excluded)}
         # A metric without fields is written by no output.
         return [it for it in found if it.fields]
 
