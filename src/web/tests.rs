@@ -364,6 +364,24 @@ async fn health_follows_the_control_loop() {
     assert!(served.get("/", "").await.1.contains("The control loop has not answered for 60 s"));
 }
 
+/// The watchdog of the add-on asks it, and would start us anew over and over for anything that a new start does not mend.
+#[tokio::test]
+async fn liveness_is_lost_with_the_control_loop_alone() {
+    let served = serve_with(Some("open sesame"), None, Vec::new()).await;
+    assert_eq!(served.get("/livez", "").await.0, 200, "before the first snapshot, as with a file that is wrong");
+    // No broker in any of these; now all devices are gone as well.
+    let mut away = snapshot();
+    for health in
+        away.meters.iter_mut().map(|it| &mut it.health).chain(away.chargers.iter_mut().map(|it| &mut it.health))
+    {
+        health.online = false;
+    }
+    served.snapshots.send_replace(Some(Arc::new(away)));
+    assert_eq!(served.get("/livez", "").await.0, 200);
+    served.snapshots.send_replace(Some(Arc::new(Snapshot { at: Mono(-60_000), ..snapshot() })));
+    assert_eq!(served.get("/livez", "").await.0, 503);
+}
+
 #[tokio::test]
 async fn a_password_guards_everything_but_health() {
     let served = serve_with(Some("open sesame"), Some(snapshot()), Vec::new()).await;
