@@ -2,14 +2,16 @@
 # Runs homeassistant.py against the newest Home Assistant Core of PyPI and Debian's Mosquitto.
 #
 #   tests/realworld/homeassistant.sh              installs what is missing, runs the test, leaves no process behind
-#   tests/realworld/homeassistant.sh release      the same with an optimised build, for times that are quoted
+#   tests/realworld/homeassistant.sh brief        without the wait for its statistics and without the orders of restart
+#   tests/realworld/homeassistant.sh release      the same with an optimised build, and measures reaction times
 #   GRIDKEEPER_LOOK=FOLDER …/homeassistant.sh     also writes pictures of its pages there, by a real browser
 #
 # Needs root: Home Assistant wants a newer Python than Debian 12 has, so it lives in a Debian root of its own, made by
 # debootstrap and entered by chroot in a mount namespace that ends with it. 1.7 GB, kept for the next run.
 . "$(dirname "$0")/common.sh"
 
-[ "$(id -u)" -eq 0 ] || fail "needs root, for debootstrap and chroot"
+[ "$(id -u)" -eq 0 ] || cannot "needs root, for debootstrap and chroot"
+unshare --mount true 2>/dev/null || cannot "no mount namespace can be made here"
 root=$peers/homeassistant
 
 # in_root COMMAND...: with /dev and /proc, in a mount namespace that ends with the command.
@@ -51,7 +53,7 @@ install() {
     rm -rf "$root"
     # All recent suites share one script; an older debootstrap does not know their names.
     debootstrap --variant=minbase --include="$include,zlib1g-dev,libturbojpeg0" forky "$root" "$mirror" \
-      /usr/share/debootstrap/scripts/sid >"$peers/debootstrap.log" 2>&1 || fail "debootstrap: see $peers/debootstrap.log"
+      /usr/share/debootstrap/scripts/sid >"$peers/debootstrap.log" 2>&1 || cannot "debootstrap: see $peers/debootstrap.log"
     touch "$root/.made"
   fi
   # So that pip inside reaches the same registry, trusted by the same authorities.
@@ -62,13 +64,13 @@ install() {
     say "installing Home Assistant"
     local pip="env PIP_CACHE_DIR=/var/cache/pip /opt/ha/bin/pip install"
     in_root python3 -m venv /opt/ha
-    in_root $pip homeassistant >"$peers/pip.log" 2>&1 || fail "pip could not install homeassistant: see $peers/pip.log"
+    in_root $pip homeassistant >"$peers/pip.log" 2>&1 || cannot "pip could not install homeassistant: see $peers/pip.log"
     requirements >"$root/opt/ha/requirements.py"
     in_root /opt/ha/bin/python /opt/ha/requirements.py >"$root/opt/ha/requirements.txt"
     local constraints
     constraints=$(cd "$root" && find opt/ha/lib -path '*/homeassistant/package_constraints.txt')
     in_root $pip -r /opt/ha/requirements.txt -c "/$constraints" >>"$peers/pip.log" 2>&1 ||
-      fail "pip could not install what Home Assistant needs: see $peers/pip.log"
+      cannot "pip could not install what Home Assistant needs: see $peers/pip.log"
     rm -rf "$root/var/cache/pip"
     touch "$root/opt/ha/.installed"
   fi
@@ -85,5 +87,5 @@ install() {
 install
 build "${1:-}"
 say "Home Assistant $(in_root /opt/ha/bin/hass --version), Mosquitto $(dpkg-query -W -f '${Version}' mosquitto)"
-GRIDKEEPER_HA_ROOT=$root GRIDKEEPER_BROWSER=$peers/browser python3 "$here/homeassistant.py"
+GRIDKEEPER_EXTENT=${1:-} GRIDKEEPER_HA_ROOT=$root GRIDKEEPER_BROWSER=$peers/browser python3 "$here/homeassistant.py"
 say "passed"
