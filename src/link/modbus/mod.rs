@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -125,6 +125,7 @@ impl BusConfig {
 pub struct Bus {
     requests: mpsc::Sender<Waiting>,
     room: Arc<Semaphore>,
+    slow: Arc<Semaphore>,
     stats: SharedStats,
 }
 
@@ -145,7 +146,7 @@ impl Bus {
         let (requests, receiver) = mpsc::channel(QUEUE);
         let stats = SharedStats::default();
         tokio::spawn(supervise::run(config, receiver, stats.clone(), cancel));
-        Self { requests, room: Arc::new(Semaphore::new(QUEUE)), stats }
+        Self { requests, room: Arc::new(Semaphore::new(QUEUE)), slow: Arc::new(Semaphore::new(1)), stats }
     }
 
     /// Asks a unit and waits for the checked answer.
@@ -170,6 +171,13 @@ impl Bus {
         let waiting = Waiting { unit, operation, limit, priority, queued: Instant::now(), reply, permit };
         self.requests.try_send(waiting).map_err(|_| BusError::Closed)?;
         answer.await.unwrap_or(Err(BusError::Closed))
+    }
+
+    /// The right to ask for something that nobody waits for; `None` while another unit has it. Those who ask for it when
+    /// their round is done put one such request at a time in front of what control waits for, however many are due.
+    #[must_use]
+    pub fn slow_turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.slow).try_acquire_owned().ok()
     }
 
     /// Silence that this unit needs after each of its telegrams; others may be asked meanwhile.

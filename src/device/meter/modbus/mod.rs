@@ -32,8 +32,8 @@ use slow::{Job, Slow};
 const LIMIT: Duration = Duration::from_secs(1);
 /// From the begin of one round to the next of a meter that guards a fuse …
 const GRID_PERIOD: Duration = Duration::from_millis(500);
-/// … and of any other.
-const PERIOD: Duration = Duration::from_millis(900);
+/// … and of any other: under a second with a slow request of somebody else in between.
+const PERIOD: Duration = Duration::from_millis(800);
 /// Least pause between two rounds, so that a slow meter does not keep a bus for itself.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Failed rounds after which it may be another meter that comes back, and after which it is not there at present.
@@ -187,7 +187,9 @@ impl Task {
             }
         }
         self.tell_reading(begun);
-        match self.slow.next(Instant::now()) {
+        let due = self.slow.next(Instant::now());
+        let Some(_turn) = due.and_then(|_| self.port.bus.slow_turn()) else { return Ok(()) };
+        match due {
             Some(Job::Poll(index)) if self.refused.may_ask(index, Instant::now()) => {
                 let result = self.poll(base, index, &model.polls[index], Priority::Slow).await;
                 self.slow_done(Job::Poll(index), result);
