@@ -71,3 +71,21 @@ async fn python_homewizard_energy_reads_the_stand_in_of_a_p1_meter() {
     let device = HomeWizard::p1_v1().await.unwrap();
     Library::read("homewizard", device.address(), None).agrees().await;
 }
+
+#[tokio::test]
+#[ignore = "needs the real libraries: tests/realworld/http_devices.sh"]
+async fn python_homewizard_energy_pairs_with_and_reads_the_stand_in_of_version_2() {
+    let made = rcgen::generate_simple_self_signed(vec!["appliance".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let tls = rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .unwrap();
+    let device = HomeWizard::p1_v2(tls).await.unwrap();
+    let mut library = Library::read("homewizard2", device.address(), None);
+    library.says("press").await;
+    device.press_button();
+    library.agrees().await;
+}

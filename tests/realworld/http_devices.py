@@ -2,6 +2,7 @@
 
     http_devices.py shelly HOST:PORT PASSWORD     http_devices.py gen1 HOST:PORT
     http_devices.py homewizard HOST:PORT          http_devices.py relay HOST:PORT
+    http_devices.py homewizard2 HOST:PORT
 
 Ends with 1 and the reason when a library refuses what it reads.
 """
@@ -79,6 +80,47 @@ async def homewizard(host, port, _):
         want("power", power, -543.0)
         counter = getattr(data, "energy_import_kwh", None) or getattr(data, "total_energy_import_kwh", None)
         want("counter", counter, 13779.338)
+
+
+async def homewizard2(host, port, _):
+    import ssl
+
+    from homewizard_energy import HomeWizardEnergyV2
+    from homewizard_energy.errors import DisabledError, UnauthorizedError
+
+    # The stand-in has no certificate of the maker's authority; all else is as the library does it.
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    async with HomeWizardEnergyV2(f"{host}:{port}") as api:
+        api._ssl = context
+        try:
+            await api.get_token("test")
+            sys.exit("it gave a token before its button was pressed")
+        except DisabledError:
+            pass
+        # The one who started this presses the button as soon as it reads the next line.
+        print("press", flush=True)
+        for _ in range(100):
+            try:
+                token = await api.get_token("test")
+                break
+            except DisabledError:
+                await asyncio.sleep(0.1)
+        device = await api.device()
+        want("product", device.product_type, "HWE-P1")
+        data = await api.measurement()
+        want("power", data.power_w, -543)
+        want("current of L1", data.current_l1_a, -4)
+        want("counter", data.energy_import_kwh, 13779.338)
+        (gas,) = data.external_devices.values()
+        want("gas", gas.value, 2569.646)
+    async with HomeWizardEnergyV2(f"{host}:{port}", token="0" * len(token)) as api:
+        api._ssl = context
+        try:
+            await api.measurement()
+            sys.exit("it takes any token")
+        except UnauthorizedError:
+            pass
 
 
 kind, place, *rest = sys.argv[1:]
