@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use gridkeeper::appliance::{Appliance, Options};
 use gridkeeper::config::{self, Purpose};
+use gridkeeper::simulator::http::HomeWizard;
 
 use super::mqtt_peer::Peer as Listener;
 use super::*;
@@ -77,4 +78,26 @@ async fn registers_arrive_at_the_broker_and_counters_do_not_fall_on_the_way() {
     let state = listener.json_after(mark, STATE, |it| it["frequency_hz"] == 49.75).await;
     assert_eq!(state["energy_import_kwh"], 98_765.5, "{state}");
     assert_eq!(state["energy_export_kwh"], 4321.25);
+}
+
+/// By a meter that counts it as export, as most do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_sun_gives_arrives_at_the_broker_as_production() {
+    let case = CASES.iter().find(|it| it.model == "eastron-sdm630").unwrap();
+    let registers = map(case);
+    let peer = Peer::start(Medium::Tcp, move |ask| serve(&registers, ask)).await;
+    let roof = HomeWizard::kwh1_v1().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let tables = format!(
+        "[[meter]]\nid = \"roof\"\nrole = \"solar\"\ndriver = \"homewizard\"\nconnection = \"http://{}\"\ninvert = true\n",
+        roof.address()
+    );
+    let house = House::start(folder.path(), port(&peer), &tables);
+    let listener = house.listener().await;
+    let state = listener.json("gridkeeper/meter/roof/state", |it| it["quality"] == "good").await;
+    assert_eq!(state["energy_produced_kwh"], 255.551, "{state}");
+    assert!((state["power_w"].as_f64().unwrap() - 1058.3).abs() < 0.06, "{state}");
+    let other = state.as_object().unwrap().keys().filter(|key| key.contains("import_k") || key.contains("export_k"));
+    assert_eq!(other.filter(|key| !key.starts_with("reactive")).count(), 0, "{state}");
+    listener.json(STATE, |it| it["energy_import_kwh"] == 98_765.5).await;
 }

@@ -13,6 +13,7 @@ mod link;
 #[allow(dead_code, reason = "the fail-safe tests use the rest")]
 mod peer;
 mod rig;
+mod roles;
 mod schema;
 mod signals;
 mod tls;

@@ -72,7 +72,8 @@ const OWN: [(&str, &[&str]); 7] = [
     ("event", &["device_class", "event_types", "value_template"]),
 ];
 /// Units that a class accepts (only those we use), and whether it is a counter.
-const CLASSES: [(&str, &[&str], &[&str]); 13] = [
+const CLASSES: [(&str, &[&str], &[&str]); 14] = [
+    ("battery", &["%"], &["measurement"]),
     ("energy", &["Wh", "kWh", "MWh", "MJ", "GJ"], &["total", "total_increasing"]),
     ("reactive_energy", &["varh", "kvarh"], &["total", "total_increasing"]),
     ("power", &["W", "kW"], &["measurement"]),
