@@ -295,6 +295,20 @@ mod tests {
     }
 
     #[test]
+    fn another_battery_is_told_of_under_the_name_that_people_see() {
+        let mut counters = Counters::default();
+        let mut told = Vec::new();
+        for second in 0..=62 {
+            let mut values = frame(if second == 0 { 500.0 } else { 3.0 }, second);
+            let who = ("cellar", MeterRole::Battery);
+            told.extend(counters.pass(who, &mut MeterReading::default(), &mut values, &mut Arc::default()));
+        }
+        assert_eq!(told.len(), 1);
+        assert!(told[0].detail.starts_with("energy_discharged_kwh is 3 "), "{}", told[0].detail);
+        assert!(counters.kept().own.contains_key("energy_import_kwh"), "kept as on the wire");
+    }
+
+    #[test]
     fn two_readings_however_far_apart_are_no_proof_and_a_wandering_figure_never_is() {
         let mut counters = Counters::default();
         show(&mut counters, 500.0, 0);

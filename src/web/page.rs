@@ -177,6 +177,9 @@ fn phases(html: &mut Html, state: &WebState, snapshot: &Snapshot) {
     sources(html, state, snapshot);
 }
 
+/// Far more than an inverter takes for itself.
+const TURNED: Watt = Watt(-200);
+
 /// What the sun gives, and what batteries give or take.
 fn sources(html: &mut Html, state: &WebState, snapshot: &Snapshot) {
     for role in [MeterRole::Solar, MeterRole::Battery] {
@@ -196,6 +199,13 @@ fn sources(html: &mut Html, state: &WebState, snapshot: &Snapshot) {
             (_, Some(power)) => html.raw("<p>").text(power).raw(" from the battery.</p>"),
             (_, None) => html.raw("<p class=\"bad\">What the battery gives or takes is not known.</p>"),
         };
+    }
+    for (at, view) in snapshot.meters.iter().enumerate() {
+        let power = view.status.and_then(|it| it.power_total);
+        if state.info.roles.get(at) == Some(&MeterRole::Solar) && power.is_some_and(|it| it < TURNED) {
+            html.raw("<p class=\"warn\">").text(state.info.meter_name(at, view));
+            html.raw(" counts against the sun: it wants <code>invert</code> turned round.</p>");
+        }
     }
 }
 

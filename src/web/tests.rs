@@ -276,6 +276,11 @@ async fn the_page_shows_what_the_sun_and_the_battery_give() {
         let json: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
         assert_eq!((&json["meters"][1]["role"], &json["meters"][3]["role"]), (&"solar".into(), &"battery".into()));
     }
+    let mut turned = snapshot();
+    turned.meters.push(source("roof", Quality::Good, -3210));
+    let served = serve_with(None, Some(turned), Vec::new()).await;
+    let (_, page) = served.get("/", "").await;
+    assert!(page.contains("Roof counts against the sun"), "{page}");
     let served = serve_with(None, Some(snapshot()), Vec::new()).await;
     let (_, page) = served.get("/", "").await;
     assert!(!page.contains("the sun") && !page.contains("the battery"), "{page}");
