@@ -288,7 +288,7 @@ fn standing_risks(config: &Config) -> Vec<String> {
         .collect();
     let untimed = config.relays.iter().filter(|relay| relay::timer(&relay.driver).is_none());
     risks.extend(untimed.filter(|relay| !matches!(relay.driver, RelayDriver::Simulated)).map(|relay| {
-        let state = if relay.safe_state { "on" } else { "off" };
+        let state = if relay.setup.safe_state { "on" } else { "off" };
         format!(
             "relay `{}` has no timer of its own: if Gridkeeper or its wire dies, nobody switches it {state}",
             relay.common.id

@@ -72,7 +72,7 @@ impl Signals {
         let mut orders = Vec::new();
         let relays = config.relays.iter().map(|relay| {
             // Until something was decided it is kept in its safe state.
-            let (sender, receiver) = watch::channel(Leased::never(RelayOrder { on: relay.safe_state }));
+            let (sender, receiver) = watch::channel(Leased::never(RelayOrder { on: relay.setup.safe_state }));
             orders.push(sender);
             let outlet = match &relay.driver {
                 RelayDriver::Mqtt { topic } => {

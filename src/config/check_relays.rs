@@ -8,7 +8,7 @@ use super::key::closest;
 use super::model::{Mqtt, Relay, RelayDriver};
 use super::raw;
 use super::slot::Slot;
-use crate::control::RelayRule;
+use crate::control::{RelayRule, RelaySetup};
 use crate::device::relay::{HIGHEST_PULSED, LONGEST_PULSE, Place};
 use crate::quantity::{Span, Watt};
 
@@ -54,10 +54,9 @@ fn relay(
     let export_off = watts(&raw.export_off_w).unwrap_or(Watt(-load.0 / 10));
     thresholds(checker, device, &on_when, (load, export_on, export_off));
     let time = |slot: &Slot<f64>, default: i64| seconds(slot).unwrap_or(Span::from_secs(default));
-    Relay {
-        common: common(head, &raw.name, &raw.area),
-        driver: driver.unwrap_or(RelayDriver::Simulated),
-        safe_state: raw.safe_state.get().is_some_and(|it| it == "on"),
+    let common = common(head, &raw.name, &raw.area);
+    let setup = RelaySetup {
+        id: common.id.clone(),
         on_when,
         load,
         export_on,
@@ -67,8 +66,10 @@ fn relay(
         min_on: time(&raw.min_on_s, 300),
         min_off: time(&raw.min_off_s, 300),
         force_max: time(&raw.force_max_s, 3600),
+        safe_state: raw.safe_state.get().is_some_and(|it| it == "on"),
         interlock: interlock(checker, head, raw, around),
-    }
+    };
+    Relay { common, driver: driver.unwrap_or(RelayDriver::Simulated), setup }
 }
 
 fn modbus(checker: &mut Checker<'_>, head: &Head, raw: &raw::Relay, wired: &mut Vec<Wired>) -> Option<RelayDriver> {

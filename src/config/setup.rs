@@ -1,7 +1,7 @@
 //! What the controller is told of a configuration.
 
-use super::model::{Charger, Config, Input, MeterDriver, MeterRole, Relay};
-use crate::control::{ChargerSetup, CircuitSetup, InputSetup, MeterSetup, Mode, RelaySetup, Setup};
+use super::model::{Charger, Config, Input, MeterDriver, MeterRole};
+use crate::control::{ChargerSetup, CircuitSetup, InputSetup, MeterSetup, Mode, Setup};
 use crate::device::charger;
 use crate::quantity::{Milliamp, Span, Watt};
 
@@ -78,7 +78,7 @@ impl Config {
             meters: meters.collect(),
             chargers: self.chargers.iter().map(charger_setup).collect(),
             inputs: self.inputs.iter().map(input_setup).collect(),
-            relays: self.relays.iter().map(relay_setup).collect(),
+            relays: self.relays.iter().map(|it| it.setup.clone()).collect(),
             surplus: self.control.surplus,
             batteries: of_role(MeterRole::Battery),
             solar: of_role(MeterRole::Solar),
@@ -147,23 +147,6 @@ fn charger_setup(it: &Charger) -> ChargerSetup {
         auto_authorize: it.auto_authorize,
         actions: charger::actions(&it.driver),
         settings: it.settings,
-    }
-}
-
-fn relay_setup(it: &Relay) -> RelaySetup {
-    RelaySetup {
-        id: it.common.id.clone(),
-        on_when: it.on_when.clone(),
-        load: it.load,
-        export_on: it.export_on,
-        export_off: it.export_off,
-        priority: it.priority,
-        shed: it.shed,
-        min_on: it.min_on,
-        min_off: it.min_off,
-        force_max: it.force_max,
-        safe_state: it.safe_state,
-        interlock: it.interlock,
     }
 }
 

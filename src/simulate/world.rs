@@ -60,9 +60,9 @@ impl World {
             setup.chargers.iter().map(|it| ChargerBox::new(it, script.cars.get(&it.id))).collect();
         let meters = meter_post::all(&scenario.config, setup, &script);
         let relays = scenario.config.relays.iter().map(|it| RelayPost {
-            load_w: it.load.as_f64(),
+            load_w: it.setup.load.as_f64(),
             phases: script.relays.get(&it.common.id).cloned().unwrap_or_else(|| vec![Phase::L1]),
-            on: it.safe_state,
+            on: it.setup.safe_state,
             silent: false,
         });
         let battery = script.battery.clone().map(|plan| Store { kwh: plan.charge * plan.kwh, plan, power: 0.0 });

@@ -1,12 +1,12 @@
 //! Inputs and relays.
 
 use super::{Common, Connection, HttpAddress, Secret};
-use crate::control::{InputMeaning, RelayRule};
+use crate::control::{InputMeaning, RelaySetup};
 use crate::device::input::PointKind;
 use crate::device::input::schedule::Schedule;
 use crate::device::relay::Place as RelayPlace;
 use crate::link::gpio::LineName;
-use crate::quantity::{Span, Watt};
+use crate::quantity::Span;
 
 /// `[[input]]`
 #[derive(Clone, Debug)]
@@ -89,28 +89,8 @@ pub struct Relay {
     pub common: Common,
     /// How it is switched.
     pub driver: RelayDriver,
-    /// What it is while nobody decides.
-    pub safe_state: bool,
-    /// Joined by or; empty: only commands switch it.
-    pub on_when: Vec<RelayRule>,
-    /// What it switches.
-    pub load: Watt,
-    /// Mean surplus at which `export` closes it.
-    pub export_on: Watt,
-    /// Mean surplus below which `export` opens it.
-    pub export_off: Watt,
-    /// 1 first to 9 last.
-    pub priority: u8,
-    /// It opens on an overload before a car is stopped.
-    pub shed: bool,
-    /// Binds the controller's own choices.
-    pub min_on: Span,
-    /// Binds the controller's own choices.
-    pub min_off: Span,
-    /// A command holds for so long at most.
-    pub force_max: Span,
-    /// Index of the relay that is never closed together with this one.
-    pub interlock: Option<usize>,
+    /// What the controller knows of it.
+    pub setup: RelaySetup,
 }
 
 /// Ways to switch a relay.

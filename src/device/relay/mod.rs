@@ -92,7 +92,7 @@ pub fn timer(driver: &RelayDriver) -> Option<Span> {
 /// once.
 pub async fn run(relay: &Relay, ends: RelayEnds, clock: Clock, cancel: CancellationToken) {
     let RelayEnds { index, control, orders, leave, bus, mqtt, gpio } = ends;
-    let rules = Rules { safe_state: relay.safe_state, timer: timer(&relay.driver) };
+    let rules = Rules { safe_state: relay.setup.safe_state, timer: timer(&relay.driver) };
     let voice = Voice::new(format!("relay {}", relay.common.id), DeviceRef::Relay(index), control);
     let task = Task::new(index, rules, voice, clock);
     let work = async {
