@@ -20,7 +20,9 @@ impl House {
         for (name, text) in [
             ("etc/mqtt.password", "hunter2"),
             ("data/settings.json", r#"{"version":1,"settings":{}}"#),
+            ("data/counters.json", r#"{"main":{"serial":null,"own":{"energy_import_kwh":1.5}}}"#),
             ("data/history/2026.bin", "\u{0}\u{1}binary"),
+            ("data/models/my-meter.toml", "format = 1\n"),
             ("data/instance", "0123456789abcdef"),
             ("data/last-good.json", "{}"),
             ("data/.settings.json.new", "half"),
@@ -87,6 +89,8 @@ fn a_house_that_lost_its_disk_is_as_it_was() {
     assert_eq!(house.read("etc/mqtt.password"), "hunter2");
     assert_eq!(house.read("data/settings.json"), r#"{"version":1,"settings":{}}"#);
     assert_eq!(house.read("data/history/2026.bin"), "\u{0}\u{1}binary");
+    assert!(house.read("data/counters.json").contains("energy_import_kwh"), "or a counter that fell is not noticed");
+    assert_eq!(house.read("data/models/my-meter.toml"), "format = 1\n");
     for gone in ["data/instance", "data/last-good.json", "data/.settings.json.new"] {
         assert!(!house.path(gone).exists(), "{gone} belongs to one installation, or to none");
     }
@@ -134,6 +138,17 @@ fn a_damaged_backup_writes_nothing_at_all() {
         assert_eq!(done.status.code(), Some(2), "{done:?}");
         assert_eq!(house.read("etc/mqtt.password"), "newer");
     }
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_named_and_not_made() {
+    let house = House::new();
+    let (target, config) = (house.path("usb/house.tar"), house.path("etc/gridkeeper.toml"));
+    let done = gridkeeper(&[Path::new("backup"), &target, Path::new("-c"), &config]);
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert!(said.contains("usb: there is no such folder"), "{said}");
+    assert!(!house.path("usb").exists());
 }
 
 #[test]

@@ -11,6 +11,12 @@ use crate::config::{self, Purpose, durable};
 /// `gridkeeper backup`
 #[must_use]
 pub fn backup(target: &Path, files: &[PathBuf]) -> u8 {
+    // Before anything is read: a folder that is made here would hide that a disk is not mounted, or a slip of the pen.
+    let folder = target.parent().filter(|it| !it.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|it| !it.is_dir()) {
+        complain(&format!("{}: there is no such folder; make it, or mount what belongs there", folder.display()));
+        return FAILED;
+    }
     let loaded = match config::load(files, config::environment(), add_on_options(), Purpose::Run) {
         Ok(loaded) => loaded,
         Err(refused) => {
