@@ -14,7 +14,6 @@ use super::check_relays;
 use super::check_signals::{self, Around};
 use super::connection;
 use super::diagnostic::Severity;
-use super::key::closest;
 use super::layer::Merged;
 use super::meter_models::{self, Unusable};
 use super::model::{
@@ -347,15 +346,17 @@ fn modbus(
         Ok(model) => model,
         Err(error) => {
             let folder = data_dir.join("models");
-            let help = match (&error, closest(name, meter_models::names())) {
+            let near = meter_models::near(name, &meter_models::own_names(data_dir));
+            let help = match (&error, &near[..]) {
                 // Those of the binary are right: a test reads each.
                 (Unusable::Wrong(_) | Unusable::Unreadable { .. }, _) => {
                     format!("correct {}, or take it away", folder.join(format!("{name}.toml")).display())
                 }
-                (Unusable::Unknown(_), Some(close)) => {
-                    format!("did you mean {close:?}? docs/meters.md lists all models")
+                (Unusable::Unknown(_), [close @ ..]) if !close.is_empty() => {
+                    let close: Vec<String> = close.iter().map(|it| format!("{it:?}")).collect();
+                    format!("did you mean {}? docs/meters.md lists all models", close.join(" or "))
                 }
-                (Unusable::Unknown(_), None) => {
+                (Unusable::Unknown(_), _) => {
                     format!("docs/meters.md lists all models; files of your own go to {}", folder.display())
                 }
             };

@@ -21,7 +21,7 @@ pub(super) type Wrong = (String, String);
 
 /// The address of a device.
 pub(super) fn parse(text: &str) -> Result<Connection, Wrong> {
-    let (scheme, rest) = split_scheme(text, CONNECTIONS)?;
+    let (scheme, rest) = split_scheme(text, CONNECTIONS, device_without_scheme)?;
     match scheme {
         "serial" => serial(rest).map(Connection::Serial),
         "tcp" => host_port(rest, None, "tcp://host:port").map(|(host, port)| Connection::Tcp { host, port }),
@@ -38,7 +38,7 @@ pub(super) fn parse(text: &str) -> Result<Connection, Wrong> {
 
 /// The address of a device with an HTTP interface.
 pub(super) fn parse_http(text: &str) -> Result<HttpAddress, Wrong> {
-    let (scheme, rest) = split_scheme(text, HTTP)?;
+    let (scheme, rest) = split_scheme(text, HTTP, |host| is_host(host).then(|| format!("http://{host}")))?;
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let address = |tls, port| host_port(rest, Some(port), HTTP).map(|(host, port)| HttpAddress { tls, host, port });
     match scheme {
@@ -56,7 +56,7 @@ pub(super) fn parse_broker(text: &str) -> Result<Option<MqttEndpoint>, Wrong> {
     if text == "supervisor" {
         return Ok(Some(MqttEndpoint::Supervisor));
     }
-    let (scheme, rest) = split_scheme(text, BROKERS)?;
+    let (scheme, rest) = split_scheme(text, BROKERS, |host| is_host(host).then(|| format!("mqtt://{host}")))?;
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     match scheme {
         "mqtt" => host_port(rest, Some(1883), BROKERS).map(|(host, port)| Some(MqttEndpoint::Plain { host, port })),
@@ -68,13 +68,24 @@ pub(super) fn parse_broker(text: &str) -> Result<Option<MqttEndpoint>, Wrong> {
                 "for example embedded://127.0.0.1:1883".to_owned(),
             )),
         },
+        // What other programs call it.
+        "tcp" => Err(("`tcp://` is not known".to_owned(), format!("did you mean mqtt://? allowed: {BROKERS}"))),
         other => Err(unknown_scheme(other, ["mqtt", "mqtts", "embedded"], BROKERS)),
     }
 }
 
-fn split_scheme<'a>(text: &'a str, allowed: &str) -> Result<(&'a str, &'a str), Wrong> {
+/// Scheme and rest; `meant` makes an address of a text without a scheme where it can.
+fn split_scheme<'a>(
+    text: &'a str,
+    allowed: &str,
+    meant: impl FnOnce(&str) -> Option<String>,
+) -> Result<(&'a str, &'a str), Wrong> {
     let Some((scheme, rest)) = text.split_once("://") else {
-        return Err(("the address has no `scheme://`".to_owned(), format!("allowed: {allowed}")));
+        let help = match meant(text) {
+            Some(meant) => format!("did you mean {meant}? allowed: {allowed}"),
+            None => format!("allowed: {allowed}"),
+        };
+        return Err(("the address has no `scheme://`".to_owned(), help));
     };
     if text.chars().any(|it| it.is_whitespace()) {
         return Err(("the address holds a blank".to_owned(), format!("allowed: {allowed}")));
@@ -86,6 +97,31 @@ fn split_scheme<'a>(text: &'a str, allowed: &str) -> Result<(&'a str, &'a str), 
         ));
     }
     Ok((scheme, rest))
+}
+
+/// The address of a device that was written as a path, or as a host with or without a port.
+fn device_without_scheme(text: &str) -> Option<String> {
+    if text.starts_with("/dev/") && !text.contains(char::is_whitespace) {
+        return Some(format!("serial://{text}"));
+    }
+    // `tcp:192.0.2.1:502`, `tcp:/192.0.2.1:502`
+    if let Some((scheme, rest)) = text.split_once(':')
+        && matches!(scheme, "tcp" | "rtu+tcp")
+        && is_host(rest.trim_start_matches('/'))
+    {
+        return Some(format!("{scheme}://{}", rest.trim_start_matches('/')));
+    }
+    let has_port = host_port(text, None, "").is_ok();
+    match is_host(text) {
+        true if has_port => Some(format!("tcp://{text}")),
+        true => Some(format!("tcp://{text}:502 (the port of Modbus TCP; others have another)")),
+        false => None,
+    }
+}
+
+/// A host with or without a port.
+fn is_host(text: &str) -> bool {
+    host_port(text, Some(1), "").is_ok()
 }
 
 fn unknown_scheme(scheme: &str, known: [&'static str; 3], allowed: &str) -> Wrong {
@@ -215,6 +251,36 @@ mod tests {
             ["http://", "http://a/b", "http://u:p@host", "tcp://host:80", "192.0.2.20", "htp://host", "http://a:0"]
         {
             assert!(parse_http(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_address_without_a_scheme_leads_to_the_right_one() {
+        let help = |wrong: Wrong| wrong.1;
+        for (text, meant) in [
+            ("192.168.1.5", "did you mean tcp://192.168.1.5:502 (the port of Modbus TCP"),
+            ("192.168.1.5:502", "did you mean tcp://192.168.1.5:502?"),
+            ("[::1]:502", "did you mean tcp://[::1]:502?"),
+            ("meter.local:23", "did you mean tcp://meter.local:23?"),
+            ("/dev/ttyUSB0", "did you mean serial:///dev/ttyUSB0?"),
+            ("/dev/ttyUSB0?baud=9600", "did you mean serial:///dev/ttyUSB0?baud=9600?"),
+            ("tcp:192.168.1.5:502", "did you mean tcp://192.168.1.5:502?"),
+            ("rtu+tcp:/192.168.1.5:502", "did you mean rtu+tcp://192.168.1.5:502?"),
+            ("me:pw@192.168.1.5", "allowed: serial:"),
+            ("COM3 9600", "allowed: serial:"),
+        ] {
+            let found = parse(text).map_err(help).expect_err(text);
+            assert!(found.starts_with(meant), "{text}: {found}");
+        }
+        let http = parse_http("192.168.1.20").map_err(help).expect_err("no scheme");
+        assert!(http.starts_with("did you mean http://192.168.1.20?"), "{http}");
+        for (text, meant) in [
+            ("homeassistant.local", "did you mean mqtt://homeassistant.local?"),
+            ("192.168.1.2:1883", "did you mean mqtt://192.168.1.2:1883?"),
+            ("tcp://192.168.1.2:1883", "did you mean mqtt://?"),
+        ] {
+            let found = parse_broker(text).map_err(help).expect_err(text);
+            assert!(found.starts_with(meant), "{text}: {found}");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use super::key::closest;
 use crate::codec::model::{Model, ModelError};
 
 /// No model file is longer; the same bound as when it is parsed.
@@ -85,6 +86,48 @@ pub fn embedded() -> Vec<Model> {
     EMBEDDED.iter().map(|(name, text)| Model::parse(name, text).expect("a test reads every embedded model")).collect()
 }
 
+/// The models in the binary, and those of the user by their names in `own`, that a name which no model has may be meant
+/// for, best first: a type on the meter's front, a part of a name, a maker, a slip of the pen. At most three.
+#[must_use]
+pub fn near(name: &str, own: &[String]) -> Vec<String> {
+    let plain = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
+    let wanted = plain(name);
+    if wanted.len() < 3 {
+        return Vec::new();
+    }
+    let all: Vec<&str> = own.iter().map(String::as_str).chain(names().map(|it| it as &str)).collect();
+    let slip = closest(name, all);
+    let rank = |model: &Model| {
+        let (id, types) = (plain(&model.id), model.fits.iter().map(|it| plain(it)).collect::<Vec<_>>());
+        if types.contains(&wanted) {
+            Some(0)
+        } else if slip == Some(model.id.as_str()) {
+            Some(1)
+        } else if id.contains(&wanted) || types.iter().any(|it| it.contains(&wanted)) {
+            Some(2)
+        } else if wanted.contains(&id) || types.iter().any(|it| it.len() > 3 && wanted.contains(it)) {
+            Some(3)
+        } else if plain(&model.vendor) == wanted {
+            Some(4)
+        } else {
+            None
+        }
+    };
+    let mut found: Vec<(u8, String)> = embedded().into_iter().filter_map(|it| Some((rank(&it)?, it.id))).collect();
+    found.extend(own.iter().filter(|it| slip == Some(it.as_str())).map(|it| (1, it.clone())));
+    found.sort();
+    found.dedup_by(|a, b| a.1 == b.1);
+    found.into_iter().map(|it| it.1).take(3).collect()
+}
+
+/// Names of the user's own files; none where they cannot be listed.
+#[must_use]
+pub fn own_names(data_dir: &Path) -> Vec<String> {
+    let Ok(files) = std::fs::read_dir(data_dir.join("models")) else { return Vec::new() };
+    let name = |it: std::fs::DirEntry| Some(it.file_name().to_str()?.strip_suffix(".toml")?.to_owned());
+    files.flatten().filter_map(name).collect()
+}
+
 /// The model of this name: the user's own, or that of the binary.
 pub fn find(name: &str, data_dir: &Path) -> Result<Model, Unusable> {
     // The name becomes part of a path.
@@ -126,6 +169,27 @@ mod tests {
             Model::parse(name, text).unwrap_or_else(|error| panic!("{error}"));
         }
         assert_eq!(embedded().len(), files.len());
+    }
+
+    #[test]
+    fn a_name_that_no_model_has_leads_to_those_that_are_meant() {
+        for (name, first) in [
+            ("sdm630", "eastron-sdm630"),
+            ("eastron-sdm631", "eastron-sdm630"),
+            ("SDM630-Modbus V2", "eastron-sdm630"),
+            ("EM340", "carlo-gavazzi-em3xx"),
+            ("ET112", "carlo-gavazzi-em1xx"),
+            ("PAC2200", "siemens-pac"),
+            ("Chint", "chint-ddsu666"),
+            ("my-mtr", "my-meter"),
+        ] {
+            let found = near(name, &["my-meter".to_owned()]);
+            assert_eq!(found.first().map(String::as_str), Some(first), "{name}: {found:?}");
+            assert!(found.len() <= 3, "{found:?}");
+        }
+        for name in ["", "x", "toaster"] {
+            assert!(near(name, &[]).is_empty(), "{name}");
+        }
     }
 
     #[test]
