@@ -87,6 +87,8 @@ fn page() -> String {
          A file `<data_dir>/models/<name>.toml` goes before the built-in one of that name; [meter-models.md](meter-models.md)\n\
          says how one is written. *Facts*: `two sources` means that two public sources which do not copy each other list every address\n\
          that control needs; the others want a comparison with the meter's own display before a fuse is trusted to them.\n\
+         `gridkeeper check` warns where a doubtful one guards a fuse, where it measures one phase and the fuse has three\n\
+         (all its readings lack a phase then, so it counts as lost), and where it tells all phases together only.\n\
          Nothing here was tried on hardware by the authors. V, I, P: per phase; E: counters. The line's parameters are\n\
          factory settings; `gridkeeper scan` finds what is really set.\n\n\
          | model | maker and types | phases | measures | factory setting | facts |\n\

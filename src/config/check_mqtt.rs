@@ -2,10 +2,12 @@
 
 use super::check::{Checker, seconds};
 use super::connection::parse_broker;
+use super::diagnostic::Severity;
 use super::model::{Mqtt, MqttEndpoint, Secret};
 use super::raw;
 use super::slot::Slot;
-use super::source::At;
+use super::source::{At, Part};
+use crate::feature::Purpose;
 use crate::quantity::Span;
 
 /// `None` without a broker, and where the address is wrong.
@@ -43,6 +45,12 @@ pub(super) fn mqtt(checker: &mut Checker<'_>, raw: &raw::Mqtt) -> Option<Mqtt> {
             return None;
         }
     };
+    if let MqttEndpoint::Embedded(address) = &endpoint
+        && !address.ip().is_loopback()
+        && !may_be_reached(checker, raw, *address, password.is_some(), at)
+    {
+        return None;
+    }
     if !matches!(endpoint, MqttEndpoint::Tls { .. }) {
         for (slot, name) in [
             (&raw.ca_file, "ca_file"),
@@ -69,6 +77,34 @@ pub(super) fn mqtt(checker: &mut Checker<'_>, raw: &raw::Mqtt) -> Option<Mqtt> {
         interval: seconds(&raw.interval_s).unwrap_or(Span::from_secs(5)),
         influx: raw.influx.get().copied().unwrap_or_default(),
     })
+}
+
+/// Whether the built-in broker may listen where others reach it: whoever may publish there commands the chargers, so it
+/// needs a login, as the page does.
+fn may_be_reached(
+    checker: &mut Checker<'_>,
+    raw: &raw::Mqtt,
+    address: std::net::SocketAddr,
+    has_password: bool,
+    at: At,
+) -> bool {
+    if has_password && raw.username.get().is_some_and(|it| !it.is_empty()) {
+        return true;
+    }
+    // Its file cannot be read, or the name is wrong, which was said; the broker stays off rather than open.
+    let said = matches!(raw.username, Slot::Wrong)
+        || matches!(raw.password, Slot::Wrong)
+        || !has_password && !raw.password_file.is_absent();
+    if !said {
+        let severity = if checker.purpose == Purpose::LastGood { Severity::Warning } else { Severity::Error };
+        let message = format!("the built-in broker at {address} can be reached from the network, so it needs a login");
+        let help = format!(
+            "set username and password_file in [mqtt], or write \"embedded://127.0.0.1:{}\" for this machine alone",
+            address.port()
+        );
+        checker.report.say(severity, (at, Part::Value), "mqtt.url", message, help);
+    }
+    false
 }
 
 fn password(checker: &mut Checker<'_>, raw: &raw::Mqtt) -> Option<Secret> {

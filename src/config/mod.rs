@@ -40,6 +40,7 @@ mod setup;
 mod slot;
 mod source;
 mod warn;
+mod warn_meters;
 
 pub use crate::feature::Purpose;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Usable};

@@ -201,7 +201,7 @@ section! {
 section! {
     /// The broker.
     Mqtt = "mqtt", list: false, status: Now {
-        /// mqtt://host:port, mqtts://host:port for TLS, embedded://address:port for the built-in broker, "supervisor" in the Home Assistant add-on, "" for none. Default: "".
+        /// mqtt://host:port, mqtts://host:port for TLS, embedded://address:port for the built-in broker (off loopback with username and password only), "supervisor" in the Home Assistant add-on, "" for none. Default: "".
         url: String = text(300);
         /// Login.
         username: String = text(256);

@@ -7,15 +7,13 @@ use serde::Serialize;
 use super::check_devices::Raw;
 use super::diagnostic::Severity;
 use super::layer::Merged;
-use super::model::{
-    Charger, ChargerDriver, Config, Connection, InputDriver, MeterDriver, MeterRole, MqttEndpoint, RelayDriver,
-};
+use super::model::{Charger, ChargerDriver, Config, Connection, InputDriver, MeterDriver, RelayDriver};
 use super::raw;
 use super::slot::Slot;
 use super::source::{At, Inputs, Part, Place, Report};
-use crate::codec::model::{Model, Poll, Quantity};
-use crate::codec::sample::Quantity as Told;
-use crate::control::{InputMeaning, SurplusKind, Timing};
+use super::warn_meters;
+use crate::codec::model::{Model, Poll};
+use crate::control::{InputMeaning, Timing};
 use crate::device::relay::timer;
 use crate::feature::Purpose;
 use crate::quantity::{Milliamp, Phase, Span};
@@ -47,15 +45,15 @@ pub(super) fn all(
     purpose: Purpose,
 ) -> Vec<BusBudget> {
     grid(config, raw_grid, report);
-    surplus(config, merged, report);
-    sources_without_power(config, devices, report);
+    warn_meters::surplus(config, merged, report);
+    warn_meters::sources_without_power(config, devices, report);
     timing(&config.timing, merged, report);
     fail_safe_sum(config, devices, report);
-    broker(config, merged, inputs, report);
+    broker(merged, inputs, report);
     if purpose != Purpose::Simulate {
         simulated(config, devices, report);
         by_broker(config, devices, report);
-        cannot_be_found_frozen(config, devices, report);
+        warn_meters::guards(config, devices, report);
         no_watchdog(config, devices, report);
         no_timer(config, devices, report);
     }
@@ -77,9 +75,11 @@ fn at_meter(devices: &Raw, index: usize) -> Option<(At, Part, String)> {
 }
 
 fn grid(config: &Config, raw: &raw::Grid, report: &mut Report) {
-    if let (Some((_, at)), Some(_)) = (raw.static_a.set(), config.grid.meter) {
-        let message = "`static_a` does nothing while [grid] names a meter";
-        let help = "take it out; what holds while the meter is lost is meter_lost_current_a";
+    let meter = config.grid.meter.and_then(|it| config.meters.get(it));
+    if let (Some((_, at)), Some(_)) = (raw.static_a.set(), meter.filter(|it| !warn_meters::tells_total_only(it))) {
+        let message = "`static_a` does nothing beside a grid meter that tells each phase";
+        let help = "take it out, unless that meter tells all phases together only and something is produced behind it; \
+                    what holds while the meter is lost is meter_lost_current_a";
         report.warn(at, "grid.static_a", message, help);
     }
     if let Some((lost, at)) = raw.meter_lost_s.set().filter(|it| *it.0 > 30.0) {
@@ -101,80 +101,6 @@ fn grid(config: &Config, raw: &raw::Grid, report: &mut Report) {
             message,
             "leave room for the house: it draws as well while the meter is lost",
         );
-    }
-}
-
-/// Meters of solar plants and batteries of which is known that they only count.
-fn sources_without_power(config: &Config, devices: &Raw, report: &mut Report) {
-    for (meter, device) in config.meters.iter().zip(&devices.meters) {
-        let lacks = match meter.role {
-            MeterRole::Solar => "nobody sees what it produces now",
-            MeterRole::Battery => "its discharge is taken for the sun's",
-            MeterRole::Grid | MeterRole::Circuit | MeterRole::Charger | MeterRole::Other => continue,
-        };
-        let Some((_, at)) = device.raw.role.set().filter(|_| !knows_power(&meter.driver)) else { continue };
-        let message = format!("the {} meter `{}` gives no power: {lacks}", meter.role.word(), meter.common.id);
-        let help = "say where its power stands (power_w, or power_import_w and power_export_w), or take another meter";
-        report.warn(at, &format!("{}.role", device.head.path), message, help);
-    }
-}
-
-/// As far as can be told before it was heard.
-fn knows_power(driver: &MeterDriver) -> bool {
-    match driver {
-        MeterDriver::Mqtt(driver) => {
-            let power = [Told::Power, Told::PowerImport, Told::PowerExport];
-            let is_power = |it: Told| power.contains(&it) || Told::PHASE_POWER.contains(&it);
-            driver.sources.iter().any(|source| is_power(source.quantity))
-        }
-        MeterDriver::Modbus { model, .. } => {
-            let phases = std::iter::once(None).chain(Phase::ALL.map(Some));
-            [Quantity::Power, Quantity::PowerImport]
-                .into_iter()
-                .any(|quantity| phases.clone().any(|phase| model.measures(quantity, phase)))
-        }
-        MeterDriver::P1 { .. }
-        | MeterDriver::Shelly { .. }
-        | MeterDriver::HomeWizard { .. }
-        | MeterDriver::Iec62056 { .. }
-        | MeterDriver::Sml { .. }
-        | MeterDriver::Simulated { .. } => true,
-    }
-}
-
-/// Surplus of each phase, behind a meter of which is known that it tells all of them together only.
-fn surplus(config: &Config, merged: &Merged, report: &mut Report) {
-    let written = merged.tables.get("control").and_then(|it| it.get("surplus"));
-    let Some(at) = written.and_then(|it| At::from_origin(it.origin())) else { return };
-    if config.control.surplus.kind != SurplusKind::PerPhase || config.grid.phases == 1 {
-        return;
-    }
-    let Some(meter) = config.grid.meter.and_then(|it| config.meters.get(it)) else { return };
-    let tells_phases = match &meter.driver {
-        MeterDriver::Modbus { model, .. } => Phase::ALL.into_iter().all(|phase| {
-            [Quantity::Power, Quantity::Current].into_iter().any(|it| model.measures(it, Some(phase)))
-                || [Quantity::PowerImport, Quantity::PowerExport].into_iter().all(|it| model.measures(it, Some(phase)))
-        }),
-        MeterDriver::Mqtt(driver) => {
-            let has = |quantity| driver.sources.iter().any(|it| it.quantity == quantity);
-            Told::PHASE_POWER.into_iter().all(has) || Told::CURRENT.into_iter().all(has)
-        }
-        // Only their frames say it.
-        MeterDriver::P1 { .. }
-        | MeterDriver::Shelly { .. }
-        | MeterDriver::HomeWizard { .. }
-        | MeterDriver::Iec62056 { .. }
-        | MeterDriver::Sml { .. }
-        | MeterDriver::Simulated { .. } => return,
-    };
-    if !tells_phases {
-        let message = format!(
-            "`surplus` = \"per_phase\", but the grid meter `{}` tells all phases together only: each is taken to have an \
-             equal share of the surplus",
-            meter.common.id
-        );
-        let help = "write surplus = \"net\", or use a meter that tells the power or the current of each phase";
-        report.warn(at, "control.surplus", message, help);
     }
 }
 
@@ -300,28 +226,6 @@ fn by_broker(config: &Config, devices: &Raw, report: &mut Report) {
     }
 }
 
-/// Converters in front of a meter that pass its values on without its time: asked again, they repeat themselves.
-const CONVERTERS_WITHOUT_TIME: [&str; 1] = ["esp-p1-modbus"];
-
-/// A meter that guards something and whose standing still nobody can see.
-fn cannot_be_found_frozen(config: &Config, devices: &Raw, report: &mut Report) {
-    for (meter, device) in config.meters.iter().zip(&devices.meters) {
-        let (MeterDriver::Modbus { model, .. }, Some((_, at))) = (&meter.driver, device.raw.driver.set()) else {
-            continue;
-        };
-        let guards = matches!(meter.role, MeterRole::Grid | MeterRole::Circuit);
-        if !guards || !CONVERTERS_WITHOUT_TIME.contains(&model.id.as_str()) {
-            continue;
-        }
-        let message = format!(
-            "the meter `{}` is read without the time of its values: a device that keeps repeating old ones is not found out",
-            meter.common.id
-        );
-        let help = "use the P1 port itself, or a converter that passes the time of the telegram on";
-        report.warn(at, &format!("{}.driver", device.head.path), message, help);
-    }
-}
-
 fn simulated(config: &Config, devices: &Raw, report: &mut Report) {
     let chargers =
         config.chargers.iter().zip(&devices.chargers).filter(|it| matches!(it.0.driver, ChargerDriver::Simulated));
@@ -341,7 +245,7 @@ fn simulated(config: &Config, devices: &Raw, report: &mut Report) {
     }
 }
 
-fn broker(config: &Config, merged: &Merged, inputs: &Inputs, report: &mut Report) {
+fn broker(merged: &Merged, inputs: &Inputs, report: &mut Report) {
     let Some(mqtt) = merged.tables.get("mqtt") else { return };
     let place = |key: &str| mqtt.get(key).and_then(|it| At::from_origin(it.origin()));
     if let Some(at) = place("password")
@@ -354,16 +258,6 @@ fn broker(config: &Config, merged: &Merged, inputs: &Inputs, report: &mut Report
     if let (None, Some(at)) = (place("url"), merged.headers.get("mqtt").filter(|_| !mqtt.is_empty())) {
         let message = "[mqtt] has no `url`, so no broker is used";
         report.say(Severity::Warning, (*at, Part::Key), "mqtt.url", message, "write url = \"mqtt://host:1883\"");
-    }
-    if let Some(it) = &config.mqtt
-        && let MqttEndpoint::Embedded(address) = &it.endpoint
-        && !address.ip().is_loopback()
-        && (it.username.is_none() || it.password.is_none())
-        && let Some(at) = place("url")
-    {
-        let message =
-            format!("the built-in broker at {address} can be reached from the network and asks for no password");
-        report.warn(at, "mqtt.url", message, "set username and password_file, or listen on 127.0.0.1");
     }
 }
 
