@@ -101,6 +101,18 @@ pub(super) fn build(
     (Some(config), usable, budgets)
 }
 
+/// What to do where a key names no file.
+const NO_FILE: &str = "write the name of a file that holds it and nothing else, from the folder of the configuration file \
+                       or in full; what is written now is not shown, because it may be the secret itself";
+
+/// The nearest folder above a path that is there.
+fn folder(path: &Path) -> String {
+    match path.ancestors().skip(1).find(|it| it.is_dir()) {
+        Some(folder) => folder.display().to_string(),
+        None => "the current folder".to_owned(),
+    }
+}
+
 /// The report with what it is for.
 pub(super) struct Checker<'a> {
     pub(super) report: &'a mut Report,
@@ -382,8 +394,16 @@ impl Checker<'_> {
             Ok(content) => Some((at, file, content)),
             Err(why) => {
                 let severity = if self.purpose == Purpose::LastGood { Severity::Warning } else { Severity::Error };
-                let message = format!("{} cannot be used: {why}", file.display());
-                let help = "a path is taken from the folder of the configuration file";
+                let key = path.rsplit('.').next().unwrap_or(path);
+                // What names nothing that is there may be the secret itself, written where its file belongs.
+                let (message, help) = match file.try_exists() {
+                    Ok(true) => (
+                        format!("{} cannot be used: {why}", file.display()),
+                        "a path is taken from the folder of the configuration file",
+                    ),
+                    Ok(false) => (format!("`{key}` names no file: {} has none of this name", folder(&file)), NO_FILE),
+                    Err(_) => (format!("`{key}` names no file that could be looked for: {why}"), NO_FILE),
+                };
                 self.report.say(severity, (at, Part::Value), path, message, help);
                 None
             }

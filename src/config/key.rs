@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use config::{Value, ValueKind};
 
+use super::slip_value;
 use super::source::At;
 use crate::feature::{self, COMES, Feature, Purpose, Status, Worded};
 use crate::quantity::Phase;
@@ -32,6 +33,11 @@ pub(super) enum NodeKind {
 }
 
 impl Node {
+    /// Keys with values.
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.kind, NodeKind::Table(_))
+    }
+
     /// What it is, in words.
     pub(super) fn is(&self) -> &'static str {
         match &self.kind {
@@ -194,7 +200,14 @@ pub(super) struct Complaint {
 impl Field {
     /// The value if it fits.
     pub(super) fn check(&self, node: &Node, purpose: Purpose) -> Result<ValueKind, Complaint> {
-        let wrong = || self.complain(format!("is {}, but {} is needed", node.is(), self.needs(purpose)), purpose);
+        let wrong = || {
+            let message = format!("is {}, but {} is needed", node.is(), self.needs(purpose));
+            let mut complaint = self.complain(message, purpose);
+            if let Some(meant) = self.meant(node) {
+                complaint.help = format!("{meant} {}", complaint.help);
+            }
+            complaint
+        };
         let value = match (&self.kind, &node.kind) {
             (Kind::Any, _) => ValueKind::Nil,
             (Kind::Text { max }, NodeKind::Text(text)) => {
@@ -202,7 +215,14 @@ impl Field {
                     return Err(self.complain(format!("is longer than {max} bytes"), purpose));
                 }
                 if let Some(bad) = text.chars().find(|it| it.is_control()) {
-                    return Err(self.complain(format!("holds the control character {}", bad.escape_unicode()), purpose));
+                    let message = format!("holds the control character {}", bad.escape_unicode());
+                    let mut complaint = self.complain(message, purpose);
+                    // `"C:\new"`
+                    if matches!(bad, '\n' | '\t' | '\r' | '\u{8}' | '\u{c}' | '\u{1b}') {
+                        complaint.help =
+                            format!("a backslash in \"…\" makes one: write '…' instead; {}", complaint.help);
+                    }
+                    return Err(complaint);
                 }
                 ValueKind::String(text.clone())
             }
@@ -321,6 +341,19 @@ impl Field {
             _ => return Err(wrong()),
         };
         Ok(value)
+    }
+
+    /// A question about the number or flag that a text was meant for.
+    fn meant(&self, node: &Node) -> Option<String> {
+        let NodeKind::Text(text) = &node.kind else { return None };
+        let right = match self.kind {
+            Kind::Flag => slip_value::flag(text)?.to_string(),
+            Kind::Number { .. } | Kind::Current { .. } => slip_value::number(text)?.0,
+            Kind::Whole { .. } | Kind::Choice(_) => slip_value::number(text)?.0.parse::<i64>().ok()?.to_string(),
+            _ => return None,
+        };
+        let quotes = if right == *text { " without quotes" } else { "" };
+        Some(format!("did you mean {right}{quotes}?"))
     }
 
     /// One to `most` different texts.

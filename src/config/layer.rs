@@ -9,15 +9,15 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::key::{Field, Node, NodeKind, closest, short};
+use super::meter_models;
 use super::naming::{variable_form, wrong_id};
 use super::raw::{SECTIONS, Section};
+use super::slip;
 use super::source::{At, Inputs, Part, Place, Report, SourceFile};
 use crate::feature::{COMES, Purpose, not_yet};
 
 /// Prefix of the variables that belong to us.
 pub(super) const PREFIX: &str = "GRIDKEEPER__";
-/// Of a file that is no TOML at all, only so many errors are of use.
-const MAX_SYNTAX_ERRORS: usize = 20;
 /// Devices of one configuration.
 const MAX_DEVICES: usize = 200;
 
@@ -146,24 +146,10 @@ impl Reader<'_> {
     fn parse_toml(&mut self, file: &SourceFile) -> (Node, bool) {
         let number = self.report.add_file(file);
         let (table, errors) = DeTable::parse_recoverable(&file.text);
-        for error in errors.iter().take(MAX_SYNTAX_ERRORS) {
-            let at = self.report.place(Place::File {
-                file: number,
-                key: 0..0,
-                value: error.span().unwrap_or(file.text.len()..file.text.len()),
-            });
-            let help = if error.message().contains("duplicate") {
-                "write it once: of two, one would be lost"
-            } else {
-                "the file must be TOML, see https://toml.io"
-            };
-            self.report.say(
-                Severity::Error,
-                (at, Part::Value),
-                "",
-                format!("this is not TOML: {}", error.message()),
-                help,
-            );
+        for slip in slip::explain(&file.text, self.report.shown(number), &errors) {
+            let at = self.report.place(Place::File { file: number, key: 0..0, value: slip.span });
+            let message = format!("this is not TOML: {}", slip.message);
+            self.report.error(at, "", message, slip.help);
         }
         let whole = table.span();
         (self.table_node(number, table.get_ref(), whole.clone(), whole), errors.is_empty())
@@ -314,7 +300,15 @@ impl Reader<'_> {
         let name = section.name;
         let NodeKind::List(items) = node.kind else {
             let message = format!("`{name}` is {}, but a list of tables is needed", node.is());
-            self.report.say(Severity::Error, (node.at, Part::Key), name, message, format!("write [[{name}]]"));
+            let help = match &node.kind {
+                // `[charger.left]`
+                NodeKind::Table(keys) if section.has_ids() && keys.iter().all(|it| it.1.is_table()) => {
+                    let ids: Vec<String> = keys.iter().map(|it| format!("id = \"{}\"", short(&it.0))).collect();
+                    format!("write [[{name}]] for each, with {} below it", ids.join(" or "))
+                }
+                _ => format!("write [[{name}]]"),
+            };
+            self.report.say(Severity::Error, (node.at, Part::Key), name, message, help);
             return None;
         };
         let mut devices: Map<String, Value> = Map::new();
@@ -440,8 +434,14 @@ impl Reader<'_> {
         }
         match field.check(node, self.purpose) {
             Ok(kind) => Value::new(Some(&origin), kind),
-            Err(complaint) => {
+            Err(mut complaint) => {
                 let message = format!("`{}` {}", field.name, complaint.message);
+                if let (NodeKind::Text(text), "driver") = (&node.kind, field.name)
+                    && path.starts_with("meter")
+                    && let Some(model) = meter_models::near(text, &[]).first()
+                {
+                    complaint.help = format!("write driver = \"modbus\" and model = {model:?}; {}", complaint.help);
+                }
                 self.report.error(node.at, path, message, complaint.help);
                 Value::new(Some(&origin), ValueKind::Nil)
             }

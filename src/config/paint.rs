@@ -8,17 +8,18 @@ use super::key::closest;
 use super::raw::SECTIONS;
 
 /// Replaces by stars what may be a secret, byte for byte, so that positions stay: the rest of a line behind a key that
-/// names a password, token or key (not a file of one) or that is not known, values without a key, and a password inside
-/// an address.
-pub(super) fn paint_over(text: &str) -> String {
+/// names a password, token or key or that is not known, values without a key, and a password inside an address. Behind a
+/// key that names a file it is shown where `is_file` knows that there is such a file: else it may be the secret itself.
+pub(super) fn paint_over(text: &str, is_file: &dyn Fn(&str) -> bool) -> String {
+    let strange = Strange::Hidden(is_file);
     let mut out = String::with_capacity(text.len());
     let mut open = None;
     for line in text.split_inclusive('\n') {
         let end = open.and_then(|(mark, _)| line.find(mark));
         let (from, to) = match open {
             Some((_, Shown::No)) => (Some(0), end.unwrap_or(line.len())),
-            Some((_, Shown::Yes)) => (behind_sign(line, Strange::Hidden), line.len()),
-            None => (behind_word(line).into_iter().chain(behind_sign(line, Strange::Hidden)).min(), line.len()),
+            Some((_, Shown::Yes)) => (behind_sign(line, strange), line.len()),
+            None => (behind_word(line).into_iter().chain(behind_sign(line, strange)).min(), line.len()),
         };
         if end.is_some() {
             open = None;
@@ -63,23 +64,33 @@ fn left_open(line: &str, hidden: Option<usize>) -> Option<(&'static str, Shown)>
     }
 }
 
-/// What becomes of the value of a key that nobody knows.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Strange {
+/// What becomes of the value of a key that nobody knows, and of the name of a file that is not there.
+#[derive(Clone, Copy)]
+enum Strange<'a> {
     Shown,
-    Hidden,
+    Hidden(&'a dyn Fn(&str) -> bool),
 }
 
 /// From where a line is hidden behind an equals sign or a colon.
-fn behind_sign(line: &str, strange: Strange) -> Option<usize> {
+fn behind_sign(line: &str, strange: Strange<'_>) -> Option<usize> {
     let mut quote = None;
     let mut comment = false;
+    let (mut behind_known, mut address) = (false, false);
     for (at, letter) in line.char_indices() {
         match (letter, quote) {
             ('=' | ':', _) => {
                 let key = key_before(&line[..at]);
+                // No key is in an address; a login in it is hidden elsewhere.
+                address |= behind_known && line[at..].starts_with("://");
                 // Texts and comments hold many words before a colon.
-                let judged = strange == Strange::Hidden && quote.is_none() && !comment;
+                let judged = matches!(strange, Strange::Hidden(_)) && quote.is_none() && !comment && !address;
+                behind_known |= judged;
+                if let Strange::Hidden(is_file) = strange
+                    && names_file(key)
+                    && !is_file(value_behind(&line[at + 1..]))
+                {
+                    return Some(at + 1);
+                }
                 if names_secret(key) || judged && !key.is_empty() && !is_known(key) {
                     return Some(at + 1);
                 }
@@ -87,6 +98,7 @@ fn behind_sign(line: &str, strange: Strange) -> Option<usize> {
             ('"' | '\'', None) if !comment => quote = Some(letter),
             (_, Some(begin)) if begin == letter => quote = None,
             ('#', None) => comment = true,
+            (blank, _) if blank.is_whitespace() => address = false,
             _ => {}
         }
     }
@@ -137,10 +149,26 @@ fn is_known(key: &str) -> bool {
     SECTIONS.iter().any(|it| it.name == key || it.fields.iter().any(|it| it.name == key))
 }
 
+/// Whether a key says that its value is the name of a file.
+fn names_file(key: &str) -> bool {
+    let word = key.to_lowercase();
+    word.ends_with("_file") || word.ends_with("-file")
+}
+
+/// The first value of a text: what is within its quotes, else its first word.
+fn value_behind(text: &str) -> &str {
+    let text = text.trim_start();
+    let end = |text: &str, marks: &[char]| text.find(marks).unwrap_or(text.len());
+    match text.chars().next() {
+        Some(quote @ ('"' | '\'')) => &text[1..][..end(&text[1..], &[quote])],
+        _ => &text[..end(text, &[' ', '\t', '\r', '\n', ',', '}', '#'])],
+    }
+}
+
 /// Whether a key says that its value is a secret.
 fn names_secret(key: &str) -> bool {
     let word = key.to_lowercase();
-    if word.ends_with("_file") || word.ends_with("-file") {
+    if names_file(key) {
         return false;
     }
     ["pass", "pasw", "pwd", "secret", "token"].iter().any(|it| word.contains(it))
@@ -227,7 +255,7 @@ mod tests {
 
     fn check(cases: &[(&str, &str)]) {
         for (text, shown) in cases {
-            let painted = paint_over(text);
+            let painted = paint_over(text, &|it| it == "mqtt.password");
             assert_eq!(painted, *shown);
             assert_eq!(painted.len(), text.len());
         }
@@ -241,10 +269,17 @@ mod tests {
             ("mqtt = { username = 5, password = \"x\" }", "mqtt = { username = 5, password = *** *"),
             ("mqtt.password = \"x\"", "mqtt.password = ***"),
             ("password_file = \"mqtt.password\"", "password_file = \"mqtt.password\""),
+            ("password_file = \"hunter2\"", "password_file = *********"),
+            ("key_file = 'hunter2' # x", "key_file = ********* * *"),
+            ("token_file: hunter2", "token_file: *******"),
+            ("mqtt = { password_file = mqtt.password }", "mqtt = { password_file = mqtt.password }"),
+            ("mqtt = { password_file = hunter2, url = \"x\" }", "mqtt = { password_file = ******** *** * *** *"),
             ("url = \"mqtt://me:pw@host:1883\"", "url = \"mqtt://me:**@host:1883\""),
             ("url = \"me:pw@host:1883\"", "url = \"me:**@host:1883\""),
             ("\"password\"='''a\nb\n''' # c\nfuse_a = 1", "\"password\"=****\n*\n''' # c\nfuse_a = 1"),
             ("fuse_a = 1 # password: x", "fuse_a = 1 # password: *"),
+            ("connection = tcp://me:pw@host:23", "connection = tcp://me:**@host:23"),
+            ("pw://hunter2", "pw:*********"),
         ]);
     }
 
@@ -273,6 +308,7 @@ mod tests {
             "fuse_a == 25",
             "fuse_a: 25",
             "fuse_a 25",
+            "connection = tcp://192.0.2.1:23",
             "grid.fuse_a = 25 # as printed: 25 A",
             "[grid",
             "[[meter]] # the one at the door",
@@ -282,7 +318,7 @@ mod tests {
             "",
             "# a comment",
         ] {
-            assert_eq!(paint_over(text), text);
+            assert_eq!(paint_over(text, &|_| false), text);
         }
     }
 }

@@ -46,7 +46,8 @@ impl SourceFile {
             Ok(text) => text,
             Err(error) => {
                 let good = error.utf8_error().valid_up_to();
-                let lossy = SourceText::new(name, String::from_utf8_lossy(error.as_bytes()).into_owned());
+                let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
+                let lossy = SourceText::new(name, String::from_utf8_lossy(error.as_bytes()).into_owned(), &base);
                 let byte =
                     Diagnostic::at(Severity::Error, &Arc::new(lossy), good..good + 1, "the file is not UTF-8 text");
                 return Err(Box::new(byte.help("save the file as UTF-8")));
@@ -122,10 +123,15 @@ pub(super) struct SourceText {
 }
 
 impl SourceText {
-    /// Finds what looks like a secret and paints it over in the shown version.
-    pub(super) fn new(name: String, text: String) -> Self {
-        let shown = paint::paint_over(&text);
+    /// Finds what looks like a secret and paints it over in the shown version. `base`: where relative paths in it start.
+    pub(super) fn new(name: String, text: String, base: &Path) -> Self {
+        let shown = paint::paint_over(&text, &|path| base.join(path).is_file());
         Self { name, text, shown }
+    }
+
+    /// As long as the text, with stars for what must not be shown.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
     }
 
     pub(super) fn name(&self) -> &str {
@@ -248,9 +254,14 @@ pub(super) struct Report {
 impl Report {
     /// Takes a file in; its number.
     pub(super) fn add_file(&mut self, file: &SourceFile) -> usize {
-        self.sources.push(Arc::new(SourceText::new(file.name.clone(), file.text.clone())));
+        self.sources.push(Arc::new(SourceText::new(file.name.clone(), file.text.clone(), &file.base)));
         self.bases.push(file.base.clone());
         self.sources.len() - 1
+    }
+
+    /// What of a file may be shown; empty for one that was never taken in.
+    pub(super) fn shown(&self, file: usize) -> &str {
+        self.sources.get(file).map_or("", |it| it.shown())
     }
 
     /// Takes the add-on options in.

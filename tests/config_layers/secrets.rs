@@ -42,7 +42,53 @@ fn secrets_are_read_beside_the_file_that_names_them() {
         std::fs::write(&path, before).unwrap();
     }
     std::fs::remove_file(case.dir.path().join("web.pw")).unwrap();
-    assert!(case.wrong().contains("web.pw cannot be used: No such file"), "{}", case.wrong());
+    assert!(case.wrong().contains("`password_file` names no file: "), "{}", case.wrong());
+}
+
+#[test]
+fn a_secret_where_the_name_of_its_file_belongs_is_not_shown() {
+    let keys = [
+        ("[mqtt]\nurl = \"mqtts://b\"\nusername = \"me\"\n", "password_file"),
+        ("[mqtt]\nurl = \"mqtts://b\"\n", "ca_file"),
+        ("[web]\n", "password_file"),
+        ("[[meter]]\nid = \"m\"\ndriver = \"p1\"\nconnection = \"tcp://192.0.2.1:23\"\n", "key_file"),
+        ("[[meter]]\nid = \"m\"\ndriver = \"homewizard\"\nconnection = \"https://192.0.2.1\"\n", "token_file"),
+        ("[influx]\nurl = \"http://192.0.2.1\"\nbucket = \"b\"\n", "token_file"),
+    ];
+    let long = format!("hunter2{}", "x".repeat(300));
+    for (table, key) in keys {
+        for secret in ["hunter2", "hunter2/with/slashes", "/hunter2+=", long.as_str()] {
+            let case = Case::new(&[&format!("{table}{key} = \"{secret}\"\n")]);
+            let refused = case.load().unwrap_err();
+            let shown = format!("{refused} {refused:?}");
+            assert!(!shown.contains("hunter2"), "{key}: {shown}");
+            assert!(shown.contains(&format!("`{key}` names no file")), "{key}: {shown}");
+            assert!(refused.list.iter().any(|it| it.line.is_some()), "{shown}");
+        }
+    }
+    let case =
+        Case::new(&[HOUSE]).env("GRIDKEEPER__MQTT__USERNAME", "me").env("GRIDKEEPER__MQTT__PASSWORD_FILE", "hunter2");
+    let shown = case.wrong();
+    assert!(shown.contains("GRIDKEEPER__MQTT__PASSWORD_FILE") && !shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn a_broker_that_others_reach_wants_a_login() {
+    let text = |login: &str| format!("[mqtt]\nurl = \"embedded://0.0.0.0:1883\"\n{login}");
+    let open = Case::new(&[&text("")]).wrong();
+    assert!(open.contains("can be reached from the network, so it needs a login"), "{open}");
+    assert!(open.contains("set username and password_file") && open.contains("embedded://127.0.0.1:1883"), "{open}");
+    assert!(Case::new(&[&text("username = \"me\"\n")]).wrong().contains("needs a login"), "a name alone is none");
+    let login = "username = \"me\"\npassword_file = \"pw\"\n";
+    let case = Case::new(&[&text(login)]).with_file("pw", "hunter2");
+    assert!(case.good().config.mqtt.is_some());
+    assert!(Case::new(&["[mqtt]\nurl = \"embedded://127.0.0.1:1883\"\n"]).good().config.mqtt.is_some());
+    // The last good one, whose password has gone, keeps its chargers and opens nothing.
+    let data = tempfile::tempdir().unwrap();
+    config::save_last_good(data.path(), &case.good().inputs).unwrap();
+    std::fs::remove_file(case.dir.path().join("pw")).unwrap();
+    let again = config::load_last_good(data.path()).unwrap().unwrap_or_else(|it| panic!("{it}"));
+    assert!(again.config.mqtt.is_none(), "off rather than open");
 }
 
 #[cfg(unix)]
