@@ -118,7 +118,7 @@ section! {
         margin_a: f64 = number(0.0, 100.0, "A");
         /// Id of the meter at the grid connection. Without it: static balancing, and static_a is required.
         meter: String = text(32);
-        /// What all chargers together may take per phase when there is no grid meter.
+        /// What all chargers together may take per phase when there is no grid meter, or one that tells all phases together only with production behind it.
         static_a: f64 = number(0.0, 2000.0, "A");
         /// No raise after so long without a frame of the grid meter. Default: 5 s, or 1.5 periods of the meter.
         meter_late_s: f64 = number(0.1, 3600.0, "s");
