@@ -352,12 +352,12 @@ fn modbus(
                 (Unusable::Wrong(_) | Unusable::Unreadable { .. }, _) => {
                     format!("correct {}, or take it away", folder.join(format!("{name}.toml")).display())
                 }
-                (Unusable::Unknown(_), [close @ ..]) if !close.is_empty() => {
+                (Unusable::Unknown(_), []) => {
+                    format!("docs/meters.md lists all models; files of your own go to {}", folder.display())
+                }
+                (Unusable::Unknown(_), close) => {
                     let close: Vec<String> = close.iter().map(|it| format!("{it:?}")).collect();
                     format!("did you mean {}? docs/meters.md lists all models", close.join(" or "))
-                }
-                (Unusable::Unknown(_), _) => {
-                    format!("docs/meters.md lists all models; files of your own go to {}", folder.display())
                 }
             };
             checker.report.error(name_at, &path, format!("`model`: {error}"), help);
