@@ -138,8 +138,8 @@ fn sees_too_little(config: &Config, meter: &Meter, device: &RawDevice<raw::Meter
                 "the meter `{id}` tells all phases together only: for the fuse the import of the house is counted on each \
                  of them, which leaves the cars less than there is"
             );
-            let help = "what is produced behind it hides load from it: with solar panels or a battery write static_a in \
-                        [grid], or use a meter that tells each phase";
+            let help = "what is produced behind it hides load from it: give solar panels and batteries meters with a role, \
+                        or write static_a in [grid]";
             report.warn(at, &path, message, help);
         }
         0 => {
