@@ -43,6 +43,7 @@ mod slip_value;
 mod slot;
 mod source;
 mod warn;
+mod warn_fuses;
 mod warn_meters;
 
 pub use crate::feature::Purpose;

@@ -11,12 +11,12 @@ use super::model::{Charger, ChargerDriver, Config, Connection, InputDriver, Mete
 use super::raw;
 use super::slot::Slot;
 use super::source::{At, Inputs, Part, Place, Report};
-use super::warn_meters;
+use super::{warn_fuses, warn_meters};
 use crate::codec::model::{Model, Poll};
 use crate::control::{InputMeaning, Timing};
 use crate::device::relay::timer;
 use crate::feature::Purpose;
-use crate::quantity::{Milliamp, Phase, Span};
+use crate::quantity::Span;
 
 /// What one round of polls and set-points on a shared bus takes, estimated.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -45,10 +45,11 @@ pub(super) fn all(
     purpose: Purpose,
 ) -> Vec<BusBudget> {
     grid(config, raw_grid, report);
+    warn_fuses::meter_lost(config, raw_grid, devices, report);
     warn_meters::surplus(config, merged, report);
     warn_meters::sources_without_power(config, devices, report);
     timing(&config.timing, merged, report);
-    fail_safe_sum(config, devices, report);
+    warn_fuses::fail_safe_sum(config, devices, report);
     broker(merged, inputs, report);
     if purpose != Purpose::Simulate {
         simulated(config, devices, report);
@@ -61,7 +62,11 @@ pub(super) fn all(
 }
 
 /// A warning at the header of a charger or at one of its keys.
-fn at_charger<T>(devices: &Raw, index: usize, slot: impl Fn(&raw::Charger) -> &Slot<T>) -> Option<(At, Part, String)> {
+pub(super) fn at_charger<T>(
+    devices: &Raw,
+    index: usize,
+    slot: impl Fn(&raw::Charger) -> &Slot<T>,
+) -> Option<(At, Part, String)> {
     let device = devices.chargers.get(index)?;
     let at = slot(&device.raw).set().map_or(device.head.header, |it| it.1);
     Some((at, Part::Value, device.head.path.clone()))
@@ -81,26 +86,6 @@ fn grid(config: &Config, raw: &raw::Grid, report: &mut Report) {
         let help = "take it out, unless that meter tells all phases together only and something is produced behind it; \
                     what holds while the meter is lost is meter_lost_current_a";
         report.warn(at, "grid.static_a", message, help);
-    }
-    if let Some((lost, at)) = raw.meter_lost_s.set().filter(|it| *it.0 > 30.0) {
-        let message = format!("for {lost} s a dead grid meter would go unnoticed");
-        report.warn(at, "grid.meter_lost_s", message, "10 s is usual, more than 30 s is a risk for the fuse");
-    }
-    let Some((lost, at)) = raw.meter_lost_current_a.set() else { return };
-    if *lost > 0.0 && *lost < 6.0 {
-        let message = format!("`meter_lost_current_a` = {lost} lets no charger charge: the least is 6 A");
-        report.warn(at, "grid.meter_lost_current_a", message, "write 0, or 6 A and up");
-    }
-    if let Some(fuse) = config.grid.fuse
-        && Milliamp::from_f64(*lost) > fuse
-    {
-        let message = format!("`meter_lost_current_a` = {lost} is above the fuse and is capped by it ({fuse})");
-        report.warn(
-            at,
-            "grid.meter_lost_current_a",
-            message,
-            "leave room for the house: it draws as well while the meter is lost",
-        );
     }
 }
 
@@ -132,27 +117,6 @@ fn timing(timing: &Timing, merged: &Merged, report: &mut Report) {
             default.as_secs_f64()
         );
         report.warn(at, &format!("timing.{key}"), message, "for tests and commissioning: take it out before you leave");
-    }
-}
-
-/// What all chargers fall to together may pass the fuse while the appliance is gone.
-fn fail_safe_sum(config: &Config, devices: &Raw, report: &mut Report) {
-    let Some(fuse) = config.grid.fuse else { return };
-    for phase in Phase::ALL {
-        let sum: Milliamp = config.chargers.iter().filter(|it| it.phases.contains(&phase)).map(|it| it.fail_safe).sum();
-        if sum <= fuse {
-            continue;
-        }
-        let first = config.chargers.iter().position(|it| it.fail_safe > Milliamp::ZERO && it.phases.contains(&phase));
-        let Some((at, part, path)) = first.and_then(|it| at_charger(devices, it, |raw| &raw.fail_safe_current_a))
-        else {
-            continue;
-        };
-        let message =
-            format!("the fail-safe currents of all chargers on {phase} make {sum}, more than the fuse of {fuse}");
-        let help = "when the appliance is gone, all of them charge at once and nobody watches the fuse";
-        report.say(Severity::Warning, (at, part), &format!("{path}.fail_safe_current_a"), message, help);
-        return;
     }
 }
 

@@ -36,10 +36,11 @@ pub(super) struct ShellyMeter {
     looked: Option<Instant>,
 }
 
-/// Something that moves while the device works, and since when it has stood still.
+/// Something that moves while the device works.
 #[derive(Debug)]
 struct Sign {
-    known: Option<(i64, Instant)>,
+    /// Its value, when that was first heard, and when last: between two questions nothing is known of it.
+    known: Option<(i64, Instant, Instant)>,
     stands: Duration,
 }
 
@@ -49,18 +50,18 @@ impl Sign {
     }
 
     /// `None` where the device does not say: then nothing is known.
-    fn heard(&mut self, value: Option<i64>) {
+    fn heard(&mut self, value: Option<i64>, now: Instant) {
         self.known = value.map(|value| match self.known {
-            Some((known, since)) if known == value => (known, since),
-            _ => (value, Instant::now()),
+            Some((known, since, _)) if known == value => (known, since, now),
+            _ => (value, now, now),
         });
     }
 
     /// Fails where it has stood still for too long; `what` says what that means.
     fn moves(&self, what: &str) -> Result<(), Malformed> {
-        match self.known.map(|it| it.1.elapsed()) {
-            Some(since) if since >= self.stands => {
-                Err(Malformed::new("", format!("is old: {what} for {} s", since.as_secs())))
+        match self.known.map(|(_, first, last)| last.duration_since(first)) {
+            Some(stood) if stood >= self.stands => {
+                Err(Malformed::new("", format!("is old: {what} for {} s", stood.as_secs())))
             }
             _ => Ok(()),
         }
@@ -122,7 +123,7 @@ impl ShellyMeter {
         let sample = match kind {
             Kind::Gen1(source) => {
                 let status = self.link.get("/status").await?;
-                self.uptime.heard(uptime(&status)?);
+                self.uptime.heard(uptime(&status)?, Instant::now());
                 gen1::status(&status, source)?
             }
             Kind::Rpc(rpc::Source::Em) => {
@@ -203,14 +204,14 @@ impl ShellyMeter {
     /// Neither minute nor uptime is a time of the sample, but they show whether the device still works. Three phases and
     /// clamps of generation 2 have no minute, and their uptime is in an answer of its own.
     async fn still_works(&mut self, kind: Kind, mut sample: Sample) -> Result<Sample, Error> {
-        self.minute.heard(sample.stamp.take());
+        self.minute.heard(sample.stamp.take(), Instant::now());
         self.minute.moves("the device has measured nothing")?;
         let asked = matches!(kind, Kind::Rpc(rpc::Source::Em | rpc::Source::Phases | rpc::Source::Em1(_)));
         if asked && self.looked.is_none_or(|it| it.elapsed() >= self.counters.every) {
             let answer = self.link.get("/rpc/Sys.GetStatus").await;
             self.looked = Some(Instant::now());
             // Without an answer nothing is known, and the values came all the same.
-            self.uptime.heard(answer.ok().and_then(|body| uptime(&body).ok().flatten()));
+            self.uptime.heard(answer.ok().and_then(|body| uptime(&body).ok().flatten()), Instant::now());
         }
         self.uptime.moves("the device's own uptime has stood still")?;
         Ok(sample)

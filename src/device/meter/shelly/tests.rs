@@ -205,6 +205,21 @@ async fn a_device_that_answers_but_no_longer_measures_gives_no_reading() {
     rig.stop().await;
 }
 
+#[test]
+fn what_is_asked_for_rarely_is_not_taken_to_stand_still_in_between() {
+    let (start, mut sign) = (Instant::now(), Sign::new(UPTIME_STANDS));
+    let after = |seconds| start + Duration::from_secs(seconds);
+    sign.heard(Some(100), start);
+    sign.heard(Some(110), after(10));
+    assert!(sign.moves("it stands").is_ok());
+    sign.heard(Some(110), after(20));
+    assert!(sign.moves("it stands").is_err());
+    sign.heard(Some(111), after(21));
+    assert!(sign.moves("it stands").is_ok());
+    sign.heard(None, after(60));
+    assert!(sign.moves("it stands").is_ok(), "nothing is known");
+}
+
 #[tokio::test]
 async fn a_device_whose_answers_are_old_ones_gives_no_reading() {
     for stand_in in
