@@ -68,25 +68,35 @@ impl PilotState {
 /// Bits of a device's fault or warning register together with their names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
-    /// The register as read.
-    pub bits: u16,
+    /// The register as read; `None` while it was not.
+    pub bits: Option<u16>,
     /// Name of bit n at place n; empty where the manual names none.
     pub names: &'static [&'static str],
 }
 
 impl Flags {
-    /// Nothing is set.
+    /// Of a device that has no such register.
+    pub const NONE: Self = Self { bits: Some(0), names: &[] };
+
+    /// Nothing is known to be set.
     #[must_use]
     pub fn is_empty(self) -> bool {
-        self.bits == 0
+        self.bits.unwrap_or(0) == 0
+    }
+
+    /// Whether anything is set cannot be told.
+    #[must_use]
+    pub fn is_unknown(self) -> bool {
+        self.bits.is_none()
     }
 }
 
 impl fmt::Display for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(bits) = self.bits else { return f.write_str("unknown") };
         let mut first = true;
         for bit in 0..16 {
-            if self.bits & (1 << bit) == 0 {
+            if bits & (1 << bit) == 0 {
                 continue;
             }
             if !first {

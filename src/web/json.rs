@@ -6,6 +6,7 @@ use super::WebState;
 use crate::control::LimitReason;
 use crate::mqtt::MqttStatus;
 use crate::quantity::{Milliamp, Millivolt, Mono, Phases, Watt};
+use crate::reading::Flags;
 use crate::status::Value as Measured;
 use crate::status::{ChargerView, Health, InputView, MeterView, RelayView, Snapshot};
 
@@ -111,8 +112,8 @@ fn charger(name: &str, view: &ChargerView, now: Mono) -> Value {
         ("phases_active".to_owned(), json!(status.phases_active)),
         ("limit_reason".to_owned(), json!(status.reason.word)),
         ("reason".to_owned(), json!(reason)),
-        ("fault".to_owned(), json!((!status.fault.is_empty()).then(|| status.fault.to_string()))),
-        ("warning".to_owned(), json!((!status.warning.is_empty()).then(|| status.warning.to_string()))),
+        ("fault".to_owned(), flags(status.fault)),
+        ("warning".to_owned(), flags(status.warning)),
         ("fail_safe_current_a".to_owned(), amps(Some(status.fail_safe))),
         ("watchdog_verified".to_owned(), json!(status.watchdog_verified)),
         ("plugged".to_owned(), json!(heard.then_some(status.plugged))),
@@ -122,6 +123,11 @@ fn charger(name: &str, view: &ChargerView, now: Mono) -> Value {
         ("health".to_owned(), health(&view.health)),
     ]);
     json.into()
+}
+
+/// Null where nothing is set.
+fn flags(flags: Flags) -> Value {
+    json!((flags.is_unknown() || !flags.is_empty()).then(|| flags.to_string()))
 }
 
 fn input(name: &str, view: &InputView, now: Mono) -> Value {

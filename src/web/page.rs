@@ -262,6 +262,9 @@ fn charger(html: &mut Html, view: &ChargerView, now: Mono) {
             html.raw("<p class=\"").text(class).raw("\">").text(flags).raw("</p>");
         }
     }
+    if status.heard_at.is_some() && (status.fault.is_unknown() || status.warning.is_unknown()) {
+        html.raw("<p class=\"warn\">Whether it has an error or a warning is not known.</p>");
+    }
     link(html, &view.health, status.heard_at.map(|at| now.since(at)));
 }
 

@@ -53,8 +53,8 @@ fn charger() -> ChargerView {
                 wait: None,
                 detail: Default::default(),
             },
-            fault: Flags::default(),
-            warning: Flags { bits: 2, names: &["", "temperature <high>"] },
+            fault: Flags::NONE,
+            warning: Flags { bits: Some(2), names: &["", "temperature <high>"] },
             fail_safe: Milliamp::from_amps(6),
             watchdog_verified: Some(false),
             plugged: true,
@@ -390,6 +390,19 @@ async fn liveness_is_lost_with_the_control_loop_alone() {
 #[tokio::test]
 async fn a_password_guards_everything_but_health() {
     let served = serve_with(Some("open sesame"), Some(snapshot()), Vec::new()).await;
+async fn an_error_word_that_was_not_read_is_not_shown_as_no_error() {
+    const SENTENCE: &str = "Whether it has an error or a warning is not known.";
+    let served = serve_with(None, Some(snapshot()), Vec::new()).await;
+    assert!(!served.get("/", "").await.1.contains(SENTENCE));
+    assert!(served.get("/api/status", "").await.1.contains("\"fault\":null"));
+    let mut unread = snapshot();
+    unread.chargers[0].status.fault = Flags::default();
+    served.snapshots.send_replace(Some(Arc::new(unread)));
+    assert!(served.get("/", "").await.1.contains(SENTENCE));
+    assert!(served.get("/api/status", "").await.1.contains("\"fault\":\"unknown\""));
+}
+
+#[tokio::test]
     for path in ["/", "/fragment", "/api/status", "/status.js", "/nothing"] {
         let (status, answer) = served.get(path, "").await;
         assert_ne!(status, 200, "{path}");

@@ -53,8 +53,26 @@ pub(super) trait ChargerDriver: Send + Sync {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Seen {
     pub(super) report: ChargerReport,
-    /// Registers that were left out because they hold what the manual does not allow.
-    pub(super) complaints: Vec<RegisterError>,
+    /// What is not told because of what it holds, or because it is refused.
+    pub(super) complaints: Vec<Complaint>,
+}
+
+/// Why something is missing in a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Complaint {
+    /// A register holds what the manual does not allow.
+    #[error(transparent)]
+    Value(#[from] RegisterError),
+    /// Registers that are refused.
+    #[error("registers {first} to {last} are refused, so {what} cannot be told")]
+    Refused {
+        /// The first of them.
+        first: u16,
+        /// The last of the map.
+        last: u16,
+        /// What they hold, in the plural.
+        what: &'static str,
+    },
 }
 
 /// What is wanted of a charger beside its set-point.

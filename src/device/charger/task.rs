@@ -11,9 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::command::{ChargerAction, LastOffer};
 use crate::control::Timing;
-use crate::device::charger::driver::{ChargerDriver, Chore, DriverError, Notice, Seen};
+use crate::device::charger::driver::{ChargerDriver, Chore, Complaint, DriverError, Notice, Seen};
 use crate::device::charger::machine::{Job, Machine, Plan, Settings, WriteEnd};
-use crate::device::charger::register::RegisterError;
 use crate::device::{ChargerChannels, ControlLink, DeviceRef, ToControl};
 use crate::event::{Event, EventType};
 use crate::link::modbus::Priority;
@@ -342,8 +341,9 @@ struct Voice {
     health: Health,
     told: Health,
     told_at: Option<Mono>,
-    complaints: Vec<RegisterError>,
-    last_refusal: Option<String>,
+    complaints: Vec<Complaint>,
+    /// Refusals that were said.
+    said: VecDeque<String>,
     identity: Owed<Option<Identity>>,
     risk: Owed<Option<String>>,
     /// What the driver found.
@@ -428,13 +428,13 @@ impl Voice {
         self.health.last_error = Some(format!("{}: {text}", self.name).into());
     }
 
-    /// Registers that are not as documented: said once per change.
-    fn complain(&mut self, complaints: Vec<RegisterError>) {
+    /// Registers that are not as documented, or refused: said once per change.
+    fn complain(&mut self, complaints: Vec<Complaint>) {
         if complaints == self.complaints {
             return;
         }
         if !complaints.is_empty() {
-            let texts: Vec<String> = complaints.iter().map(RegisterError::to_string).collect();
+            let texts: Vec<String> = complaints.iter().map(Complaint::to_string).collect();
             self.note(texts.join("; "));
         }
         self.complaints = complaints;

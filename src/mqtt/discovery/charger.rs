@@ -237,6 +237,7 @@ fn phases(forced: Option<u8>) -> Out {
     }
 }
 
+/// Null where nothing is set, `unknown` where that was not read.
 fn flags(flags: Flags) -> Out {
     Out::text(flags.to_string())
 }

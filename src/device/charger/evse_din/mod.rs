@@ -10,11 +10,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::command::ChargerAction;
-use crate::device::charger::driver::{ChargerDriver, Chore, DriverError, Line, Notice, Registers, Seen, Wishes};
+use crate::device::charger::driver::{
+    ChargerDriver, Chore, Complaint, DriverError, Line, Notice, Registers, Seen, Wishes,
+};
 use crate::device::charger::register::MISSING;
 use crate::link::modbus::{BusError, Priority};
 use crate::quantity::Milliamp;
-use crate::reading::{ChargerReport, OwnLimit, PilotState};
+use crate::reading::{ChargerReport, Flags, OwnLimit, PilotState};
 use crate::status::Identity;
 use registers::{
     BOOT_CURRENT, CABLE, CONFIG, Current, FINE_BIT, FINE_FROM_FIRMWARE, FIRMWARE, POLL_COUNT, Poll, SET_POINT,
@@ -254,9 +256,10 @@ impl<L: Line> ChargerDriver for EvseDin<L> {
             own_limit: state.cable,
             own_limit_cause: state.cable.map(|_| OwnLimit::Cable),
             fault: poll.fault,
+            warning: Flags::NONE,
             ..ChargerReport::default()
         };
-        Ok(Seen { report, complaints: poll.complaints })
+        Ok(Seen { report, complaints: poll.complaints.into_iter().map(Complaint::Value).collect() })
     }
 
     async fn write_set_point(&self, offer: Milliamp, priority: Priority) -> Result<(), DriverError> {

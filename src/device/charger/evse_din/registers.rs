@@ -138,7 +138,7 @@ impl Poll {
                 (PilotState::F, 2)
             }
         };
-        Ok(Self { set_point, offered, state, fault: Flags { bits: fault, names: FAULTS }, complaints })
+        Ok(Self { set_point, offered, state, fault: Flags { bits: Some(fault), names: FAULTS }, complaints })
     }
 }
 
@@ -207,7 +207,7 @@ mod tests {
             (6, PilotState::F, 2),
         ] {
             let poll = Poll::decode([6, 6, code]).unwrap();
-            assert_eq!((poll.state, poll.fault.bits), (state, fault), "state {code}");
+            assert_eq!((poll.state, poll.fault.bits), (state, Some(fault)), "state {code}");
             assert_eq!(poll.complaints.is_empty(), (1..=5).contains(&code), "state {code}");
         }
         assert_eq!(Poll::decode([6, 6, 5]).unwrap().fault.to_string(), FAULTS[0]);

@@ -12,8 +12,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::command::{ChargerAction, Lock};
-use crate::device::charger::driver::{ChargerDriver, Chore, DriverError, Line, Notice, Registers, Seen, Wishes};
-use crate::device::charger::register::settable;
+use crate::device::charger::driver::{
+    ChargerDriver, Chore, Complaint, DriverError, Line, Notice, Registers, Seen, Wishes,
+};
+use crate::device::charger::register::{MISSING, settable};
 use crate::link::modbus::{BusError, Priority};
 use crate::quantity::{Milliamp, Span};
 use crate::reading::PilotState;
@@ -25,8 +27,19 @@ use watchdog::{Step, WatchdogKeeper};
 const STEP: Milliamp = Milliamp::from_amps(1);
 /// Highest set-point that register 15 takes.
 pub(super) const HIGHEST: Milliamp = Milliamp::from_amps(32);
-/// Lengths of the long read, longest first: firmware that ends its map earlier refuses what lies beyond.
-const LENGTHS: [u16; 4] = [COUNT as u16, 37, 34, NEEDED];
+/// Lengths of the long read, longest first: firmware that ends its map earlier refuses what lies beyond. With each what
+/// is not known then.
+const LENGTHS: [(u16, &str); 4] = [
+    (COUNT as u16, ""),
+    (37, "power and energy"),
+    (34, "errors, warnings, power and energy"),
+    (NEEDED, "errors, warnings, a new limit of its owner, power and energy"),
+];
+/// Long reads refused one after the other before its map is taken to be shorter: a box that starts up or is updated
+/// refuses what it has.
+const REFUSALS: u8 = 3;
+/// A map that was taken to be shorter is asked for in full again this often.
+const FULL_AGAIN: Duration = Duration::from_secs(180);
 /// On a slow bus every so many polls is a long one.
 const LONG_EVERY: u32 = 3;
 /// Between two requests of the same kind (authorise, stop, phases) that were not followed.
@@ -45,8 +58,17 @@ pub(super) struct TeltoCharge<L> {
 #[derive(Debug, Default)]
 struct State {
     image: Image,
+    /// Place in [`LENGTHS`].
     length: usize,
+    /// Long reads refused since one was answered.
+    refusals: u8,
+    /// A longer one is being tried: its place.
+    trial: Option<usize>,
+    /// When the next of these begins.
+    trial_at: Option<Instant>,
     polls: u32,
+    /// Its own and its owner's limit (registers 12 and 29) as they were understood last.
+    limits: [Option<Milliamp>; 2],
     status: Option<u16>,
     long_read: bool,
     long_due: bool,
@@ -79,17 +101,44 @@ impl<L: Line> TeltoCharge<L> {
         let mut state = self.state();
         state.polls = state.polls.wrapping_add(1);
         let long = idle || std::mem::take(&mut state.long_due) || state.polls.is_multiple_of(LONG_EVERY);
-        if first || !long { NEEDED } else { LENGTHS.get(state.length).copied().unwrap_or(NEEDED) }
+        if first || !long {
+            return NEEDED;
+        }
+        if state.length > 0 && state.trial.is_none() && state.trial_at.is_none_or(|at| Instant::now() >= at) {
+            state.trial = Some(0);
+        }
+        LENGTHS[state.trial.unwrap_or(state.length)].0
     }
 
-    /// The long read was refused: this firmware's map ends earlier.
-    fn shorten(&self) {
+    /// A long read was refused.
+    fn refused(&self) {
         let mut state = self.state();
-        state.length = (state.length + 1).min(LENGTHS.len() - 1);
-        // What is read no more is not known: it would stand there as fresh for ever.
-        let ends = LENGTHS[state.length];
-        state.image.forget_from(ends);
         state.long_due = true;
+        if let Some(tried) = state.trial {
+            state.trial = Some(tried + 1).filter(|next| *next < state.length);
+            if state.trial.is_none() {
+                state.trial_at = Some(Instant::now() + FULL_AGAIN);
+            }
+            return;
+        }
+        state.refusals = state.refusals.saturating_add(1);
+        if state.refusals >= REFUSALS {
+            state.refusals = 0;
+            state.length = (state.length + 1).min(LENGTHS.len() - 1);
+            state.trial_at = Some(Instant::now() + FULL_AGAIN);
+            // What is read no more is not known: it would stand there as fresh for ever.
+            let (ends, _) = LENGTHS[state.length];
+            state.image.forget_from(ends);
+        }
+    }
+
+    /// A read of so many registers was answered.
+    fn answered(&self, length: u16) {
+        let mut state = self.state();
+        let place = state.trial.unwrap_or(state.length);
+        if LENGTHS[place].0 == length {
+            (state.length, state.trial, state.refusals) = (place, None, 0);
+        }
     }
 
     fn take(&self, words: &[u16]) -> Result<Seen, DriverError> {
@@ -98,11 +147,20 @@ impl<L: Line> TeltoCharge<L> {
         state.image.take(0, words);
         let readout = state.image.decode()?;
         let status = state.image.word(6);
-        let long = words.len() > usize::from(NEEDED) || LENGTHS.get(state.length) == Some(&NEEDED);
-        state.long_due = !long && (status != state.status || !state.long_read);
+        let long = words.len() > usize::from(NEEDED) || LENGTHS[state.length].0 == NEEDED;
+        let unfinished = state.refusals > 0 || state.trial.is_some();
+        state.long_due = unfinished || !long && (status != state.status || !state.long_read);
         state.long_read |= long;
         state.status = status;
-        let report = readout.report();
+        let mut report = readout.report();
+        // Garbled or not read any more is no word that the limit is gone: without it the offer would rise.
+        for ((last, fresh), register) in
+            state.limits.iter_mut().zip([readout.amp_limit, readout.user_limit]).zip([12, 29])
+        {
+            let gone = state.image.word(register) == Some(MISSING);
+            *last = fresh.or(last.filter(|_| !gone));
+        }
+        report.own_limit = state.limits.into_iter().flatten().min();
         if !std::mem::replace(&mut state.adopted, true) {
             // Nobody else writes it: what stands there was asked for before we were started again.
             state.stopped |= readout.stop_request == Some(1);
@@ -110,7 +168,12 @@ impl<L: Line> TeltoCharge<L> {
         if state.long_read {
             state.identity = Some(readout.identity());
         }
-        Ok(Seen { report, complaints: readout.complaints })
+        let mut complaints: Vec<_> = readout.complaints.into_iter().map(Complaint::Value).collect();
+        if state.length > 0 {
+            let (first, what) = LENGTHS[state.length];
+            complaints.push(Complaint::Refused { first, last: COUNT as u16 - 1, what });
+        }
+        Ok(Seen { report, complaints })
     }
 
     async fn request(&self, register: u16, value: u16) -> Result<(), DriverError> {
@@ -243,10 +306,14 @@ impl<L: Line> ChargerDriver for TeltoCharge<L> {
         let length = self.next_length(first);
         let words = match self.registers.read(0, length, Priority::Poll).await {
             Err(BusError::Exception { code: 2 | 3, .. }) if length > NEEDED => {
-                self.shorten();
+                self.refused();
                 self.registers.read(0, NEEDED, Priority::Poll).await?
             }
-            answer => answer?,
+            answer => {
+                let words = answer?;
+                self.answered(length);
+                words
+            }
         };
         self.take(&words)
     }
@@ -292,10 +359,11 @@ impl<L: Line> ChargerDriver for TeltoCharge<L> {
 
     fn forget(&self) {
         let mut state = self.state();
-        let (stopped, length) = (state.stopped, state.length);
+        // The limits are kept until they are read again, as a stop that we asked for is still ours to take back.
+        let (stopped, limits) = (state.stopped, state.limits);
         let watchdog = std::mem::take(&mut state.watchdog).after_contact();
-        // A stop that we asked for is still ours to take back, and a restarted box may have to be asked again.
-        *state = State { stopped, length, watchdog, ..State::default() };
+        // A restarted box may have to be asked again.
+        *state = State { stopped, limits, watchdog, ..State::default() };
     }
 
     fn round(&self) -> Duration {

@@ -6,7 +6,7 @@ use super::rig::{Rig, amps, normal, telto_words};
 use crate::command::{ChargerAction, ChargerCommand, Lock};
 use crate::link::modbus::Operation;
 use crate::quantity::{Milliamp, Span, Watt, WattHour};
-use crate::reading::{OwnLimit, PilotState, Watchdog};
+use crate::reading::{ChargerObservation, OwnLimit, PilotState, Watchdog};
 
 #[tokio::test(start_paused = true)]
 async fn the_watchdog_is_programmed_where_it_differs_and_read_back() {
@@ -87,12 +87,68 @@ async fn an_older_register_map_is_read_as_far_as_it_goes() {
     let rig = Rig::telto_with(words);
     rig.settle(amps(10)).await;
     rig.hold(normal(amps(10)), 5.0).await;
+    rig.line.heard();
+    rig.hold(normal(amps(10)), 5.0).await;
     let heard = rig.line.heard();
     assert!(heard.iter().all(|it| it.operation.count() == 34), "{heard:?}");
     let told = rig.told();
     assert_eq!(told.unconfirmed(), []);
     let report = told.last_report();
     assert_eq!((report.energy, report.own_limit), (None, Some(amps(32))));
+    assert!(report.fault.is_unknown() && report.warning.is_unknown());
+    let error = told.health.last().unwrap().1.last_error.clone().unwrap();
+    assert_eq!(
+        &*error,
+        "charger left: registers 34 to 44 are refused, so errors, warnings, power and energy cannot be told"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_map_that_was_refused_for_a_moment_is_read_in_full_and_one_that_was_refused_for_long_is_tried_again() {
+    let mut words = telto_words();
+    words.extend([(35, 1), (38, 4100)]);
+    let rig = Rig::telto_with(words.clone());
+    let order = rig.settle(amps(10)).await;
+    let known = |rig: &Rig| {
+        let report = rig.told().last_report();
+        (report.power, report.fault.to_string())
+    };
+    let all = (Some(Watt(4100)), "input voltage not in range".to_owned());
+    // As a box answers that saves its settings.
+    rig.line.lock().words.retain(|register, _| *register < 34);
+    rig.hold(order, 1.9).await;
+    rig.line.lock().words.clone_from(&words);
+    rig.hold(order, 3.0).await;
+    assert_eq!(known(&rig), all, "two refusals are no end of its map");
+    rig.line.lock().words.retain(|register, _| *register < 34);
+    rig.hold(order, 20.0).await;
+    assert_eq!(known(&rig), (None, "unknown".to_owned()));
+    rig.line.lock().words.clone_from(&words);
+    rig.line.heard();
+    rig.hold(order, 185.0).await;
+    assert_eq!(known(&rig), all, "asked for in full again");
+    let tries = rig.line.heard().iter().filter(|it| it.operation.count() == 45).count();
+    assert!((1..=40).contains(&tries), "not before its time: {tries}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_map_that_stays_short_is_tried_in_full_every_few_minutes_and_found_longer_after_a_new_contact() {
+    let mut words = telto_words();
+    words.retain(|register, _| *register < 37);
+    let rig = Rig::telto_with(words);
+    let order = rig.settle(amps(10)).await;
+    rig.line.heard();
+    rig.told();
+    rig.hold(order, 540.0).await;
+    let tries = rig.line.heard().iter().filter(|it| it.operation.count() == 45).count();
+    assert_eq!(tries, 3);
+    let told = rig.told();
+    assert!(!told.last_report().fault.is_unknown(), "what its map has is known all the time");
+    assert_eq!(told.unconfirmed(), []);
+    // Exchanged for one with the whole map.
+    rig.line.lock().words = telto_words();
+    rig.hold(ChargerCommand { verify_watchdog: 1, ..order }, 3.0).await;
+    assert_eq!(rig.told().last_report().energy, Some(WattHour(5000)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,7 +252,32 @@ async fn what_a_firmware_stops_answering_is_not_told_as_it_was() {
     rig.line.lock().words.retain(|register, _| *register < 34);
     rig.hold(order, 12.0).await;
     let report = rig.told().last_report();
-    assert_eq!((report.power, report.energy, report.fault.is_empty()), (None, None, true));
+    assert_eq!((report.power, report.energy, report.fault.is_unknown()), (None, None, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_of_its_own_that_is_garbled_or_no_longer_read_is_kept() {
+    let mut words = telto_words();
+    words.extend([(12, 16), (29, 13)]);
+    let rig = Rig::telto_with(words);
+    let order = rig.settle(amps(10)).await;
+    for (twelve, twenty_nine, limit) in
+        [(16, 13, 13), (16, 3, 13), (3, 13, 13), (16, 0xFFFF, 16), (200, 0xFFFF, 16), (12, 13, 12), (16, 13, 13)]
+    {
+        rig.line.lock().words.extend([(12, twelve), (29, twenty_nine)]);
+        rig.hold(order, 3.0).await;
+        let found = rig.told().last_report().own_limit;
+        assert_eq!(found, Some(amps(limit)), "registers 12 and 29 hold {twelve} and {twenty_nine}");
+    }
+    rig.line.lock().words.retain(|register, _| *register < 25);
+    rig.hold(order, 15.0).await;
+    rig.hold(ChargerCommand { verify_watchdog: 1, ..order }, 15.0).await;
+    let told = rig.told();
+    let limits = told.observations.iter().filter_map(|it| match it {
+        ChargerObservation::Report(report) => Some(report.own_limit),
+        _ => None,
+    });
+    assert_eq!(limits.filter(|it| *it != Some(amps(13))).count(), 0);
 }
 
 #[tokio::test(start_paused = true)]

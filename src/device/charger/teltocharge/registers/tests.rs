@@ -87,8 +87,8 @@ fn the_whole_map_is_read() {
         temperature_tenths: Some(315),
         ocpp_connected: Some(false),
         iec_state: Some(IecState::C2),
-        warning: Flags { bits: 0, names: WARNINGS },
-        error: Flags { bits: 0, names: ERRORS },
+        warning: Flags { bits: Some(0), names: WARNINGS },
+        error: Flags { bits: Some(0), names: ERRORS },
         limit_cause: Some(LimitCause::LoadBalance),
         max_supported_power: Some(MaxSupportedPower::Kw22),
         power: Some(Watt(10_900)),
@@ -256,8 +256,8 @@ fn a_register_without_a_value_is_missing_and_not_wrong() {
         report,
         ChargerReport {
             set_point: Some(Milliamp::ZERO),
-            fault: Flags { bits: 0, names: ERRORS },
-            warning: Flags { bits: 0, names: WARNINGS },
+            fault: Flags { bits: None, names: ERRORS },
+            warning: Flags { bits: None, names: WARNINGS },
             ..ChargerReport::default()
         }
     );
