@@ -218,8 +218,8 @@ impl<L: Line> EvseDin<L> {
         let limit = registers::cable_limit(cable, self.installation.several_phases);
         let mut state = self.state();
         state.cable_due = false;
-        state.cable = limit.as_ref().ok().copied().flatten();
-        limit?;
+        // What no cable can be says nothing about the one that is there: without its limit the offer would rise.
+        state.cable = limit?;
         Ok(())
     }
 

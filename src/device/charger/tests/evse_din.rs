@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::rig::{Fault, Rig, amps, evse_words, normal};
 use crate::command::{ChargerAction, ChargerCommand, Contact};
 use crate::quantity::Milliamp;
-use crate::reading::{OwnLimit, PilotState};
+use crate::reading::{ChargerObservation, OwnLimit, PilotState};
 
 const FINE: u16 = 1 << 7;
 
@@ -119,6 +119,34 @@ async fn states_offer_and_cable_reach_the_controller() {
     rig.line.set(1002, 5);
     rig.hold(order, 2.0).await;
     assert!(!rig.told().last_report().fault.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cable_that_cannot_be_raises_nothing() {
+    let rig = Rig::evse(16);
+    rig.line.set(1003, 13);
+    let order = rig.settle(amps(10)).await;
+    rig.line.heard();
+    let mut bad = rig.told().health.last().map_or(0, |it| it.1.bad);
+    for garbled in [3, 81, 0xFFFE] {
+        rig.line.set(1003, garbled);
+        rig.hold(order, 45.0).await;
+        assert!(rig.line.heard().iter().any(|it| it.operation.address() == 1003), "it was read");
+        let told = rig.told();
+        let limits = told.observations.iter().filter_map(|it| match it {
+            ChargerObservation::Report(report) => Some(report.own_limit),
+            _ => None,
+        });
+        assert_eq!(limits.filter(|it| *it != Some(amps(13))).count(), 0, "register 1003 = {garbled}");
+        let health = &told.health.last().unwrap().1;
+        assert!(health.bad > bad && health.online, "counted: {health:?}");
+        bad = health.bad;
+    }
+    for (word, limit) in [(16, Some(amps(16))), (0, None)] {
+        rig.line.set(1003, word);
+        rig.hold(order, 45.0).await;
+        assert_eq!(rig.told().last_report().own_limit, limit, "register 1003 = {word}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
