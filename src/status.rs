@@ -186,6 +186,8 @@ pub struct Health {
     pub bad: u64,
     /// Set-points that it refused.
     pub refused: u64,
+    /// It answers, and takes no set-point at present.
+    pub unled: bool,
     /// Requests without an answer.
     pub timeouts: u64,
     /// Times that the link was opened again.

@@ -259,7 +259,7 @@ impl Picture {
             || self.meters.iter().any(|part| !part.health.online)
         {
             Problem::MeterError
-        } else if self.chargers.iter().any(|part| !part.health.online) {
+        } else if self.chargers.iter().any(|part| !part.health.online || part.health.unled) {
             Problem::ChargerError
         } else if self.faces.mqtt.borrow().problem.is_some() {
             Problem::NetworkError

@@ -1,5 +1,6 @@
 //! The task of one charger: does what `machine` plans and tells the control thread what came of it.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ const STOP_ATTEMPTS: u32 = 3;
 const NOT_ASKED: i64 = 2;
 /// Set-points refused one after the other that make a charger one that cannot be led.
 const REFUSALS: u32 = 3;
+/// Refusals that are remembered, so that each is said once although another comes between.
+const SAID: usize = 8;
 /// Health, identity and risks are told at most this often.
 const HEALTH_PERIOD: Span = Span::from_secs(1);
 
@@ -193,6 +196,11 @@ impl<'a, D: ChargerDriver> Task<'a, D> {
                 self.answered(at);
                 self.voice.observe(ChargerObservation::Written { offer: write.offer, sent_at: write.sent_at, at });
             }
+            // It is there: only what it offers is in doubt.
+            Err(_) if matches!(end, WriteEnd::Refused { .. }) => {
+                self.answered_at = at;
+                self.observe_failure(unconfirmed, at);
+            }
             Err(error) => self.failed(&format!("set-point of {}: {error}", write.offer), &error, unconfirmed, at),
         }
     }
@@ -245,9 +253,9 @@ impl<'a, D: ChargerDriver> Task<'a, D> {
     }
 
     fn failed(&mut self, text: &str, error: &DriverError, unconfirmed: Option<Milliamp>, at: Mono) {
-        let round = Span(i64::try_from(self.driver.round().as_millis()).unwrap_or(i64::MAX));
+        let round = self.round();
         if error.was_not_asked() {
-            self.voice.not_asked(text);
+            self.voice.murmur(text);
             // Nothing is known to be wrong with the charger. But a bus that has no time for it for so long is no better.
             let silent = self.timing.charger_silent.0.max(round.0.max(self.timing.poll.0).saturating_mul(3));
             if at.since(self.answered_at).0 < silent.saturating_mul(NOT_ASKED) {
@@ -256,7 +264,16 @@ impl<'a, D: ChargerDriver> Task<'a, D> {
         } else {
             self.voice.bad(text, error.is_timeout());
         }
-        self.voice.observe(ChargerObservation::Failed { at, unconfirmed, round, period: self.timing.poll });
+        self.observe_failure(unconfirmed, at);
+    }
+
+    fn observe_failure(&self, unconfirmed: Option<Milliamp>, at: Mono) {
+        let (round, period) = (self.round(), self.timing.poll);
+        self.voice.observe(ChargerObservation::Failed { at, unconfirmed, round, period });
+    }
+
+    fn round(&self) -> Span {
+        Span(i64::try_from(self.driver.round().as_millis()).unwrap_or(i64::MAX))
     }
 
     /// Leaves behind what `last` says: writes it until it is read back, and ends.
@@ -372,7 +389,7 @@ impl Voice {
             told: Health::default(),
             told_at: None,
             complaints: Vec::new(),
-            last_refusal: None,
+            said: VecDeque::new(),
             identity: Owed::default(),
             risk: Owed::default(),
             found: None,
@@ -407,18 +424,22 @@ impl Voice {
         self.health.last_error = Some(format!("{}: {text}", self.name).into());
     }
 
-    /// Said once until another is refused.
+    /// Each said once; what was refused long ago may be said again.
     fn refused(&mut self, text: String) {
         self.health.bad += 1;
-        if self.last_refusal.as_ref() == Some(&text) {
+        if self.said.contains(&text) {
             tracing::debug!(charger = %self.id, "{text}");
             return;
         }
+        if self.said.len() == SAID {
+            self.said.pop_front();
+        }
         self.note(text.clone());
-        self.last_refusal = Some(text);
+        self.said.push_back(text);
     }
 
-    fn not_asked(&mut self, text: &str) {
+    /// For the page, and for who looks closely.
+    fn murmur(&mut self, text: &str) {
         tracing::debug!(charger = %self.id, "{text}");
         self.health.last_error = Some(format!("{}: {text}", self.name).into());
     }
@@ -461,8 +482,16 @@ impl Voice {
 
     /// It answers polls, so nobody would take it for silent, and yet no limit reaches it.
     fn refuses_set_point(&mut self, offer: Milliamp, error: &DriverError) {
+        self.health.bad += 1;
         self.health.refused += 1;
         self.refusals = self.refusals.saturating_add(1);
+        let text = format!("set-point of {offer}: {error}");
+        // It is written again and again, and one sentence is enough.
+        if self.refusals == 1 {
+            self.note(text);
+        } else {
+            self.murmur(&text);
+        }
         if self.refusals != REFUSALS {
             return;
         }
@@ -470,12 +499,14 @@ impl Voice {
         tracing::error!(charger = %self.id, "{detail}");
         let event = Event { event_type: EventType::NotObeying, subject: self.id.clone(), detail: detail.clone() };
         self.control.tell(ToControl::Event(event));
+        self.health.unled = true;
         self.refusing = Some(format!("{detail}; look for a lock, another master or a mode of its own in its menu"));
         self.name_risk();
     }
 
     fn takes_set_points(&mut self) {
         self.refusals = 0;
+        self.health.unled = false;
         if self.refusing.take().is_some() {
             tracing::info!(charger = %self.id, "takes set-points again");
             self.name_risk();

@@ -197,6 +197,8 @@ async fn a_charger_that_refuses_writes_is_still_read() {
     let last_error = told.health.last().unwrap().1.last_error.clone().unwrap();
     assert!(last_error.starts_with("charger left: set-point of 6 A: memory: refused with exception 1"), "{last_error}");
     assert!(told.health.last().unwrap().1.refused >= 4);
+    assert!(told.health.iter().all(|(_, it)| it.online), "a refusal is an answer: {:?}", told.health);
+    assert!(told.health.last().unwrap().1.unled);
     assert_eq!(told.events.len(), 1, "told once: {:?}", told.events);
     assert_eq!((told.events[0].event_type, &*told.events[0].subject), (EventType::NotObeying, "left"));
     let risk = told.risk.unwrap();
@@ -206,6 +208,7 @@ async fn a_charger_that_refuses_writes_is_still_read() {
     rig.hold(normal(amps(6)), 3.0).await;
     let told = rig.told();
     assert_eq!(told.risk, None, "it takes them again");
+    assert!(!told.health.last().unwrap().1.unled);
     assert!(told.risks_told > 0);
 }
 
