@@ -1,5 +1,7 @@
 //! The only place where real time becomes `Mono`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
@@ -30,6 +32,29 @@ impl Clock {
     #[must_use]
     pub fn instant(self, at: Mono) -> std::time::Instant {
         (self.start + Duration::from_millis(u64::try_from(at.0).unwrap_or(0))).into_std()
+    }
+}
+
+/// When a thread last showed that it works. Copies lead to the same.
+#[derive(Clone, Debug)]
+pub struct Heartbeat(Arc<AtomicI64>);
+
+impl Heartbeat {
+    /// Of a thread that is being started.
+    #[must_use]
+    pub fn new(now: Mono) -> Self {
+        Self(Arc::new(AtomicI64::new(now.0)))
+    }
+
+    /// It works.
+    pub fn beat(&self, now: Mono) {
+        self.0.store(now.0, Ordering::Relaxed);
+    }
+
+    /// The last time.
+    #[must_use]
+    pub fn last(&self) -> Mono {
+        Mono(self.0.load(Ordering::Relaxed))
     }
 }
 

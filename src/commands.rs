@@ -499,7 +499,7 @@ fn until_told(tell: Sender<Told>, told: &Receiver<Told>, start: impl FnOnce() ->
             }
             Err(RecvTimeoutError::Timeout) if appliance.is_alive() => manager.alive(),
             Err(RecvTimeoutError::Timeout) => {
-                tracing::error!("a vital thread has ended; stopping so that the service manager starts anew");
+                tracing::error!("a vital thread has ended or hangs; stopping so that the service manager starts anew");
                 appliance.stop();
                 return Ended::With(FAILED);
             }

@@ -123,7 +123,7 @@ impl ControlLoop {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             #[cfg(debug_assertions)]
-            hang_if_asked();
+            HANG.if_asked();
             if self.stopping.load(Ordering::Relaxed) {
                 return self.stop();
             }
@@ -303,17 +303,9 @@ fn log(event: &Event) {
     }
 }
 
-/// Tests of the lease hang this thread by creating the file that the variable names; release builds have no such hook.
+/// For tests of the lease.
 #[cfg(debug_assertions)]
-fn hang_if_asked() {
-    use std::sync::OnceLock;
-    static FILE: OnceLock<Option<std::path::PathBuf>> = OnceLock::new();
-    if let Some(path) = FILE.get_or_init(|| std::env::var_os("GRIDKEEPER_TEST_HANG_CONTROL").map(Into::into)) {
-        while path.exists() {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-    }
-}
+static HANG: super::hang::Hang = super::hang::Hang::new("GRIDKEEPER_TEST_HANG_CONTROL");
 
 #[cfg(test)]
 mod tests {

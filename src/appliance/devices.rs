@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::signals::{InputEnd, RelayEnd};
 use super::supervise::supervise;
-use crate::clock::Clock;
+use crate::clock::{Clock, Heartbeat};
 use crate::command::{ChargerAction, ChargerCommand, LastOffer, Leased};
 use crate::config::Config;
 use crate::config::model::{ChargerDriver, InputDriver, MeterDriver, RelayDriver};
@@ -23,6 +23,9 @@ use crate::device::{ChargerChannels, ControlLink};
 use crate::link::gpio;
 use crate::link::modbus::{BusConfig, Buses};
 use crate::mqtt::{Feeds, MqttStatus};
+
+/// Between two signs of life.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// One charger's ends of the channels; they outlive a task that has to be started again.
 pub(super) struct ChargerEnds {
@@ -50,21 +53,44 @@ pub(super) struct Parts {
     pub(super) taps: Arc<[Option<Tap>]>,
     /// By meter, what those behind it are called.
     pub(super) names: Arc<[Names]>,
+    /// Beats while the thread works.
+    pub(super) heartbeat: Heartbeat,
 }
+
+/// For tests of the heartbeat.
+#[cfg(debug_assertions)]
+static HANG: super::hang::Hang = super::hang::Hang::new("GRIDKEEPER_TEST_HANG_DEVICES");
 
 /// Starts the thread. It ends by itself when every charger has its last offer, and at once when cancelled.
 pub(super) fn start(parts: Parts) -> std::io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_name("devices").build()?;
+    let (heartbeat, clock) = (parts.heartbeat.clone(), parts.clock);
     std::thread::Builder::new().name("devices".into()).spawn(move || {
-        runtime.block_on(run(parts));
+        runtime.block_on(async {
+            tokio::select! {
+                () = run(parts) => {}
+                () = beat(&heartbeat, clock) => {}
+            }
+        });
         // A serial port that hangs in the kernel must not hold the process.
         runtime.shutdown_timeout(Duration::from_millis(200));
     })
 }
 
+/// Without end, while the runtime comes round: every lease and every bus depends on that.
+async fn beat(heartbeat: &Heartbeat, clock: Clock) {
+    loop {
+        heartbeat.beat(clock.now());
+        tokio::time::sleep(BEAT).await;
+        #[cfg(debug_assertions)]
+        HANG.if_asked();
+    }
+}
+
 async fn run(parts: Parts) {
-    let Parts { config, timing, clock, control, chargers, inputs, relays, leave, mqtt, cancel, feeds, taps, names } =
-        parts;
+    let Parts {
+        config, timing, clock, control, chargers, inputs, relays, leave, mqtt, cancel, feeds, taps, names, ..
+    } = parts;
     let buses = Arc::new(Buses::new(cancel.clone()));
     let shared = Shared { buses: Arc::clone(&buses), feeds, taps, names };
     let meters = TaskTracker::new();

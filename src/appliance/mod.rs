@@ -8,6 +8,8 @@ mod control_loop;
 mod counter_store;
 mod counters;
 mod devices;
+#[cfg(debug_assertions)]
+mod hang;
 mod instance;
 mod picture;
 mod services;
@@ -25,7 +27,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Heartbeat};
 use crate::command::{ChargerCommand, LastOffer, Leased};
 use crate::config::{Config, Diagnostic, Inputs, SettingsStore, Severity};
 use crate::control::Controller;
@@ -43,7 +45,7 @@ use crate::supervisor::Supervisor;
 const INBOX: usize = 1024;
 /// Events kept for a view that is slow to read them.
 const EVENTS: usize = 256;
-/// A control loop that has decided nothing for so long will not come back.
+/// A thread of control or devices that has shown no sign of life for so long will not come back.
 const HUNG: Span = Span::from_secs(30);
 /// Everything that an orderly stop does must fit into this.
 const STOP_WITHIN: Duration = Duration::from_secs(8);
@@ -87,6 +89,7 @@ pub struct Appliance {
     services: Option<JoinHandle<()>>,
     disk: Option<JoinHandle<()>>,
     memory: Option<JoinHandle<()>>,
+    heartbeat: Heartbeat,
     clock: Clock,
     stopping: Arc<AtomicBool>,
     inbox: SyncSender<ToControl>,
@@ -168,6 +171,7 @@ impl Appliance {
 
         let (store_queue, disk) = store::start(store, Arc::clone(&config), link.clone())?;
 
+        let heartbeat = Heartbeat::new(clock.now());
         let taps: Arc<[Option<Tap>]> = (0..config.meters.len())
             .map(|meter| config.serves.iter().any(|it| it.source == meter).then(Tap::default))
             .collect();
@@ -185,6 +189,7 @@ impl Appliance {
             cancel: cancel.clone(),
             feeds: feeds.clone(),
             taps: Arc::clone(&taps),
+            heartbeat: heartbeat.clone(),
             warnings: sentences(&options.diagnostics, Severity::Warning),
             errors,
             diagnostics: options.diagnostics,
@@ -208,6 +213,7 @@ impl Appliance {
             feeds,
             taps,
             names: Arc::clone(&names),
+            heartbeat: heartbeat.clone(),
         })?;
 
         let stopping = Arc::new(AtomicBool::new(false));
@@ -239,6 +245,7 @@ impl Appliance {
             services: Some(services),
             disk: Some(disk),
             memory: Some(memory),
+            heartbeat,
             clock,
             stopping,
             inbox,
@@ -269,14 +276,16 @@ impl Appliance {
         self.faces.web.clone()
     }
 
-    /// Whether the control thread and the devices' thread still work. When they do not, the leases have put every
-    /// charger at its fail-safe current, and the process is to be ended and started anew.
+    /// Whether the control thread and the devices' thread still work. When the first does not, the leases have put every
+    /// charger at its fail-safe current; when the second does not, the chargers' own timers have, where there are any. The
+    /// process is to be ended and started anew.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         let drawn = self.snapshots.borrow().as_ref().map_or(Mono::default(), |it| it.at);
-        self.control.as_ref().is_some_and(|thread| !thread.is_finished())
-            && self.devices.as_ref().is_some_and(|thread| !thread.is_finished())
-            && self.clock.now().since(drawn) < HUNG
+        let works = |thread: &Option<JoinHandle<()>>, seen: Mono| {
+            thread.as_ref().is_some_and(|thread| !thread.is_finished()) && self.clock.now().since(seen) < HUNG
+        };
+        works(&self.control, drawn) && works(&self.devices, self.heartbeat.last())
     }
 
     /// The orderly stop: every charger at what may be left behind, relays safe, `offline` on MQTT. Takes at most eight

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::broker;
 use super::supervise::supervise;
 use crate::backup;
-use crate::clock::Clock;
+use crate::clock::{Clock, Heartbeat};
 use crate::config::{Config, Diagnostic, Inputs};
 use crate::device::meter::p1::Tap;
 use crate::device::{ControlLink, ToControl};
@@ -44,6 +44,8 @@ pub(super) struct Parts {
     pub(super) feeds: Feeds,
     /// By meter, where others read along.
     pub(super) taps: Arc<[Option<Tap>]>,
+    /// Of the devices' thread.
+    pub(super) heartbeat: Heartbeat,
     pub(super) warnings: Vec<String>,
     pub(super) errors: Vec<String>,
     pub(super) diagnostics: Vec<Diagnostic>,
@@ -126,6 +128,7 @@ async fn run(parts: Parts, heard: broadcast::Receiver<Event>, mirrors: Arc<Mirro
         password: parts.config.web.password.clone(),
         only_from: None,
         clock: parts.clock,
+        devices: parts.heartbeat.clone(),
     };
     let ingress = {
         // Home Assistant has asked for the login already.
@@ -145,36 +148,50 @@ async fn run(parts: Parts, heard: broadcast::Receiver<Event>, mirrors: Arc<Mirro
         supervise("ingress".to_owned(), control.clone(), cancel.clone(), ingress),
         supervise("page".to_owned(), control, cancel.clone(), page),
         serving.wait(),
-        watch_control(parts.snapshots, parts.events, parts.clock, parts.lease, parts.leave),
+        watch_threads(parts.snapshots, parts.heartbeat, parts.events, parts.clock, parts.lease, parts.leave),
     );
 }
 
-/// Tells when the control loop hangs, until `leave`. It cannot do so itself; the leases lower the chargers by then.
-async fn watch_control(
+/// Tells when the control loop or the devices' thread hangs, until `leave`: they cannot do so themselves.
+async fn watch_threads(
     snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    heartbeat: Heartbeat,
     events: broadcast::Sender<Event>,
     clock: Clock,
     lease: Span,
     leave: CancellationToken,
 ) {
-    let mut pulse = Pulse::new(clock.now());
-    while leave.run_until_cancelled(tokio::time::sleep(lease.to_std() / 4)).await.is_some() {
-        let drawn = snapshots.borrow().as_ref().map(|it| it.at);
-        let Some(hangs) = pulse.look(clock.now(), drawn, lease) else { continue };
-        let (event_type, detail) = if hangs {
-            (
-                EventType::FailSafeEntered,
-                "the control loop hangs: every charger is being lowered to its fail-safe current",
-            )
-        } else {
-            (EventType::FailSafeLeft, "the control loop decides again")
-        };
+    let (mut control, mut devices) = (Pulse::new(clock.now()), Pulse::new(clock.now()));
+    let tell = |(event_type, detail): (EventType, &str)| {
         tracing::error!("{detail}");
         let event = Event { event_type, subject: "bridge".to_owned(), detail: detail.to_owned() };
         // Nobody listening is no fault: the views may all be off.
         let _ = events.send(event);
+    };
+    while leave.run_until_cancelled(tokio::time::sleep(lease.to_std() / 4)).await.is_some() {
+        let drawn = snapshots.borrow().as_ref().map(|it| it.at);
+        match control.look(clock.now(), drawn, lease) {
+            Some(true) => tell((
+                EventType::FailSafeEntered,
+                "the control loop hangs: every charger is being lowered to its fail-safe current",
+            )),
+            Some(false) => tell((EventType::FailSafeLeft, "the control loop decides again")),
+            None => {}
+        }
+        match devices.look(clock.now(), Some(heartbeat.last()), lease.max(DEVICES_HANG)) {
+            Some(true) => tell((
+                EventType::FailSafeEntered,
+                "the thread that speaks to the devices hangs: nothing reaches a charger, and each falls to what its own \
+                 timer was programmed with",
+            )),
+            Some(false) => tell((EventType::FailSafeLeft, "the thread that speaks to the devices works again")),
+            None => {}
+        }
     }
 }
+
+/// It shows a sign of life each second.
+const DEVICES_HANG: Span = Span::from_secs(5);
 
 /// Whether the control loop lives, as seen by somebody who is looked after by the same machine.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@
 //! | `/` | the page; every URL in it is relative, so that it works below an ingress prefix |
 //! | `/fragment` | its sections alone, fetched each second |
 //! | `/api/status` | the same as JSON, under the keys of the MQTT contract |
-//! | `/livez` | `ok` unless the control loop hangs, whatever the configuration and the devices do; needs no password |
+//! | `/livez` | `ok` unless the control loop or the devices' thread hangs, whatever the configuration and the devices do; needs no password |
 //! | `/healthz` | `ok` while the control loop renews the snapshot, else 503; needs no password |
 
 mod auth;
@@ -33,7 +33,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Heartbeat};
 use crate::config::Diagnostic;
 use crate::config::model::{Config, MeterRole, Secret};
 use crate::influx::InfluxStatus;
@@ -54,7 +54,7 @@ const LONGEST_CONNECTION: Duration = Duration::from_secs(300);
 const DRAIN: Duration = Duration::from_secs(2);
 /// An answer to a wrong password comes this much later.
 const REFUSAL_DELAY: Duration = Duration::from_millis(300);
-/// Older snapshots mean that the control loop hangs.
+/// Older snapshots mean that the control loop hangs, older signs of life that the devices' thread does.
 const STALE: Span = Span::from_secs(5);
 
 /// What the page knows beside the snapshots: names, and how the installation is made.
@@ -132,6 +132,8 @@ pub struct WebState {
     pub only_from: Option<IpAddr>,
     /// The process's clock.
     pub clock: Clock,
+    /// Of the thread that speaks to the devices.
+    pub devices: Heartbeat,
 }
 
 /// Where Home Assistant's ingress comes from, always (developers.home-assistant.io, "Ingress").
@@ -298,12 +300,14 @@ async fn healthz(State(state): State<WebState>) -> Response {
 
 /// For a service manager that starts us anew: a wrong configuration or a lost broker is no reason to.
 async fn livez(State(state): State<WebState>) -> Response {
-    let at = state.snapshots.borrow().as_ref().map(|it| it.at);
-    match at {
-        Some(at) if state.clock.now().since(at) > STALE => {
-            (StatusCode::SERVICE_UNAVAILABLE, "the control loop does not answer\n").into_response()
-        }
-        Some(_) | None => "ok\n".into_response(),
+    let now = state.clock.now();
+    let drawn = state.snapshots.borrow().as_ref().map(|it| it.at);
+    if drawn.is_some_and(|at| now.since(at) > STALE) {
+        (StatusCode::SERVICE_UNAVAILABLE, "the control loop does not answer\n").into_response()
+    } else if now.since(state.devices.last()) > STALE {
+        (StatusCode::SERVICE_UNAVAILABLE, "the thread that speaks to the devices does not answer\n").into_response()
+    } else {
+        "ok\n".into_response()
     }
 }
 

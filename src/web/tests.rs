@@ -156,6 +156,7 @@ async fn serve_with(password: Option<&str>, first: Option<Snapshot>, diagnostics
         problem: Some("connection refused".into()),
         ..MqttStatus::default()
     };
+    let clock = Clock::start();
     let state = WebState {
         snapshots: snapshots.subscribe(),
         mqtt: watch::Sender::new(mqtt).subscribe(),
@@ -180,7 +181,8 @@ async fn serve_with(password: Option<&str>, first: Option<Snapshot>, diagnostics
         })
         .subscribe()]),
         only_from: None,
-        clock: Clock::start(),
+        clock,
+        devices: Heartbeat::new(clock.now()),
     };
     let cancel = CancellationToken::new();
     let task = tokio::spawn(run(listener, state, cancel.clone()));
@@ -388,8 +390,6 @@ async fn liveness_is_lost_with_the_control_loop_alone() {
 }
 
 #[tokio::test]
-async fn a_password_guards_everything_but_health() {
-    let served = serve_with(Some("open sesame"), Some(snapshot()), Vec::new()).await;
 async fn an_error_word_that_was_not_read_is_not_shown_as_no_error() {
     const SENTENCE: &str = "Whether it has an error or a warning is not known.";
     let served = serve_with(None, Some(snapshot()), Vec::new()).await;
@@ -403,6 +403,8 @@ async fn an_error_word_that_was_not_read_is_not_shown_as_no_error() {
 }
 
 #[tokio::test]
+async fn a_password_guards_everything_but_health() {
+    let served = serve_with(Some("open sesame"), Some(snapshot()), Vec::new()).await;
     for path in ["/", "/fragment", "/api/status", "/status.js", "/nothing"] {
         let (status, answer) = served.get(path, "").await;
         assert_ne!(status, 200, "{path}");

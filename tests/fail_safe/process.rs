@@ -62,6 +62,43 @@ async fn a_hung_control_loop_leaves_every_charger_at_its_fail_safe_current_and_f
     scene.until("back to work", both_charge).await;
 }
 
+/// Waits for what `/livez` says.
+async fn livez(scene: &Scene, wanted: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = scene.app.get("/livez").await;
+        if answer.contains(wanted) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{answer} instead of {wanted}\n{}", scene.app.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hung_thread_of_the_devices_is_told_fails_the_watchdogs_and_ends_the_process() {
+    let (plan, charger) = both_kinds();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let hang = folder.path().join("hang");
+    let environment = vec![("GRIDKEEPER_TEST_HANG_DEVICES".to_owned(), hang.display().to_string())];
+    let mut scene = Scene::start(plan, Setting { charger, environment, ..Setting::default() }).await;
+    scene.until("both charge", both_charge).await;
+    livez(&scene, "ok").await;
+    std::fs::write(&hang, "").expect("a writable folder");
+    livez(&scene, "the thread that speaks to the devices does not answer").await;
+    scene.until_log("it is told", |log| log.contains("the thread that speaks to the devices hangs")).await;
+    scene.until("its own timer has lowered one", |view| view.chargers[0].fallen).await;
+    std::fs::remove_file(&hang).expect("the file is there");
+    livez(&scene, "ok").await;
+    scene.until_log("and over", |log| log.contains("the thread that speaks to the devices works again")).await;
+    scene.until("back to work", both_charge).await;
+
+    std::fs::write(&hang, "").expect("a writable folder");
+    let status = scene.app.ended(PATIENCE).await;
+    assert_eq!(status.code(), Some(1), "{}", scene.app.log());
+    assert!(scene.app.log().contains("a vital thread has ended or hangs"), "{}", scene.app.log());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_orderly_stop_leaves_6_a_where_a_car_charges_behind_a_timer_and_the_fail_safe_current_elsewhere() {
     let mut away = teltocharge();
