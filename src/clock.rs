@@ -70,5 +70,20 @@ pub fn is_set(wall_ms: i64) -> bool {
 /// Unix time in ms; before 1970 it is 0.
 #[must_use]
 pub fn wall_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    let shown =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| i64::try_from(it.as_millis()).unwrap_or(i64::MAX));
+    #[cfg(debug_assertions)]
+    let shown = set_by_test(shown);
+    shown
+}
+
+/// Tests set the wall clock by a file that the variable names: milliseconds to add. Release builds have no such hook.
+#[cfg(debug_assertions)]
+fn set_by_test(wall_ms: i64) -> i64 {
+    use std::sync::OnceLock;
+    static FILE: OnceLock<Option<std::path::PathBuf>> = OnceLock::new();
+    let file = FILE.get_or_init(|| std::env::var_os("GRIDKEEPER_TEST_WALL_CLOCK").map(Into::into));
+    let text = file.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+    let by: i64 = text.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    wall_ms.saturating_add(by).max(0)
 }

@@ -83,3 +83,33 @@ async fn a_disk_that_fails_on_the_way_is_told_and_one_that_works_again_keeps_aga
     assert_eq!(set_max(&peer, 13).await["stored"], true);
     scene.until("it is in force", offers(13)).await;
 }
+
+/// The next file that replaces this one is written to a disk without a free byte (full(4)).
+fn full_disk(scene: &Scene, file: &str) {
+    std::os::unix::fs::symlink("/dev/full", scene.data_dir().join(format!(".{file}.new"))).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_keeps_no_setting_and_changes_nothing_else() {
+    let mut scene = Scene::start(one_car(), embedded()).await;
+    let peer = scene.peer().await;
+    scene.charging(0, 20).await;
+    assert_eq!(set_max(&peer, 14).await["stored"], true);
+    full_disk(&scene, "settings.json");
+    let result = set_max(&peer, 11).await;
+    assert_eq!((&result["ok"], &result["stored"]), (&json!(true), &json!(false)), "{result}");
+    let told = peer.json("gridkeeper/event", |it| it["event_type"] == "disk_error").await;
+    assert!(told["detail"].as_str().unwrap().contains("No space left on device"), "{told}");
+    scene.until("it is in force", offers(11)).await;
+    scene.faults().load(Some([18.0, 2.0, 2.0]));
+    scene.until("an overload is cut", offers(6)).await;
+    scene.faults().load(Some([2.0; 3]));
+    scene.until("and the car raised again", offers(11)).await;
+    // What is written at a stop finds no room either.
+    full_disk(&scene, "counters.json");
+    scene.app.signal(Signal::SIGTERM);
+    assert_eq!(scene.app.ended(Duration::from_secs(9)).await.code(), Some(0), "{}", scene.app.log());
+    scene.start_again();
+    scene.until_status("the last that was kept", |status| status["chargers"][0]["limit_reason"] == "max_current").await;
+    scene.until("14 A, whole", offers(14)).await;
+}

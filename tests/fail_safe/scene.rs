@@ -49,6 +49,8 @@ pub(crate) struct Setting {
     pub(crate) fuse_a: f64,
     /// Lines of `[grid]`.
     pub(crate) grid: String,
+    /// Lines of `[control]`.
+    pub(crate) control: String,
     /// Lines of each `[[charger]]`.
     pub(crate) charger: Vec<String>,
     /// Whole tables.
@@ -65,6 +67,7 @@ impl Default for Setting {
         Self {
             fuse_a: 25.0,
             grid: "meter_late_s = 0.5\nmeter_lost_s = 1.2\n".to_owned(),
+            control: String::new(),
             charger: Vec::new(),
             tables: String::new(),
             mqtt: String::new(),
@@ -243,7 +246,7 @@ pub(crate) fn configuration(plan: &Plan, house: &Simulator, setting: &Setting, f
     if plan.meter.is_some() {
         line(format_args!("meter = \"main\""));
     }
-    line(format_args!("[control]\nmin_off_s = 0"));
+    line(format_args!("[control]\nmin_off_s = 0\n{}", setting.control));
     if !setting.tables.contains("[storage]") {
         line(format_args!("[storage]\ndata_dir = \"{}\"", data.display()));
     }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use gridkeeper::quantity::Milliamp;
-use gridkeeper::simulator::{CarPlan, ChargerPlan, Plan, RelayBoard};
+use gridkeeper::simulator::http::{HttpFault, Shelly};
+use gridkeeper::simulator::{CarPlan, ChargerPlan, MeterFault, Plan, RelayBoard};
 
 use crate::scene::{Scene, Setting};
 
@@ -70,4 +71,46 @@ async fn an_input_by_mqtt_is_lost_when_it_grows_old() {
     scene.event("input_back", "gate").await;
     stopped(&scene, "an old value is no value").await;
     peer.json("gridkeeper/input/gate/state", |it| it["active"].is_null()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocking_input_of_a_shelly_that_falls_silent_blocks_and_lets_go_with_its_first_reading() {
+    let device = Shelly::plug().await.unwrap();
+    let tables = format!(
+        "[[input]]\nid = \"gate\"\nmeaning = \"block\"\ndriver = \"shelly\"\nconnection = \"http://{}\"\n\
+         debounce_ms = 100\nmax_age_s = 5\n",
+        device.address()
+    );
+    let scene = Scene::start(plan(), Setting { tables, ..Setting::default() }).await;
+    scene.charging(0, 15).await;
+    device.set("/input:0/state", true.into());
+    stopped(&scene, "the input stops charging").await;
+    device.set("/input:0/state", false.into());
+    scene.charging(0, 15).await;
+    let lost = scene.events("input_lost", "gate");
+    device.fault(HttpFault::Silent);
+    stopped(&scene, "a lost input stops charging").await;
+    scene.until_status("it is unknown", |status| status["inputs"][0]["active"].is_null()).await;
+    assert!(scene.events("input_lost", "gate") > lost);
+    device.fault(HttpFault::None);
+    scene.charging(0, 15).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tariff_of_a_meter_is_lost_with_it_and_is_not_low_meanwhile() {
+    let tables = "[[input]]\nid = \"tariff\"\nmeaning = \"low-tariff\"\ndriver = \"p1-tariff\"\nactive = [\"0002\"]\n"
+        .to_owned();
+    let grid = "meter_late_s = 2\nmeter_lost_s = 4\n".to_owned();
+    let scene = Scene::start(plan(), Setting { tables, grid, ..Setting::default() }).await;
+    scene.charging(0, 15).await;
+    let shown = |active: serde_json::Value, low: bool| {
+        move |status: &serde_json::Value| status["inputs"][0]["active"] == active && status["site"]["low_tariff"] == low
+    };
+    scene.until_status("low tariff", shown(true.into(), true)).await;
+    scene.faults().meter(MeterFault::Silent);
+    scene.event("input_lost", "tariff").await;
+    scene.until_status("unknown counts as the dear one", shown(serde_json::Value::Null, false)).await;
+    scene.faults().meter(MeterFault::None);
+    scene.event("input_back", "tariff").await;
+    scene.until_status("low tariff again", shown(true.into(), true)).await;
 }
