@@ -95,7 +95,8 @@ impl Embedded {
     /// # Errors
     /// One sentence that names what to change.
     pub(crate) async fn start(address: SocketAddr, login: Option<(String, Option<Secret>)>) -> Result<Self, String> {
-        if login.is_none() && !address.ip().is_loopback() {
+        let guarded = login.as_ref().is_some_and(|it| it.1.is_some());
+        if !guarded && !address.ip().is_loopback() {
             return Err(format!(
                 "the built-in broker may listen at {address}, off this machine, only with a login: set [mqtt] username \
                  and password_file, or use embedded://127.0.0.1:{}",

@@ -59,6 +59,8 @@ async fn there_is_room_for_so_many_clients_and_no_more() {
 
 #[tokio::test]
 async fn off_the_machine_it_wants_a_login() {
-    let error = Embedded::start(SocketAddr::from(([0, 0, 0, 0], 0)), None).await.err().unwrap();
-    assert!(error.contains("username"), "{error}");
+    for login in [None, Some(("somebody".to_owned(), None))] {
+        let error = Embedded::start(SocketAddr::from(([0, 0, 0, 0], 0)), login).await.err().unwrap();
+        assert!(error.contains("username"), "{error}");
+    }
 }
