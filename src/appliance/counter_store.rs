@@ -1,5 +1,6 @@
 //! The counters of all meters over a restart: what was shown last, so that a figure below it is doubted after the start
-//! as it is at any other time; and what the meters behind a P1 port are called. Written seldom and by a thread of its own, because memory cards wear and disks hang.
+//! as it is at any other time; and what the meters behind a P1 port are called. Written seldom and by a thread of its
+//! own, because memory cards wear and disks hang.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _};

@@ -35,6 +35,7 @@ impl Controller {
                     circuit.bound_power(&mut budget, meter, allowed, LimitReason::Peak15min, now);
                 }
                 scratch.for_relays = Some(budget);
+                circuit.bound_masked(&mut budget);
                 self.bound_charging(now, &mut budget);
             }
             scratch.budgets.push(budget);

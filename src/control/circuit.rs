@@ -55,7 +55,9 @@ impl Budget {
 pub(super) struct Produced {
     /// As far as it is measured, at least zero; the last that was heard where a meter is silent.
     pub(super) power: Watt,
-    /// There are meters for it and all of them are heard.
+    /// There are meters for it …
+    pub(super) has_meters: bool,
+    /// … and all of them are heard.
     pub(super) measured: bool,
 }
 
@@ -164,8 +166,9 @@ impl Circuit {
         let (least, most) = self.together_at(frame.sampled_at, chargers, timing);
         if !frame.doubtful {
             match (complete, total) {
-                (None, Some(all)) if phases.len() > 1 => {
-                    self.masked.frame(frame.sampled_at, all[Phase::L1] - least, produced.measured);
+                // What is behind a deeper circuit's meter besides loads is not known of any.
+                (None, Some(all)) if phases.len() > 1 && self.setup.parent.is_none() => {
+                    self.masked.frame(frame.sampled_at, all[Phase::L1] - least, produced);
                 }
                 _ => self.masked.clear(),
             }
@@ -245,13 +248,18 @@ impl Circuit {
             budget.raise.phases[phase] = peak(patience.raise(now)).map_or(NOTHING, |room| room.min(cut));
             budget.start.phases[phase] = peak(patience.start(now)).map_or(NOTHING, |room| room.min(cut));
         }
-        if let Some(figure) = self.masked.figure(self.setup.static_current) {
-            for room in [&mut budget.cut, &mut budget.raise, &mut budget.start] {
-                room.phases = room.phases.map(|room| room.min(figure));
-            }
+        budget
+    }
+
+    /// What chargers may have in front of production that nobody measures.
+    pub(super) fn bound_masked(&self, budget: &mut Budget) {
+        let Some(figure) = self.masked.figure(self.setup.static_current).filter(|_| !budget.lost) else { return };
+        if Phase::ALL.into_iter().any(|phase| figure < budget.cut.phases[phase]) {
             budget.word = Some(LimitReason::Static);
         }
-        budget
+        for room in [&mut budget.cut, &mut budget.raise, &mut budget.start] {
+            room.phases = room.phases.map(|room| room.min(figure));
+        }
     }
 
     /// Bounds all phases together so that the circuit takes at most `power`. Behind its meter the house counts; while

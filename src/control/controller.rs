@@ -231,7 +231,8 @@ impl Controller {
 
     /// What solar inverters and home batteries deliver, as far as it is measured.
     fn produced(&self) -> Produced {
-        let mut produced = Produced { power: Watt::ZERO, measured: !self.solar.is_empty() };
+        let has_meters = !self.solar.is_empty();
+        let mut produced = Produced { power: Watt::ZERO, has_meters, measured: has_meters };
         for index in self.solar.iter().chain(&self.batteries) {
             let meter = &self.meters[*index];
             let power = meter.frame().and_then(|frame| frame.power());
@@ -427,7 +428,9 @@ impl Controller {
             if self.chargers[index].watch(now, overload, &self.timing) {
                 let charger = &self.chargers[index];
                 let drawn = largest(&charger.current());
-                let detail = format!("the car draws {drawn} at an offer of {}", charger.order());
+                let who =
+                    if charger.takes_no_order(now, &self.timing) { "it takes no set-point, and the" } else { "the" };
+                let detail = format!("{who} car draws {drawn} at an offer of {}", charger.order());
                 self.tell(EventType::NotObeying, Subject::Charger(index), detail);
             }
             let charger = &mut self.chargers[index];

@@ -380,7 +380,8 @@ impl Controller {
         };
         if let Some(word) = scratch.budgets[row].word {
             let masked = word == LimitReason::Static && circuit.setup.meter.is_some();
-            return with(word, if masked { Detail::Masked } else { Detail::None }, None);
+            let figure = circuit.setup.static_current.filter(|_| masked);
+            return with(word, if masked { Detail::Masked } else { Detail::None }, figure);
         }
         let word = if row > 0 { LimitReason::Circuit } else { LimitReason::of_phase(phase) };
         with(word, Detail::None, Some(left.max(Milliamp::ZERO)))

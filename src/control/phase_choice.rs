@@ -108,6 +108,7 @@ impl Controller {
                 return None;
             }
             if on_three >= least || on_one < least + MARGIN {
+                charger.switch.content();
                 return None;
             }
             let lasts = charger.switch.prefer(now, 1) >= TO_ONE;

@@ -45,10 +45,10 @@ pub(super) fn sentence(reason: &Reason, f: &mut fmt::Formatter<'_>) -> fmt::Resu
             return f.write_str("one phase would carry too much more of the chargers' current than the others");
         }
         Detail::Masked => {
-            return f.write_str(
-                "the grid meter tells all phases together only, with production behind it that no meter shows: \
-                 static_a holds",
-            );
+            f.write_str(
+                "the grid meter tells all phases together only, with production behind it that no meter shows: ",
+            )?;
+            return f.write_str(if reason.figure.is_some() { "static_a holds" } else { "static_a is not given" });
         }
         Detail::NotHeard => return f.write_str("the charger has not been heard yet"),
         Detail::Phase(phase) if reason.word == LimitReason::Turn => {
@@ -82,7 +82,7 @@ pub(super) fn sentence(reason: &Reason, f: &mut fmt::Formatter<'_>) -> fmt::Resu
         LimitReason::Block => "an input blocks charging",
         LimitReason::StartUp => "starting: waits for three good frames of the meter",
         LimitReason::PhaseSwitch => "phases are being switched",
-        LimitReason::NotObeying => "the car drew more than it was offered",
+        LimitReason::NotObeying => "more was drawn than was offered",
         LimitReason::Offline => "the charger does not answer",
         LimitReason::SessionLimit => "the session has had its energy",
         LimitReason::Fixed => "the fixed current that was chosen",

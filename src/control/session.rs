@@ -19,7 +19,7 @@ pub(super) struct Session {
     pub(super) start: Option<Mono>,
     energy_at_start: Option<WattHour>,
     energy: Option<WattHour>,
-    /// The highest that the counter has shown.
+    /// The highest that the counter has shown twice in a row, or more.
     highest: Option<WattHour>,
     /// Stops by us while the car drew.
     pub(super) interruptions: u16,
@@ -56,16 +56,18 @@ impl Session {
             _ => None,
         };
         if self.start.is_some() {
+            // One wrong answer is not what was had.
+            self.highest = self.highest.max(self.energy.min(energy));
             self.energy = energy.or(self.energy);
             self.energy_at_start = self.energy_at_start.or(energy);
-            self.highest = self.highest.max(energy);
         }
         turn
     }
 
     /// Energy of this session by the lifetime counter; `None` while it shows less than it did.
     pub(super) fn counted_energy(&self) -> Option<WattHour> {
-        (self.energy? >= self.highest?).then(|| self.counted_at_least()).flatten()
+        let (now, start) = (self.energy?, self.energy_at_start?);
+        (now >= start.max(self.highest.unwrap_or(start))).then(|| now - start)
     }
 
     /// So much was counted before the counter fell, if it did.
@@ -159,8 +161,11 @@ mod tests {
     fn energy_is_counted_from_plugging_in_and_never_negative() {
         let mut session = Session::default();
         session.report(Mono(0), PilotState::C, Some(WattHour(1000)));
-        session.report(Mono(1), PilotState::C, Some(WattHour(1500)));
-        assert_eq!(session.counted_energy(), Some(WattHour(500)));
+        session.report(Mono(1), PilotState::C, Some(WattHour(9000)));
+        for _ in 0..2 {
+            session.report(Mono(1), PilotState::C, Some(WattHour(1500)));
+            assert_eq!(session.counted_energy(), Some(WattHour(500)), "a figure that was shown once is none that fell");
+        }
         session.report(Mono(2), PilotState::C, Some(WattHour(0)));
         assert_eq!(session.counted_energy(), None, "a counter that fell is no figure");
         session.report(Mono(2), PilotState::C, Some(WattHour(1200)));

@@ -468,9 +468,16 @@ impl Charger {
         self.rewriting = Some(now);
     }
 
-    /// When it should have taken the order at the latest, although it confirms no write of it: it answers, and refuses.
+    /// It answers, and takes no order.
+    pub(in crate::control) fn takes_no_order(&self, now: Mono, timing: &Timing) -> bool {
+        self.ignored_since(timing).is_some_and(|since| now >= since)
+    }
+
+    /// When it should have taken the order at the latest, although it confirms no write of it.
     fn ignored_since(&self, timing: &Timing) -> Option<Mono> {
-        let unconfirmed = self.written.is_none_or(|written| written.offer > self.order);
+        // What its task has written since, without a lease, is not ours.
+        let unconfirmed =
+            self.written.is_none_or(|written| written.offer > self.order && written.at < self.order_since);
         let since = self.rewriting.or(unconfirmed.then_some(self.order_since))?;
         Some(since + timing.cut_response + self.setup.write_latency)
     }
