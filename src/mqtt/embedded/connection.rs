@@ -9,8 +9,9 @@ use mqtt5_protocol::packet::connect::ConnectPacket;
 use mqtt5_protocol::packet::disconnect::DisconnectPacket;
 use mqtt5_protocol::{Packet, PropertyId, ReasonCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, sink};
-use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
+use tokio::time::{timeout, timeout_at};
 
 use super::message::Message;
 use super::peer::Peer;
@@ -18,7 +19,8 @@ use super::router::{Hello, Seat, Welcome};
 use super::session::{Line, Will};
 use super::wire::{End, Frame, encode, is_topic, seconds};
 use super::{
-    CONNECT_PATIENCE, LONGEST_SESSION, MAX_CLIENT_ID, MAX_PACKET, MAX_TOPIC, RECEIVE_MAXIMUM, Shared, WRITE_PATIENCE,
+    CONNECT_PATIENCE, CROWD_PATIENCE, LONGEST_SESSION, MAX_CLIENT_ID, MAX_PACKET, MAX_TOPIC, RECEIVE_MAXIMUM, Shared,
+    WRITE_PATIENCE,
 };
 
 /// Answers that wait to be written; whoever reads waits then.
@@ -26,12 +28,41 @@ const ANSWERS: usize = 32;
 /// After the end: until the other side has closed, so that what it was told last is not lost to a reset.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// Serves a connection until it ends.
-pub(super) async fn serve<S: AsyncRead + AsyncWrite>(stream: S, shared: Arc<Shared>) {
+/// What was read at a stretch. All of a burst may be there already, and would be routed past the bounds of every queue
+/// before anybody could write.
+#[derive(Default)]
+struct Stretch {
+    packets: usize,
+    bytes: usize,
+}
+
+impl Stretch {
+    /// `true`: it was enough, and the next begins.
+    fn add(&mut self, bytes: usize) -> bool {
+        (self.packets, self.bytes) = (self.packets + 1, self.bytes + bytes);
+        let enough = self.packets >= 32 || self.bytes >= 64 * 1024;
+        if enough {
+            *self = Self::default();
+        }
+        enough
+    }
+}
+
+/// Serves a connection until it ends. `stay` is closed as soon as its client has said who it is; until then its other
+/// end tells the connection to make room for others.
+pub(super) async fn serve<S: AsyncRead + AsyncWrite>(stream: S, shared: Arc<Shared>, stay: oneshot::Receiver<()>) {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = BufReader::new(reader);
     let opened = tokio::select! {
+        biased;
         opened = timeout(CONNECT_PATIENCE, open(&mut reader, &shared)) => opened,
+        // At once: to linger would keep the room.
+        _ = stay => {
+            let mut router = shared.router();
+            router.counters.refused += 1;
+            router.counters.newest = "too many connections that do not say who they are".to_owned();
+            return;
+        }
         () = shared.cancel.cancelled() => return,
     };
     let refused = match opened {
@@ -71,7 +102,7 @@ type Refused = (Option<u8>, End);
 
 /// Reads CONNECT, checks it and seats the client.
 async fn open(reader: &mut (impl AsyncRead + Unpin), shared: &Shared) -> Result<(ConnectPacket, Welcome), Refused> {
-    let frame = Frame::read(reader, None).await.map_err(|end| (None, end))?;
+    let frame = Frame::read_connect(reader).await.map_err(|end| (None, end))?;
     let version = frame.version();
     let refuse = |end| (version, end);
     if let Some(level) = version.filter(|it| !matches!(it, 4 | 5)) {
@@ -227,6 +258,7 @@ async fn write(
             Some(_) => {}
             None => {
                 let filled = peer.shared.router().fill(&peer.seat, Instant::now(), &mut out);
+                peer.shared.relief.notify_waiters();
                 if let Err(end) = filled {
                     line.close(end);
                     continue;
@@ -234,12 +266,10 @@ async fn write(
             }
         }
         if !out.is_empty() {
-            let slow = || format!("it took nothing for {} s", WRITE_PATIENCE.as_secs());
-            match timeout(WRITE_PATIENCE, stream.write_all(&out)).await {
-                Ok(Ok(())) => out.clear(),
-                Ok(Err(error)) => return line.close(error.into()),
-                Err(_) => return line.close(End::new(ReasonCode::QuotaExceeded, slow())),
+            if let Err(end) = hand_over(stream, line, &out).await {
+                return line.close(end);
             }
+            out.clear();
             // A burst must not leave its memory behind.
             out.shrink_to(4096);
         } else if last.is_none() {
@@ -254,6 +284,43 @@ async fn write(
     }
 }
 
+/// Writes all, however long it takes, as long as the client takes some of it. Once the line is closed there is no more
+/// time for the rest than for one piece.
+async fn hand_over(stream: &mut (impl AsyncWrite + Unpin), line: &Line, mut rest: &[u8]) -> Result<(), End> {
+    let mut last = None;
+    while !rest.is_empty() {
+        let soon = tokio::time::Instant::now() + WRITE_PATIENCE;
+        if line.end().is_some() {
+            last.get_or_insert(soon);
+        }
+        let slow = |_| {
+            let why = format!("it took nothing for {} s", WRITE_PATIENCE.as_secs());
+            End::new(ReasonCode::QuotaExceeded, why)
+        };
+        let taken = timeout_at(last.unwrap_or(soon), stream.write(rest)).await.map_err(slow)??;
+        if taken == 0 {
+            return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into());
+        }
+        rest = &rest[taken..];
+    }
+    Ok(())
+}
+
+/// Gives a subscriber with a long queue a moment. One that takes nothing is not waited for again, until it has taken
+/// something.
+async fn ease(peer: &Peer<'_>) {
+    let relieved = async {
+        loop {
+            let relief = peer.shared.relief.notified();
+            if !peer.shared.router().is_crowded(&peer.seat, Instant::now()) {
+                return;
+            }
+            relief.await;
+        }
+    };
+    let _ = timeout(CROWD_PATIENCE, relieved).await;
+}
+
 /// Reads until the client disconnects (`true`: without its will) or something is wrong.
 async fn read(
     stream: &mut (impl AsyncRead + Unpin),
@@ -261,8 +328,14 @@ async fn read(
     answers: &mpsc::Sender<Vec<u8>>,
     peer: &Peer<'_>,
 ) -> Result<bool, End> {
+    let (mut read, mut routed) = (Stretch::default(), Stretch::default());
     loop {
-        let packet = Frame::read(stream, idle).await?.decode(peer.version)?;
+        let frame = Frame::read(stream, idle).await?;
+        let packet = frame.decode(peer.version)?;
+        let pause = read.add(frame.size());
+        // Not of acknowledgements: others wait for those.
+        let crowds = matches!(packet, Packet::Publish(_)) && routed.add(frame.size());
+        drop(frame);
         let mut answer = Vec::new();
         let goodbye = peer.take(packet, Instant::now(), &mut answer)?;
         // The other end of the channel lives as long as this loop is polled.
@@ -271,6 +344,12 @@ async fn read(
         }
         if let Some(orderly) = goodbye {
             return Ok(orderly);
+        }
+        if pause || crowds {
+            yield_now().await;
+        }
+        if crowds {
+            ease(peer).await;
         }
     }
 }

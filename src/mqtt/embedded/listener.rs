@@ -1,13 +1,15 @@
 //! Takes connections, and looks once a second what time has brought.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::sync::oneshot;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::{GOODBYE, MAX_CLIENTS, MAX_STRANGERS, Shared, connection};
+use super::{GOODBYE, MAX_CONNECTIONS, MAX_STRANGERS, Shared, connection};
 
 const SWEEP: Duration = Duration::from_secs(1);
 /// What went wrong is told no more often.
@@ -19,6 +21,8 @@ pub(super) async fn run(listener: TcpListener, shared: Arc<Shared>) {
     let mut sweep = interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reported = None;
+    // Of each connection that has not said who it is, the oldest first; closed when it has, or has ended.
+    let mut strangers = VecDeque::<oneshot::Sender<()>>::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -43,12 +47,21 @@ pub(super) async fn run(listener: TcpListener, shared: Arc<Shared>) {
             () = shared.cancel.cancelled() => break,
         };
         match accepted {
-            Ok((stream, peer)) if connections.len() < MAX_CLIENTS + MAX_STRANGERS => {
+            Ok((stream, peer)) if connections.len() < MAX_CONNECTIONS => {
                 // Small packets that somebody waits for.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%peer, "the built-in broker: {error}");
                 }
-                connections.spawn(connection::serve(stream, Arc::clone(&shared)));
+                strangers.retain(|it| !it.is_closed());
+                if strangers.len() >= MAX_STRANGERS {
+                    // One that means it has said so long ago.
+                    strangers.pop_front();
+                }
+                let (stranger, stay) = oneshot::channel();
+                strangers.push_back(stranger);
+                connections.spawn(connection::serve(stream, Arc::clone(&shared), stay));
+                // It may have said so already.
+                yield_now().await;
             }
             Ok((_, peer)) => {
                 let mut router = shared.router();

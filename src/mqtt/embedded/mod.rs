@@ -3,7 +3,7 @@
 //! MQTT 3.1.1 and 5.0 with every quality of service, retained messages, last wills, sessions that outlive a connection;
 //! without shared subscriptions, topic aliases and enhanced authentication, which version 5 lets a broker say. One lock
 //! guards the [`router`], which never waits; each connection has a task of its own that writes what the router has for
-//! it, so that a slow client holds up nobody but itself.
+//! it, so that a slow client holds up nobody but itself: others wait for it a moment, as long as it takes something.
 
 mod connection;
 mod listener;
@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use mqtt5_protocol::packet::connect::ConnectPacket;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -30,8 +31,10 @@ use crate::config::model::Secret;
 
 /// Clients at one time: a house has a handful.
 const MAX_CLIENTS: usize = 32;
-/// Connections that have not said yet who they are, beside those.
-const MAX_STRANGERS: usize = 8;
+/// Connections that have not said yet who they are, beside those: after a power cut all clients come at once.
+const MAX_STRANGERS: usize = MAX_CLIENTS;
+/// All together, with those that are being told why they have to go.
+const MAX_CONNECTIONS: usize = MAX_CLIENTS + MAX_STRANGERS + 16;
 /// Clients that are away and may come back to their session …
 const MAX_AWAY: usize = 16;
 /// … for so long, whatever they asked for.
@@ -60,8 +63,10 @@ const RECEIVE_MAXIMUM: u16 = 100;
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// From the first byte of a packet to its last.
 const PACKET_PATIENCE: Duration = Duration::from_secs(30);
-/// For one batch of packets to be taken.
+/// For a client to take something of what is written to it.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+/// So long a burst waits for a subscriber that has much in its queue and takes none of it.
+const CROWD_PATIENCE: Duration = Duration::from_millis(50);
 /// At the end, for the connections to say so …
 const GOODBYE: Duration = Duration::from_secs(1);
 /// … and for all of it.
@@ -70,11 +75,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What all connections have in common.
 struct Shared {
     router: Mutex<Router>,
+    /// Some client was handed what waited for it.
+    relief: Notify,
     login: Option<OneLogin>,
     cancel: CancellationToken,
 }
 
 impl Shared {
+    fn new(login: Option<OneLogin>) -> Self {
+        Self { router: Mutex::default(), relief: Notify::new(), login, cancel: CancellationToken::new() }
+    }
+
     /// A connection that unwound with the lock held leaves at worst a message half handed out.
     fn router(&self) -> MutexGuard<'_, Router> {
         self.router.lock().unwrap_or_else(PoisonError::into_inner)
@@ -106,7 +117,7 @@ impl Embedded {
         let listener = TcpListener::bind(address).await.map_err(|error| explain(&error, address))?;
         let address = listener.local_addr().map_err(|error| explain(&error, address))?;
         let login = login.map(|(user, password)| OneLogin { user, password });
-        let shared = Arc::new(Shared { router: Mutex::default(), login, cancel: CancellationToken::new() });
+        let shared = Arc::new(Shared::new(login));
         let task = tokio::spawn(listener::run(listener, Arc::clone(&shared)));
         Ok(Self { address, shared, task })
     }

@@ -195,21 +195,19 @@ impl Router {
     }
 
     fn publish_will(&mut self, client: &str, will: Will, now: Instant) {
-        // Without room to retain it nobody gets it: counted there.
+        // Without room to retain it only those who are there get it: counted there.
         let _ = self.publish(client, Arc::new(will.message.at(now)), now);
     }
 
-    /// Keeps and hands out a message; says how many clients get it.
+    /// Hands out a message and keeps it if it is to be retained; says how many clients get it.
     ///
     /// # Errors
-    /// It is to be retained and there is no room: nobody gets it then, or the next to subscribe would miss it.
+    /// There is no room to retain it: who is there gets it all the same, who subscribes later does not.
     pub(super) fn publish(&mut self, from: &str, message: Arc<Message>, now: Instant) -> Result<usize, End> {
         if message.is_expired(now) {
             return Ok(0);
         }
-        if message.retain {
-            self.keep(&message)?;
-        }
+        let kept = if message.retain { self.keep(&message) } else { Ok(()) };
         let mut reached = 0;
         for (client, session) in &mut self.sessions {
             let mut granted = None;
@@ -226,29 +224,29 @@ impl Router {
             if let Some(granted) = granted {
                 let (qos, retain) = (lower(granted, message.qos), as_published && message.retain);
                 let delivery = Delivery { message: Arc::clone(&message), qos, retain, identifiers };
-                session.push(delivery, &mut self.counters);
+                session.push(delivery, now, &mut self.counters);
                 reached += 1;
             }
         }
-        Ok(reached)
+        kept.map(|()| reached)
     }
 
+    /// Replaces what was retained for the topic. Also where there is no room for the new one: an outdated state would
+    /// be taken for the present one.
     fn keep(&mut self, message: &Arc<Message>) -> Result<(), End> {
-        let old = self.retained.get(&message.topic).map(|it| it.size());
-        let others = self.retained_bytes - old.unwrap_or_default();
+        let old = self.retained.remove(&message.topic);
+        self.retained_bytes -= old.map_or(0, |it| it.size());
         if message.payload.is_empty() {
-            self.retained.remove(&message.topic);
-            self.retained_bytes = others;
             return Ok(());
         }
-        let full = old.is_none() && self.retained.len() >= MAX_RETAINED;
-        if full || message.size() > MAX_RETAINED_SIZE || others + message.size() > MAX_RETAINED_BYTES {
-            let why = format!("no room to retain {} bytes of {:?}", message.size(), message.topic);
+        let (size, all) = (message.size(), self.retained_bytes + message.size());
+        if self.retained.len() >= MAX_RETAINED || size > MAX_RETAINED_SIZE || all > MAX_RETAINED_BYTES {
+            let why = format!("no room to retain {size} bytes of {:?}", message.topic);
             self.counters.not_kept += 1;
             self.counters.newest.clone_from(&why);
             return Err(End::new(ReasonCode::QuotaExceeded, why));
         }
-        self.retained_bytes = others + message.size();
+        self.retained_bytes = all;
         self.retained.insert(message.topic.clone(), Arc::clone(message));
         Ok(())
     }
@@ -298,6 +296,11 @@ impl Router {
         } else {
             UnsubAckReasonCode::NoSubscriptionExisted
         }
+    }
+
+    /// Whether somebody else than `from` should be given a moment. Its own acknowledgements are behind what it says.
+    pub(super) fn is_crowded(&self, from: &Seat, now: Instant) -> bool {
+        self.sessions.iter().any(|(client, it)| *client != from.client && it.is_crowded(now))
     }
 
     /// Appends what a client may be sent now; see [`Session::fill`].

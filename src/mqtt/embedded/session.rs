@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::message::{Message, Sending};
 use super::router::Counters;
 use super::wire::{End, encode};
-use super::{MAX_IN_FLIGHT, MAX_QUEUED, MAX_QUEUED_BYTES, RECEIVE_MAXIMUM};
+use super::{CROWD_PATIENCE, MAX_IN_FLIGHT, MAX_QUEUED, MAX_QUEUED_BYTES, RECEIVE_MAXIMUM};
 
 /// So much is handed to a connection at a time.
 const BATCH: usize = 16 * 1024;
@@ -110,6 +110,8 @@ pub(super) struct Session {
     replays: VecDeque<Replay>,
     queue: VecDeque<Delivery>,
     queued_bytes: usize,
+    /// More than half of what may wait does: when the client last took something of it, or when that began.
+    crowded: Option<Instant>,
     in_flight: VecDeque<InFlight>,
     last_id: u16,
 }
@@ -122,11 +124,11 @@ impl Session {
             it.sent = false;
         }
         link.line.wake.notify_one();
-        (self.link, self.ends, self.will_due) = (Some(link), None, None);
+        (self.link, self.ends, self.will_due, self.crowded) = (Some(link), None, None, None);
     }
 
     /// Queues a message. What does not fit: quality of service 0 goes first, then the client.
-    pub(super) fn push(&mut self, delivery: Delivery, counters: &mut Counters) {
+    pub(super) fn push(&mut self, delivery: Delivery, now: Instant, counters: &mut Counters) {
         let slow = delivery.qos == QoS::AtMostOnce;
         if slow && self.link.is_none() {
             return;
@@ -148,6 +150,9 @@ impl Session {
         } else {
             self.queued_bytes += size;
             self.queue.push_back(delivery);
+            if self.queue.len() > MAX_QUEUED / 2 || self.queued_bytes > MAX_QUEUED_BYTES / 2 {
+                self.crowded.get_or_insert(now);
+            }
             if let Some(link) = &self.link {
                 link.line.wake.notify_one();
             }
@@ -158,9 +163,17 @@ impl Session {
         self.queue.len() >= MAX_QUEUED || self.queued_bytes + more > MAX_QUEUED_BYTES
     }
 
+    /// Whether whoever publishes should wait for this client: much waits for it, and it does take it.
+    pub(super) fn is_crowded(&self, now: Instant) -> bool {
+        self.link.is_some() && self.crowded.is_some_and(|it| now.duration_since(it) < CROWD_PATIENCE)
+    }
+
     fn unqueue(&mut self, at: usize) -> Option<Delivery> {
         let delivery = self.queue.remove(at)?;
         self.queued_bytes -= delivery.message.size();
+        if self.queue.len() <= MAX_QUEUED / 4 && self.queued_bytes <= MAX_QUEUED_BYTES / 4 {
+            self.crowded = None;
+        }
         Some(delivery)
     }
 
@@ -219,6 +232,7 @@ impl Session {
                     },
                 },
             };
+            self.crowded = self.crowded.map(|_| now);
             if next.message.is_expired(now) {
                 continue;
             }
@@ -249,6 +263,20 @@ impl Session {
                 .find(|(topic, message)| !message.is_expired(now) && topic_matches_filter(topic, &replay.filter));
             let subscription = self.subscriptions.iter().find(|it| it.filter == replay.filter);
             if let (Some((topic, message)), Some(subscription)) = (found, subscription) {
+                // It waits as published, too: then all of its topic up to it goes now, in its order, and that was it.
+                if let Some(newest) = self.queue.iter().rposition(|it| Arc::ptr_eq(&it.message, message)) {
+                    let first = self.queue.iter().position(|it| it.message.topic == *topic).unwrap_or(newest);
+                    let delivery = &mut self.queue[first];
+                    if delivery.qos != QoS::AtMostOnce && !room {
+                        return Some(None);
+                    }
+                    if first == newest {
+                        replay.after = Some(topic.clone());
+                        let missing = subscription.identifier.filter(|it| !delivery.identifiers.contains(it));
+                        delivery.identifiers.extend(missing);
+                    }
+                    return self.unqueue(first).map(Some);
+                }
                 let qos = lower(subscription.options.qos, message.qos);
                 if qos != QoS::AtMostOnce && !room {
                     return Some(None);

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::{MAX_PACKET, PACKET_PATIENCE};
 
-/// CONNECT: identifier, login and a last will of 64 KiB.
+/// CONNECT: identifier, login and a last will of 64 KiB, the largest that it can hold.
 const MAX_CONNECT: usize = 80 * 1024;
 /// SUBSCRIBE and UNSUBSCRIBE.
 const MAX_FILTERS: usize = 64 * 1024;
@@ -93,17 +93,21 @@ impl Frame {
                 .map_err(|_| End::new(ReasonCode::KeepAliveTimeout, format!("silent for {} s", idle.as_secs())))?,
             None => stream.read_u8().await,
         }?;
-        timeout(PACKET_PATIENCE, Self::rest(first, stream)).await.map_err(|_| {
+        timeout(PACKET_PATIENCE, Self::rest(kind(first)?, first, stream)).await.map_err(|_| {
             End::new(ReasonCode::KeepAliveTimeout, format!("a packet took over {} s", PACKET_PATIENCE.as_secs()))
         })?
     }
 
-    async fn rest(first: u8, stream: &mut (impl AsyncRead + Unpin)) -> Result<Self, End> {
-        let kind = PacketType::from_u8(first >> 4).ok_or_else(|| End::malformed("a packet of type 0"))?;
-        // At once: of those who speak something else the rest would never come.
-        if !FixedHeader::new(kind, first & 0x0F, 0).validate_flags() {
-            return Err(End::malformed(format!("a {kind:?} with flags that it does not have")));
+    /// Reads the first of a connection: of any other than CONNECT no more than a byte.
+    pub(super) async fn read_connect(stream: &mut (impl AsyncRead + Unpin)) -> Result<Self, End> {
+        let first = stream.read_u8().await?;
+        match kind(first)? {
+            PacketType::Connect => Self::rest(PacketType::Connect, first, stream).await,
+            other => Err(End::protocol(format!("a {other:?} before CONNECT"))),
         }
+    }
+
+    async fn rest(kind: PacketType, first: u8, stream: &mut (impl AsyncRead + Unpin)) -> Result<Self, End> {
         let mut length = [0; 4];
         let mut bytes = 0;
         loop {
@@ -133,6 +137,11 @@ impl Frame {
             return Err(End::from(std::io::Error::from(std::io::ErrorKind::UnexpectedEof)));
         }
         Ok(Self { header: FixedHeader::new(kind, first & 0x0F, length), body })
+    }
+
+    /// Bytes after the fixed header.
+    pub(super) fn size(&self) -> usize {
+        self.body.len()
     }
 
     /// What a CONNECT says of its version, whatever else is wrong with it; `None`: it is none.
@@ -201,6 +210,16 @@ impl Frame {
             _ => false,
         };
         if wrong { Err(End::malformed(format!("a {kind:?} that MQTT 3.1.1 does not have"))) } else { Ok(()) }
+    }
+}
+
+/// What a first byte announces. At once: of those who speak something else the rest would never come.
+fn kind(first: u8) -> Result<PacketType, End> {
+    let kind = PacketType::from_u8(first >> 4).ok_or_else(|| End::malformed("a packet of type 0"))?;
+    if FixedHeader::new(kind, first & 0x0F, 0).validate_flags() {
+        Ok(kind)
+    } else {
+        Err(End::malformed(format!("a {kind:?} with flags that it does not have")))
     }
 }
 

@@ -58,6 +58,33 @@ async fn there_is_room_for_so_many_clients_and_no_more() {
 }
 
 #[tokio::test]
+async fn who_does_not_say_who_it_is_makes_room_for_who_does() {
+    let broker = Embedded::start(loopback(0), None).await.unwrap();
+    let (mut known, taken) = client(broker.address, b'k').await;
+    assert!(taken);
+    let mut silent = Vec::new();
+    for _ in 0..MAX_STRANGERS {
+        silent.push(TcpStream::connect(broker.address).await.unwrap());
+    }
+    assert!(client(broker.address, b'a').await.1);
+    // The oldest has gone for it, and nobody who said its name.
+    let mut ended = [0; 1];
+    assert!(matches!(timeout(PATIENCE, silent[0].read(&mut ended)).await, Ok(Ok(0) | Err(_))));
+    known.write_all(&[0xC0, 0]).await.unwrap();
+    let mut pong = [0; 2];
+    known.read_exact(&mut pong).await.unwrap();
+    assert_eq!(pong, [0xD0, 0]);
+    let last = silent.last_mut().unwrap();
+    last.write_all(&[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 60, 0, 1, b'z']).await.unwrap();
+    let mut answer = [0; 4];
+    last.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, [0x20, 2, 0, 0]);
+    let told = broker.shared.router().report().unwrap();
+    assert!(told.starts_with("1 connections refused") && told.contains("do not say who they are"), "{told}");
+    broker.stop().await;
+}
+
+#[tokio::test]
 async fn off_the_machine_it_wants_a_login() {
     for login in [None, Some(("somebody".to_owned(), None))] {
         let error = Embedded::start(SocketAddr::from(([0, 0, 0, 0], 0)), login).await.err().unwrap();

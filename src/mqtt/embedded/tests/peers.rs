@@ -202,6 +202,33 @@ async fn one_that_does_not_read_holds_up_nobody() {
 }
 
 #[tokio::test]
+async fn a_burst_reaches_who_reads() {
+    let broker = Embedded::start(loopback(0), None).await.unwrap();
+    let (_watch, mut heard) = old(&broker, "watch", "t").await;
+    for qos in 0..=1_u8 {
+        let mut burst = hello(4, b'a', 60);
+        // Four times what may wait for a client, there before anybody reads.
+        let count = u16::try_from(4 * MAX_QUEUED).unwrap();
+        for number in 1..=count {
+            let [high, low] = number.to_be_bytes();
+            match qos {
+                0 => burst.extend([0x30, 5, 0, 1, b't', high, low]),
+                _ => burst.extend([0x32, 7, 0, 1, b't', high, low, high, low]),
+            }
+        }
+        burst.extend([0xE0, 0]);
+        said(&broker, &burst).await;
+        for number in 1..=count {
+            let heard = timeout(LIMIT, heard.recv()).await.expect("all of it").unwrap();
+            assert_eq!(heard.payload[..], number.to_be_bytes(), "quality {qos}");
+        }
+    }
+    let told = broker.shared.router().report();
+    assert_eq!(told, None);
+    broker.stop().await;
+}
+
+#[tokio::test]
 async fn a_connection_that_unwinds_ends_alone() {
     let broker = Embedded::start(loopback(0), None).await.unwrap();
     let (client, mut heard) = old(&broker, "a", "t").await;

@@ -152,7 +152,11 @@ fn what_is_retained_has_bounds_and_says_so() {
     for number in 0..MAX_RETAINED {
         house.publish(&format!("r/{number}"), QoS::AtMostOnce, true).unwrap();
     }
+    let present = house.enter(hello("present")).seat;
+    house.subscribe(&present, "r/#", QoS::AtMostOnce);
+    assert_eq!(house.topics(&present).len(), MAX_RETAINED);
     assert_eq!(house.publish("r/more", QoS::AtMostOnce, true), Err(ReasonCode::QuotaExceeded));
+    assert_eq!(house.topics(&present), ["r/more"], "who is there gets it all the same");
     house.publish("r/7", QoS::AtMostOnce, true).expect("a topic that is there may change");
     assert!(
         house
@@ -162,6 +166,13 @@ fn what_is_retained_has_bounds_and_says_so() {
             .starts_with("2 retained messages without room; the newest: no room to retain 12 bytes")
     );
     assert_eq!(house.router.report(), None);
+    // What is outdated is not kept for want of room for the new.
+    let large = message("r/7", vec![0; MAX_RETAINED_SIZE], QoS::AtMostOnce, true);
+    assert_eq!(house.say("x", large), Err(ReasonCode::QuotaExceeded));
+    let late = house.enter(hello("late")).seat;
+    house.subscribe(&late, "r/7", QoS::AtMostOnce);
+    assert_eq!(house.topics(&late), [""; 0]);
+    house.publish("r/more", QoS::AtMostOnce, true).expect("there is room again");
 
     let mut house = House::new();
     let each = 100 * 1024;
@@ -172,6 +183,62 @@ fn what_is_retained_has_bounds_and_says_so() {
     assert_eq!(kept.count(), MAX_RETAINED_BYTES / each);
     house.say("x", message("000", "", QoS::AtMostOnce, true)).unwrap();
     house.say("x", message("new", vec![0; each - 3], QoS::AtMostOnce, true)).expect("there is room again");
+}
+
+#[test]
+fn each_topic_comes_in_its_order_and_once_while_retained_ones_are_on_their_way() {
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        let mut house = House::new();
+        let say = |house: &mut House, topic: &str, value: &str, retain| {
+            house.say("x", message(topic, value, qos, retain)).unwrap();
+        };
+        // As of a subscription that was there before.
+        let seat = house.enter(hello("a")).seat;
+        house.subscribe(&seat, "b", qos);
+        assert!(house.packets(&seat).is_empty());
+        for (topic, value) in [("a", "a0"), ("b", "b0"), ("c", "c0"), ("d", "d0")] {
+            say(&mut house, topic, value, true);
+        }
+        house.router.subscribe(&seat, "+".into(), SubscriptionOptions::new(qos), Some(7));
+        say(&mut house, "d", "d1", false);
+        say(&mut house, "c", "c1", true);
+        say(&mut house, "c", "c2", true);
+        say(&mut house, "c", "c3", false);
+        let got = house.publications(&seat);
+        assert!(got.iter().all(|it| it.properties.subscription_identifiers() == [7]));
+        let got: Vec<_> = got.iter().map(|it| (str::from_utf8(&it.payload).unwrap(), it.retain)).collect();
+        let replayed = [("a0", true), ("b0", false), ("c1", false), ("c2", false), ("d0", true)];
+        assert_eq!(got, [&replayed[..], &[("d1", false), ("c3", false)]].concat(), "{qos:?}");
+        assert_eq!(house.router.session(&seat).unwrap().waiting().0, 0);
+    }
+}
+
+#[test]
+fn a_client_with_a_long_queue_is_waited_for_as_long_as_it_takes_something() {
+    let mut house = House::new();
+    let seats = ["busy", "other"].map(|it| house.enter(hello(it)).seat);
+    house.subscribe(&seats[0], "#", QoS::AtLeastOnce);
+    let crowded = |house: &House| seats.each_ref().map(|it| house.router.is_crowded(it, house.now));
+    for number in 0..=MAX_QUEUED / 2 {
+        assert_eq!(crowded(&house), [false; 2], "{number}");
+        house.publish("t", QoS::AtLeastOnce, false).unwrap();
+    }
+    assert_eq!(crowded(&house), [false, true], "not by itself: its acknowledgements would not be read");
+    house.now += CROWD_PATIENCE;
+    house.publish("t", QoS::AtLeastOnce, false).unwrap();
+    assert_eq!(crowded(&house), [false; 2], "it takes nothing");
+    let mut left = MAX_QUEUED / 2 + 2;
+    while left > MAX_QUEUED / 4 {
+        let taken = house.publications(&seats[0]);
+        left -= taken.len();
+        assert_eq!(crowded(&house), [false, left > MAX_QUEUED / 4], "{left} left");
+        for it in taken {
+            let session = house.router.session(&seats[0]).unwrap();
+            session.acknowledged(it.packet_id.unwrap(), QoS::AtLeastOnce).unwrap();
+        }
+    }
+    house.say("x", message("b", vec![0; MAX_QUEUED_BYTES / 2], QoS::AtLeastOnce, false)).unwrap();
+    assert_eq!(crowded(&house), [false, true], "by its bytes as well");
 }
 
 #[test]

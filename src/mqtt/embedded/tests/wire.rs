@@ -1,6 +1,7 @@
 //! Bytes of strangers: whatever comes ends in a packet or a reason, without a panic and within bounds of memory.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use mqtt5_protocol::packet::MqttPacket;
 use mqtt5_protocol::packet::connect::ConnectPacket;
@@ -10,13 +11,17 @@ use mqtt5_protocol::packet::publish::PublishPacket;
 use mqtt5_protocol::packet::pubrel::PubRelPacket;
 use mqtt5_protocol::packet::subscribe::SubscribePacket;
 use mqtt5_protocol::packet::unsubscribe::UnsubscribePacket;
-use mqtt5_protocol::{ConnectOptions, Packet, QoS, ReasonCode, WillMessage};
+use mqtt5_protocol::{ConnectOptions, Packet, Properties, QoS, ReasonCode, WillMessage};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::sync::oneshot;
 
 use super::super::connection::serve;
+use super::super::message::Message;
 use super::super::wire::{End, Frame};
 use super::super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 fn bytes(packet: &impl MqttPacket) -> Vec<u8> {
     let mut out = Vec::new();
@@ -128,6 +133,54 @@ fn what_the_standards_forbid_is_told_from_what_is_damaged() {
     }
 }
 
+#[tokio::test]
+async fn of_a_stranger_nothing_but_connect_is_read() {
+    for (first, reason) in [
+        (0x30, ReasonCode::ProtocolError),
+        (0x82, ReasonCode::ProtocolError),
+        (b'G', ReasonCode::MalformedPacket),
+        (0x11, ReasonCode::MalformedPacket),
+        // And that no more than its bound.
+        (0x10, ReasonCode::PacketTooLarge),
+    ] {
+        let mut bytes = [&[first, 0xFF, 0xFF, 0x07][..], &[0; 100]].concat();
+        let mut stream = bytes.as_mut_slice() as &[u8];
+        assert_eq!(Frame::read_connect(&mut stream).await.unwrap_err().reason, reason, "{first:02X}");
+        assert_eq!(stream.len(), if first == 0x10 { 100 } else { 103 }, "{first:02X}");
+    }
+}
+
+/// Time is the runtime's own here: half an hour of it takes no time.
+#[tokio::test(start_paused = true)]
+async fn a_slow_client_has_time_and_one_that_takes_nothing_has_not() {
+    let shared = Arc::new(Shared::new(None));
+    let (mut here, there) = duplex(1024);
+    let (_stranger, stay) = oneshot::channel();
+    let serving = tokio::spawn(serve(there, Arc::clone(&shared), stay));
+    here.write_all(b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01s\x82\x06\0\x01\0\x01t\0").await.unwrap();
+    here.read_exact(&mut [0; 9]).await.unwrap();
+    let publish = || {
+        let packet = ("t".to_owned(), vec![7; 200_000], (QoS::AtMostOnce, false));
+        let message = Message::new(packet.0, packet.1, packet.2, &Properties::default()).unwrap();
+        shared.router().publish("x", Arc::new(message), Instant::now()).unwrap();
+    };
+    publish();
+    let (mut taken, mut piece) = (0, [0; 1024]);
+    while taken < 200_000 + 7 {
+        tokio::time::sleep(WRITE_PATIENCE - SECOND).await;
+        taken += here.read(&mut piece).await.unwrap();
+        assert!(!serving.is_finished(), "after {taken} bytes");
+    }
+    publish();
+    tokio::time::sleep(WRITE_PATIENCE + SECOND).await;
+    let mut rest = Vec::new();
+    here.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.len() <= 2048, "{} bytes", rest.len());
+    assert!(shared.router().counters.newest.contains("took nothing for 10 s"));
+    drop(here);
+    serving.await.unwrap();
+}
+
 #[test]
 fn decoding_takes_bounded_memory() {
     // User properties and filters without a letter: what grows most by being decoded.
@@ -204,11 +257,11 @@ proptest! {
     fn damaged_connections_end_and_leave_the_broker_whole((version, stream) in damaged()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            let login = None;
-            let shared = Arc::new(Shared { router: Mutex::default(), login, cancel: CancellationToken::new() });
+            let shared = Arc::new(Shared::new(None));
             for stream in [[connect(version), stream].concat(), connect(version)] {
                 let (here, there) = duplex(64 * 1024);
-                let serving = tokio::spawn(serve(there, Arc::clone(&shared)));
+                let (_stranger, stay) = oneshot::channel();
+                let serving = tokio::spawn(serve(there, Arc::clone(&shared), stay));
                 let (mut hear, mut say) = tokio::io::split(here);
                 say.write_all(&stream).await.unwrap();
                 say.shutdown().await.unwrap();
