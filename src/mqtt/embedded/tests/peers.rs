@@ -223,6 +223,18 @@ async fn a_burst_reaches_who_reads() {
             assert_eq!(heard.payload[..], number.to_be_bytes(), "quality {qos}");
         }
     }
+    // Four times as many bytes as may wait.
+    let mut burst = hello(4, b'a', 60);
+    for number in 1..=64_u8 {
+        // Of 65536 bytes with what stands before the payload.
+        burst.extend([0x32, 0x80, 0x80, 0x04, 0, 1, b't', 0, number]);
+        burst.extend(vec![number; 65_536 - 5]);
+    }
+    burst.extend([0xE0, 0]);
+    said(&broker, &burst).await;
+    for number in 1..=64_u8 {
+        assert_eq!(timeout(LIMIT, heard.recv()).await.expect("all of it").unwrap().payload[..], vec![number; 65_531]);
+    }
     let told = broker.shared.router().report();
     assert_eq!(told, None);
     broker.stop().await;
