@@ -196,8 +196,11 @@ async fn one_that_does_not_read_holds_up_nobody() {
         client.publish("t", vec![number; 100_000], how).await.unwrap();
         assert_eq!(timeout(LIMIT, heard.recv()).await.unwrap().unwrap().payload[0], number);
     }
-    // Twenty megabytes do not fit into what the system and we hold for it.
-    assert!(broker.shared.router().counters.lost > 0);
+    // Twenty megabytes do not fit into what the system and we hold for it; on a slow machine its time is over before.
+    {
+        let counters = &broker.shared.router().counters;
+        assert!(counters.lost + counters.faults > 0, "{counters:?}");
+    }
     broker.stop().await;
 }
 
