@@ -44,6 +44,9 @@ enum Command {
         /// Configuration file; may be given more than once, later ones on top.
         #[arg(short, long = "config", value_name = "FILE")]
         config: Vec<PathBuf>,
+        /// The same without `-c`.
+        #[arg(value_name = "FILE", conflicts_with = "config")]
+        files: Vec<PathBuf>,
         /// Print the diagnostics as JSON.
         #[arg(long)]
         json: bool,
@@ -218,7 +221,9 @@ fn main() -> ExitCode {
     let code = match arguments.command {
         Command::Run { config, strict } => commands::run(&config, strict),
         Command::Demo { mqtt, web, seconds } => commands::demo(mqtt, web, seconds),
-        Command::Check { config, json } => commands::check(&config, json),
+        Command::Check { config, files, json } => {
+            commands::check(if files.is_empty() { &config } else { &files }, json)
+        }
         Command::Decode { kind, file, json, key, auth_key } => {
             let kind = match kind {
                 DecodeKind::P1 => commands::DecodeKind::P1,

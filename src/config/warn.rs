@@ -13,6 +13,7 @@ use super::slot::Slot;
 use super::source::{At, Inputs, Part, Place, Report};
 use super::{warn_fuses, warn_meters};
 use crate::codec::model::{Model, Poll};
+use crate::command::LEAST_OFFER;
 use crate::control::{InputMeaning, Timing};
 use crate::device::relay::timer;
 use crate::feature::Purpose;
@@ -80,6 +81,12 @@ fn at_meter(devices: &Raw, index: usize) -> Option<(At, Part, String)> {
 }
 
 fn grid(config: &Config, raw: &raw::Grid, report: &mut Report) {
+    if let (Some((fuse, at)), false) = (raw.fuse_a.set(), config.chargers.is_empty())
+        && config.grid.fuse.is_some_and(|it| it - config.grid.margin < LEAST_OFFER)
+    {
+        let message = format!("no car ever charges behind a fuse of {fuse} A: the least is 6 A, above the margin");
+        report.warn(at, "grid.fuse_a", message, "write what stands on the main fuse or breaker, per phase");
+    }
     let meter = config.grid.meter.and_then(|it| config.meters.get(it));
     if let (Some((_, at)), Some(_)) = (raw.static_a.set(), meter.filter(|it| !warn_meters::tells_total_only(it))) {
         let message = "`static_a` does nothing beside a grid meter that tells each phase";

@@ -334,7 +334,13 @@ impl Controller {
             };
             return Reason { detail: Detail::Rising, figure: Some(target), ..held };
         }
-        self.tightest(index, scratch, &scratch.start_room, with)
+        // Its share is there now; for a raise it must have been there for a while.
+        let short = self.tightest(index, scratch, &scratch.start_room, with);
+        let word = match (short.word, short.detail) {
+            (LimitReason::Turn | LimitReason::Sharing, Detail::Phase(phase)) => LimitReason::of_phase(phase),
+            (word, _) => word,
+        };
+        Reason { word, detail: Detail::MustLast, ..short }
     }
 
     /// What leaves the least.

@@ -39,6 +39,15 @@ pub(super) fn sentence(reason: &Reason, f: &mut fmt::Formatter<'_>) -> fmt::Resu
             let target = reason.figure.unwrap_or(reason.offer);
             return write!(f, "on its way up to {target}");
         }
+        Detail::MustLast => {
+            let place = match reason.word {
+                LimitReason::LimitL1 => "L1",
+                LimitReason::LimitL2 => "L2",
+                LimitReason::LimitL3 => "L3",
+                _ => "there",
+            };
+            return write!(f, "{place} has room now: waits whether it lasts");
+        }
         Detail::Queued => return f.write_str("cars are started one after another"),
         Detail::Ended => return f.write_str("the car is full or has ended by itself"),
         Detail::Imbalance => {

@@ -70,10 +70,14 @@ fn problems(html: &mut Html, state: &WebState, snapshot: Option<&Snapshot>, now:
     let errors = state.diagnostics.iter().any(|it| it.severity == Severity::Error);
     if errors {
         fine = false;
-        html.raw(
-            "<p class=\"bad\">The configuration is not accepted. Chargers of the last accepted one are held at their ",
-        )
-        .raw("fail-safe current. Correct what stands below, then restart.</p>");
+        let known = snapshot.is_some_and(|it| !it.chargers.is_empty());
+        html.raw("<p class=\"bad\">The configuration is not accepted. ")
+            .raw(if known {
+                "Chargers of the last accepted one are held at their fail-safe current."
+            } else {
+                "No earlier one with a charger is known, so none is touched."
+            })
+            .raw(" Correct what stands below, then restart.</p>");
     } else if snapshot.is_none() {
         fine = false;
         html.raw("<p>Starting.</p>");
@@ -92,11 +96,11 @@ fn problems(html: &mut Html, state: &WebState, snapshot: Option<&Snapshot>, now:
             .text(now.since(snapshot.at).0 / 1000)
             .raw(" s. Chargers go to their fail-safe current by themselves.</p>");
     }
-    if snapshot.site.problem != Problem::None {
+    if snapshot.site.problem != Problem::None && !(errors && snapshot.site.problem == Problem::Setup) {
         fine = false;
         html.raw("<p class=\"bad\">").text(problem(snapshot.site.problem)).raw("</p>");
     }
-    if snapshot.site.fail_safe {
+    if snapshot.site.fail_safe && !(errors && snapshot.chargers.is_empty()) {
         fine = false;
         html.raw("<p class=\"bad\">A fail-safe rule is in force.</p>");
     }

@@ -75,6 +75,8 @@ pub enum Detail {
     Ended,
     /// It is raised step by step; the reason's figure is where to.
     Rising,
+    /// There is room now that has not been there for long enough.
+    MustLast,
     /// Another car was started in this second.
     Queued,
     /// Too much one-phase current on this phase compared with the others.

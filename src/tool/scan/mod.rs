@@ -228,7 +228,7 @@ fn paste(found: &Found, connection: &str, unit: u8, out: &mut dyn Write) -> io::
         ),
         Kind::Charger => writeln!(
             out,
-            "[[charger]]\nid = \"charger-{unit}\"\ndriver = \"{}\"\nconnection = \"{connection}\"\nunit = {unit}\nmax_current_a = 16   # what it is wired for\n",
+            "[[charger]]\nid = \"charger-{unit}\"\ndriver = \"{}\"\nconnection = \"{connection}\"\nunit = {unit}\nmax_current_a = 16   # a guess: write what its cable and breaker are made for\n",
             found.id
         ),
     }
