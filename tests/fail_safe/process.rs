@@ -79,7 +79,7 @@ async fn livez(scene: &Scene, wanted: &str) {
 async fn a_hung_thread_of_the_devices_is_told_and_fails_the_watchdogs() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let hang = folder.path().join("hang");
-    let mut scene = devices_that_hang(&hang).await;
+    let scene = devices_that_hang(&hang).await;
     livez(&scene, "ok").await;
     std::fs::write(&hang, "").expect("a writable folder");
     livez(&scene, "the thread that speaks to the devices does not answer").await;
@@ -95,7 +95,7 @@ async fn a_hung_thread_of_the_devices_is_told_and_fails_the_watchdogs() {
 async fn devices_that_hang(hang: &std::path::Path) -> Scene {
     let (plan, charger) = both_kinds();
     let environment = vec![("GRIDKEEPER_TEST_HANG_DEVICES".to_owned(), hang.display().to_string())];
-    let mut scene = Scene::start(plan, Setting { charger, environment, ..Setting::default() }).await;
+    let scene = Scene::start(plan, Setting { charger, environment, ..Setting::default() }).await;
     scene.until("both charge", both_charge).await;
     scene
 }
