@@ -170,7 +170,9 @@ impl Circuit {
                 (None, Some(all)) if phases.len() > 1 && self.setup.parent.is_none() => {
                     self.masked.frame(frame.sampled_at, all[Phase::L1] - least, produced);
                 }
-                _ => self.masked.clear(),
+                (Some(_), _) => self.masked.clear(),
+                // A frame of counters alone says nothing about it.
+                _ => {}
             }
             if let Some(phases) = complete.or(total) {
                 let sum = frame.together().unwrap_or_else(|| phases.iter().map(|(_, current)| *current).sum());
