@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::error::BusError;
 use super::operation::Operation;
-use super::queue::{Answer, Next, Queue, Waiting};
+use super::queue::{Answer, Next, Queue, Turn, Waiting};
 use super::rest::Rests;
 use super::stale::{Before, Stale};
 use super::wire::{Link, Opener, Pace};
@@ -156,8 +156,13 @@ impl Actor {
                 // A round, where that is long.
                 let ages = self.patience() / 2;
                 let stats = self.stats.lock();
-                self.queue.next(now, ages, |request| {
-                    stats.free_at(request.unit, now).max(self.rests.free_at(request.unit, request.priority, now))
+                self.queue.next(now, ages, |request| Turn {
+                    free_at: stats.free_at(request.unit, now).max(self.rests.free_at(
+                        request.unit,
+                        request.priority,
+                        now,
+                    )),
+                    polled: stats.polled(request.unit),
                 })
             };
             let wake = match next {

@@ -11,6 +11,7 @@ mod error;
 mod operation;
 mod queue;
 mod rest;
+mod slow;
 mod stale;
 mod stats;
 mod supervise;
@@ -27,16 +28,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use error::{BusError, exception_name};
 pub use operation::{MAX_READ_BITS, MAX_READ_REGISTERS, MAX_WRITE_REGISTERS, Operation, Priority, Reply};
+pub use slow::SlowTurn;
 pub use stats::Counters;
 
 use crate::config::model::{Connection, Parity};
 use queue::Waiting;
+use slow::SlowTurns;
 use stats::Stats;
 
 /// Most requests that wait at the same time.
@@ -125,7 +128,7 @@ impl BusConfig {
 pub struct Bus {
     requests: mpsc::Sender<Waiting>,
     room: Arc<Semaphore>,
-    slow: Arc<Semaphore>,
+    slow: SlowTurns,
     stats: SharedStats,
 }
 
@@ -146,7 +149,7 @@ impl Bus {
         let (requests, receiver) = mpsc::channel(QUEUE);
         let stats = SharedStats::default();
         tokio::spawn(supervise::run(config, receiver, stats.clone(), cancel));
-        Self { requests, room: Arc::new(Semaphore::new(QUEUE)), slow: Arc::new(Semaphore::new(1)), stats }
+        Self { requests, room: Arc::new(Semaphore::new(QUEUE)), slow: SlowTurns::default(), stats }
     }
 
     /// Asks a unit and waits for the checked answer.
@@ -173,11 +176,11 @@ impl Bus {
         answer.await.unwrap_or(Err(BusError::Closed))
     }
 
-    /// The right to ask for something that nobody waits for; `None` while another unit has it. Those who ask for it when
-    /// their round is done put one such request at a time in front of what control waits for, however many are due.
+    /// The right of a unit to ask for something that nobody waits for; `None` where it is not its turn. Those who ask for
+    /// it when their round is done, and again after the next, leave four fifths of the line to what control waits for.
     #[must_use]
-    pub fn slow_turn(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.slow).try_acquire_owned().ok()
+    pub fn slow_turn(&self, unit: u8) -> Option<SlowTurn> {
+        self.slow.ask(unit)
     }
 
     /// Silence that this unit needs after each of its telegrams; others may be asked meanwhile.

@@ -1,5 +1,5 @@
-//! Who is next: reductions before set-points before polls, older before newer, and never two writes to the same
-//! registers in another order than they came.
+//! Who is next: reductions before set-points before polls, older before newer, of polls the unit whose last one is longest
+//! ago, and never two writes to the same registers in another order than they came.
 
 use std::time::Duration;
 
@@ -33,6 +33,15 @@ impl Waiting {
     fn abandoned(&self) -> bool {
         self.reply.is_closed()
     }
+}
+
+/// What a unit's past says of its turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    /// From when on the request may be sent.
+    pub(crate) free_at: Instant,
+    /// When its last poll was over.
+    pub(crate) polled: Option<Instant>,
 }
 
 /// What the queue has to say.
@@ -108,25 +117,30 @@ impl Queue {
         failed
     }
 
-    /// The first by priority and age whose unit may be asked now; `free_at` says from when on a request may be sent. On
-    /// a bus that is never idle a slow one would never have its turn: when it has waited for `ages` it counts as a poll.
-    pub(crate) fn next(&mut self, now: Instant, ages: Duration, free_at: impl Fn(&Waiting) -> Instant) -> Next {
-        let urgency = |request: &Waiting| match request.priority {
-            Priority::Slow if request.queued + ages <= now => Priority::Poll,
-            priority => priority,
+    /// The first by priority and age whose unit may be asked now. On a bus that is never idle a slow one would never have
+    /// its turn: when it has waited for `ages` it counts as a poll.
+    ///
+    /// Of polls the one whose unit's last is longest ago: units whose rounds begin together would else change places
+    /// after each slow request, and who falls from the first place to the last waits for nearly two rounds.
+    pub(crate) fn next(&mut self, now: Instant, ages: Duration, turn: impl Fn(&Waiting) -> Turn) -> Next {
+        let rank = |request: &Waiting, polled: Option<Instant>| match request.priority {
+            Priority::Slow if request.queued + ages <= now => (Priority::Poll, polled),
+            Priority::Poll => (Priority::Poll, polled),
+            priority => (priority, None),
         };
         let mut soonest: Option<Instant> = None;
-        let mut best: Option<usize> = None;
+        let mut best: Option<((Priority, Option<Instant>), usize)> = None;
         for (index, request) in self.waiting.iter().enumerate() {
-            let free = free_at(request);
-            if free > now {
-                soonest = Some(soonest.map_or(free, |soonest| soonest.min(free)));
-            } else if best.is_none_or(|best| urgency(request) < urgency(&self.waiting[best])) {
-                best = Some(index);
+            let Turn { free_at, polled } = turn(request);
+            let rank = rank(request, polled);
+            if free_at > now {
+                soonest = Some(soonest.map_or(free_at, |soonest| soonest.min(free_at)));
+            } else if best.is_none_or(|(best, _)| rank < best) {
+                best = Some((rank, index));
             }
         }
         match (best, soonest) {
-            (Some(best), _) => Next::Now(Box::new(self.waiting.remove(self.first_write(best)))),
+            (Some((_, best)), _) => Next::Now(Box::new(self.waiting.remove(self.first_write(best)))),
             (None, Some(soonest)) => Next::Later(soonest),
             (None, None) => Next::Empty,
         }

@@ -54,6 +54,7 @@ struct Unit {
     recent: VecDeque<Duration>,
     polls: Vec<(Mark, Duration)>,
     asked: Option<Instant>,
+    polled: Option<Instant>,
     pause: Duration,
     free: Option<Instant>,
 }
@@ -81,6 +82,11 @@ impl Stats {
     /// From when on the unit may be asked again.
     pub(crate) fn free_at(&self, unit: u8, now: Instant) -> Instant {
         self.units.get(&unit).and_then(|unit| unit.free).unwrap_or(now)
+    }
+
+    /// When the unit's last poll ended, in whatever way.
+    pub(crate) fn polled(&self, unit: u8) -> Option<Instant> {
+        self.units.get(&unit).and_then(|unit| unit.polled)
     }
 
     /// Slowest recent answer of a unit that answers at present.
@@ -122,6 +128,7 @@ impl Stats {
         state.asked = Some(now);
         state.free = (!state.pause.is_zero()).then(|| now + state.pause);
         if priority == Priority::Poll {
+            state.polled = Some(now);
             let mark = (operation.function(), operation.address(), operation.count());
             if let Some(known) = state.polls.iter_mut().find(|(known, _)| *known == mark) {
                 known.1 = took;

@@ -11,7 +11,7 @@ use tokio_modbus::Response;
 
 use super::error::{BusError, Mismatch, hex};
 use super::operation::{Operation, Priority, Reply};
-use super::queue::{Answer, Next, Queue, Waiting};
+use super::queue::{Answer, Next, Queue, Turn, Waiting};
 use super::rest::Rests;
 use super::stale::{Before, Stale};
 use super::stats::Stats;
@@ -246,7 +246,7 @@ proptest! {
             replaced += queue.push(request);
         }
         let mut sent = Vec::new();
-        while let Next::Now(request) = queue.next(all.now, ROUND, |_| all.now) {
+        while let Next::Now(request) = queue.next(all.now, ROUND, |_| Turn { free_at: all.now, polled: None }) {
             sent.push(request.limit.as_secs() as usize);
         }
         prop_assert_eq!(sent.len() as u64 + replaced, requests.len() as u64);
@@ -285,11 +285,41 @@ fn a_unit_that_is_not_free_lets_others_pass() {
     let (two, _second) = all.request(2, holding(0, 1), Priority::Slow);
     queue.push(one);
     queue.push(two);
-    let free = |request: &Waiting| if request.unit == 1 { later } else { all.now };
+    let free = |request: &Waiting| Turn { free_at: if request.unit == 1 { later } else { all.now }, polled: None };
     assert!(matches!(queue.next(all.now, ROUND, free), Next::Now(request) if request.unit == 2));
     assert!(matches!(queue.next(all.now, ROUND, free), Next::Later(at) if at == later));
     assert!(matches!(queue.next(later, ROUND, free), Next::Now(request) if request.unit == 1));
     assert!(matches!(queue.next(later, ROUND, free), Next::Empty));
+}
+
+#[test]
+fn of_polls_the_unit_whose_last_is_longest_ago_is_next_and_of_writes_the_oldest() {
+    let all = Requests { room: Arc::new(Semaphore::new(64)), now: Instant::now() };
+    let ago = |seconds: u64| all.now - Duration::from_secs(seconds);
+    // Unit 3 was never polled.
+    let turn = |request: &Waiting| Turn {
+        free_at: all.now,
+        polled: match request.unit {
+            1 => Some(ago(1)),
+            2 => Some(ago(2)),
+            _ => None,
+        },
+    };
+    for (priority, order) in [(Priority::Poll, [3, 2, 1]), (Priority::SetPoint, [1, 2, 3])] {
+        let mut queue = Queue::default();
+        let mut answers = Vec::new();
+        for unit in 1..=3 {
+            let (request, answer) = all.request(unit, holding(0, 1), priority);
+            queue.push(request);
+            answers.push(answer);
+        }
+        for unit in order {
+            assert!(
+                matches!(queue.next(all.now, ROUND, turn), Next::Now(request) if request.unit == unit),
+                "{priority:?}"
+            );
+        }
+    }
 }
 
 #[test]

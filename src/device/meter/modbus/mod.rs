@@ -188,7 +188,7 @@ impl Task {
         }
         self.tell_reading(begun);
         let due = self.slow.next(Instant::now());
-        let Some(_turn) = due.and_then(|_| self.port.bus.slow_turn()) else { return Ok(()) };
+        let Some(_turn) = due.and_then(|_| self.port.bus.slow_turn(self.port.unit)) else { return Ok(()) };
         match due {
             Some(Job::Poll(index)) if self.refused.may_ask(index, Instant::now()) => {
                 let result = self.poll(base, index, &model.polls[index], Priority::Slow).await;
