@@ -12,16 +12,34 @@ fn text(file: &str) -> String {
     fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// The keys of a block mapping at this depth of two spaces each, below the line `under` if there is one. Enough of YAML
-/// for our own files.
-fn keys(yaml: &str, under: Option<&str>, depth: usize) -> BTreeSet<String> {
-    let start = under.map_or(0, |it| yaml.find(&format!("\n{it}:\n")).unwrap_or_else(|| panic!("no `{it}:`")) + 1);
-    let lines = yaml[start..].lines().skip(usize::from(under.is_some()));
-    let inside = lines.take_while(|line| under.is_none() || line.is_empty() || line.starts_with(' '));
-    inside
-        .filter(|line| line.len() - line.trim_start().len() == 2 * depth && !line.trim_start().starts_with(['#', '-']))
-        .filter_map(|line| Some(line.trim().split_once(':')?.0.to_owned()))
-        .collect()
+/// Every key with those that it stands under, as `a.b.c`; of the items of a list as if each were its list. Enough of
+/// YAML for our own files.
+fn paths(yaml: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut stack: Vec<(usize, &str)> = Vec::new();
+    // Indentation of a key whose text follows on lines of its own.
+    let mut text_of = None;
+    for line in yaml.lines().filter(|it| !it.trim().is_empty() && !it.trim_start().starts_with('#')) {
+        let indent = line.len() - line.trim_start_matches([' ', '-']).len();
+        if text_of.is_some_and(|it| indent > it) {
+            continue;
+        }
+        text_of = None;
+        let Some((key, value)) = line[indent..].split_once(':') else { continue };
+        stack.retain(|it| it.0 < indent);
+        stack.push((indent, key));
+        if value.trim() == ">-" {
+            text_of = Some(indent);
+        }
+        found.insert(stack.iter().map(|it| it.1).collect::<Vec<_>>().join("."));
+    }
+    found
+}
+
+/// What stands right under `parent`.
+fn keys(paths: &BTreeSet<String>, parent: &str) -> BTreeSet<String> {
+    let inside = paths.iter().filter_map(|it| it.strip_prefix(parent)?.strip_prefix('.'));
+    inside.filter(|it| !it.contains('.')).map(str::to_owned).collect()
 }
 
 fn value<'a>(yaml: &'a str, key: &str) -> Option<&'a str> {
@@ -92,19 +110,32 @@ fn its_rules_are_the_present_ones() {
 
 #[test]
 fn every_part_of_the_form_is_explained_in_both_languages() {
-    let form = keys(&text("addon/config.yaml"), Some("schema"), 1);
+    let config = paths(&text("addon/config.yaml"));
+    let form = keys(&config, "schema");
     assert!(form.len() >= 5, "{form:?}");
+    let set = |names: &[&str]| names.iter().map(|&it| it.to_owned()).collect::<BTreeSet<_>>();
     for language in ["en", "de"] {
-        let words = text(&format!("addon/translations/{language}.yaml"));
-        assert_eq!(keys(&format!("\n{words}"), Some("configuration"), 1), form, "{language}");
+        let words = paths(&text(&format!("addon/translations/{language}.yaml")));
+        assert_eq!(keys(&words, "configuration"), form, "{language}");
         for key in &form {
-            let entry = words.split(&format!("\n  {key}:\n")).nth(1).expect("it was found above");
-            let parts = entry.lines().take_while(|line| line.starts_with("    "));
-            let parts: Vec<_> = parts.filter_map(|line| line.strip_prefix("    ")?.split_once(':')).collect();
-            let names: Vec<_> = parts.iter().map(|it| it.0).filter(|it| !it.starts_with(' ')).collect();
-            assert_eq!(names, ["name", "description"], "{language}: {key}");
+            let entry = format!("configuration.{key}");
+            assert_eq!(keys(&words, &entry), set(&["name", "description", "fields"]), "{language}: {entry}");
+            let fields = keys(&config, &format!("schema.{key}"));
+            assert_eq!(keys(&words, &format!("{entry}.fields")), fields, "{language}: {entry}");
+            for field in &fields {
+                let entry = format!("{entry}.fields.{field}");
+                assert_eq!(keys(&words, &entry), set(&["name", "description"]), "{language}: {entry}");
+            }
         }
     }
+}
+
+#[test]
+fn it_starts_with_the_options_as_they_are_installed() {
+    // A table or a list of the form that is not among the options is "missing" to the Supervisor, even where every key of
+    // it may be left out (home-assistant/supervisor, apps/options.py).
+    let config = paths(&text("addon/config.yaml"));
+    assert_eq!(keys(&config, "options"), keys(&config, "schema"));
 }
 
 /// Width and height from the header of a PNG file (its specification, section 11.2.1).
@@ -125,7 +156,10 @@ fn icon_and_logo_have_the_sizes_that_the_store_shows() {
 fn its_documents_are_there_and_name_this_version() {
     let version = env!("CARGO_PKG_VERSION");
     assert!(text("addon/CHANGELOG.md").contains(&format!("## {version}")));
-    assert!(text("addon/Dockerfile").contains(&format!("io.hass.version=\"{version}\"")));
+    let dockerfile = text("addon/Dockerfile");
+    for label in [&*format!("version=\"{version}\""), "type=\"app\"", "arch=\"aarch64|amd64\""] {
+        assert!(dockerfile.contains(&format!("io.hass.{label}")), "{label}");
+    }
     let docs = text("addon/DOCS.md");
     for blueprint in fs::read_dir(root().join("config/blueprints/automation/gridkeeper")).expect("there are blueprints")
     {

@@ -10,56 +10,9 @@ import urllib.request
 
 import yaml
 from peers import ROOT, Broker, House, Listener, Peers, check, free_port, main, say, until
+from supervisor import NAME_SERVER, TOKEN, Supervisor, taken
 
-TOKEN = "token of this test"
 ADD_ON = ROOT / "addon"
-
-
-class Supervisor:
-    """Answers `/services/mqtt` as the real one does, to whoever shows the token."""
-
-    def __init__(self) -> None:
-        self.broker: dict | None = None
-        self.asked = 0
-
-    @classmethod
-    async def up(cls, peers: Peers) -> "Supervisor":
-        it = cls()
-        server = await asyncio.start_server(it.serve, "127.0.0.1", 0)
-        it.port = server.sockets[0].getsockname()[1]
-        peers.closing.callback(server.close)
-        return it
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        except asyncio.IncompleteReadError:
-            writer.close()
-            return
-        self.asked += 1
-        status, answer = "200 OK", {"result": "ok", "data": self.broker}
-        if f"authorization: Bearer {TOKEN}".lower() not in head.lower():
-            status, answer = "401 Unauthorized", {"result": "error", "message": "unauthorized"}
-        elif not head.startswith("GET /services/mqtt "):
-            status, answer = "404 Not Found", {"result": "error", "message": "not found"}
-        elif self.broker is None:
-            status, answer = "400 Bad Request", {"result": "error", "message": "Service not enabled"}
-        body = json.dumps(answer).encode()
-        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        writer.write(head.encode() + b"Connection: close\r\n\r\n" + body)
-        await writer.drain()
-        writer.close()
-
-    def offers(self, broker: Broker, password: str) -> None:
-        self.broker = {
-            "addon": "core_mosquitto",
-            "host": "127.0.0.1",
-            "port": broker.port,
-            "ssl": False,
-            "username": Broker.USER,
-            "password": password,
-            "protocol": "3.1.1",
-        }
 
 
 def files_are_right() -> dict:
@@ -71,11 +24,13 @@ def files_are_right() -> dict:
     about = yaml.safe_load((ADD_ON / "config.yaml").read_text())
     version = re.search(r'^version = "(.+)"', (ROOT / "Cargo.toml").read_text(), re.M).group(1)
     check(about["version"] == version, f"version {about['version']}, the program is {version}")
-    check(f'io.hass.version="{version}"' in (ADD_ON / "Dockerfile").read_text(), "the image has another version")
+    labels = (ADD_ON / "Dockerfile").read_text()
+    check(f'io.hass.version="{version}"' in labels, "the image has another version")
+    check(f'io.hass.arch="{"|".join(about["arch"])}"' in labels, "the image has other architectures")
     check(f"## {version}" in (ADD_ON / "CHANGELOG.md").read_text(), "its change log lacks the version")
     for language in ("en", "de"):
         words = yaml.safe_load((ADD_ON / "translations" / f"{language}.yaml").read_text())["configuration"]
-        check(set(words) == set(about["schema"]), f"{language}: {set(words) ^ set(about['schema'])} differ")
+        every_part_is_explained(about["schema"], words, language)
     schema = json.loads((ROOT / "config" / "schema.json").read_text())
     resolve = lambda it: schema["definitions"][it["$ref"].rpartition("/")[2]] if "$ref" in it else it
     for table, keys in about["schema"].items():
@@ -94,6 +49,17 @@ def files_are_right() -> dict:
     return about
 
 
+def every_part_is_explained(form: dict, words: dict, where: str) -> None:
+    """Each option has a name and a sentence, and so has each field of those that have fields."""
+    check(set(words) == set(form), f"{where}: {set(words) ^ set(form)} differ")
+    for key, entry in words.items():
+        inner = form[key][0] if isinstance(form[key], list) else form[key]
+        wanted = {"name", "description"} | ({"fields"} if isinstance(inner, dict) else set())
+        check(set(entry) == wanted and entry["name"] and entry["description"], f"{where}.{key} has {set(entry)}")
+        if isinstance(inner, dict):
+            every_part_is_explained(inner, entry["fields"], f"{where}.{key}")
+
+
 def words_are_known(table: str, form: dict, known: dict) -> None:
     """A word that the form offers is one that the configuration takes."""
     for key, kind in form.items():
@@ -106,22 +72,26 @@ def words_are_known(table: str, form: dict, known: dict) -> None:
 class AddOn:
     """The program in the root file system, with the environment that the Supervisor gives."""
 
-    def __init__(self, peers: Peers, supervisor: Supervisor, architecture: str) -> None:
+    def __init__(self, peers: Peers, supervisor: Supervisor, schema: dict, architecture: str) -> None:
         self.peers, self.supervisor, self.root = peers, supervisor, peers.folder / "root"
+        self.schema = schema
         self.ingress = free_port()
         self.root.mkdir()
         archive = ADD_ON / "rootfs" / f"{architecture.replace('aarch64', 'arm64')}.tar"
         subprocess.run(["tar", "-C", self.root, "-xf", archive], check=True)
+        # A container has these from its engine; the program must find names with nothing else.
+        (self.root / "etc" / "resolv.conf").write_text(f"nameserver {NAME_SERVER}\noptions timeout:2\n")
+        (self.root / "etc" / "hosts").write_text("127.0.0.1 localhost\n")
         self.runner = []
         if architecture == "aarch64":
             shutil.copy("/usr/bin/qemu-aarch64-static", self.root / "qemu")
             self.runner = ["/qemu"]
 
     async def start(self, options: dict) -> None:
-        (self.root / "data" / "options.json").write_text(json.dumps(options))
+        (self.root / "data" / "options.json").write_text(json.dumps(taken(self.schema, options)))
         environment = {
             "SUPERVISOR_TOKEN": TOKEN,
-            "SUPERVISOR_API": f"http://127.0.0.1:{self.supervisor.port}",
+            "SUPERVISOR_API": f"http://supervisor:{self.supervisor.port}",
             "GRIDKEEPER_INGRESS": f"127.0.0.1:{self.ingress}",
             "GRIDKEEPER__WEB__LISTEN": "",
             "TZ": "Europe/Amsterdam",
@@ -154,7 +124,7 @@ async def test(peers: Peers) -> None:
     # Nobody commands the other box here.
     await house.ask("unplug 1")
     supervisor = await Supervisor.up(peers)
-    add_on = AddOn(peers, supervisor, sys.argv[1] if len(sys.argv) > 1 else "amd64")
+    add_on = AddOn(peers, supervisor, about["schema"], sys.argv[1] if len(sys.argv) > 1 else "amd64")
 
     await add_on.start(about["options"])
     check((await add_on.page("/livez"))[0] == 200, "it is not alive with the options as they are installed")
