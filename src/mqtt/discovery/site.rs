@@ -64,13 +64,13 @@ pub(crate) static KEYS: [Key<Snapshot, SiteInfo>; 21] = [
         |it, _| Out::amps(it.site.settings.max_import),
         |it| {
             let max = it.max_import.map(Milliamp::as_f64)?;
-            Some(Component::number("A", 0.0, max, 0.1).class("current").name("Maximum import current"))
+            Some(Component::number("A", 0.0, max, 0.1).class("current").name("Import current limit"))
         },
     ),
     Key::told(
         "max_import_kw",
         |it, _| Out::kilowatts(it.site.settings.max_import_power),
-        |it| Some(kilowatts(it.max_import_power, "Maximum import power")),
+        |it| Some(kilowatts(it.max_import_power, "Import power limit")),
     ),
     Key::told(
         "peak_15min_kw",
@@ -80,7 +80,7 @@ pub(crate) static KEYS: [Key<Snapshot, SiteInfo>; 21] = [
     Key::told(
         "max_charging_kw",
         |it, _| Out::kilowatts(it.site.settings.max_charging),
-        |it| Some(kilowatts(it.max_charging, "Maximum charging power")),
+        |it| Some(kilowatts(it.max_charging, "Charging power limit")),
     ),
     Key::told(
         "sharing",
