@@ -1,5 +1,7 @@
 //! A publication as the broker keeps it: whole, immutable, shared by everybody who gets it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use mqtt5_protocol::encoding::{decode_variable_int, encode_string, encode_variable_int, encoded_variable_int_len};
@@ -30,6 +32,20 @@ pub(super) struct Message {
     properties: Vec<u8>,
     lives: Option<Duration>,
     expires: Option<Instant>,
+    weight: Option<Weight>,
+}
+
+/// The bytes of a message in the account of all; taken out when nobody needs the message any more.
+#[derive(Debug)]
+struct Weight {
+    bytes: usize,
+    account: Arc<AtomicUsize>,
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.account.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// How one copy is handed to one client.
@@ -63,13 +79,20 @@ impl Message {
         decode_variable_int(&mut rest)?;
         let properties = rest.to_vec();
         let lives = said.get_message_expiry_interval().map(seconds);
-        Ok(Self { topic, payload, qos, retain, properties, lives, expires: None })
+        Ok(Self { topic, payload, qos, retain, properties, lives, expires: None, weight: None })
     }
 
     /// It is published now: a will long after its client has written it.
     pub(super) fn at(mut self, now: Instant) -> Self {
         self.expires = self.lives.and_then(|it| now.checked_add(it));
         self
+    }
+
+    /// From now on it counts in the account of all that is kept.
+    pub(super) fn weigh(&mut self, account: &Arc<AtomicUsize>) {
+        let bytes = self.size();
+        account.fetch_add(bytes, Ordering::Relaxed);
+        self.weight = Some(Weight { bytes, account: Arc::clone(account) });
     }
 
     /// Bytes that it takes.

@@ -55,6 +55,9 @@ const MAX_PACKET: usize = 256 * 1024;
 /// Messages that wait for a slow client.
 const MAX_QUEUED: usize = 500;
 const MAX_QUEUED_BYTES: usize = 1024 * 1024;
+/// Of all clients together, with what is retained; a message that many wait for counts once. Then whoever has most
+/// waiting loses it, and its connection.
+const MAX_HELD_BYTES: usize = 2 * MAX_RETAINED_BYTES;
 /// Messages that a client has to acknowledge; in bytes as many as may wait.
 const MAX_IN_FLIGHT: usize = 64;
 /// Publications of quality of service 2 that a client with version 5 may have open.

@@ -1,6 +1,5 @@
 //! What each packet of a connected client does, and what it is answered.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt5_protocol::packet::puback::PubAckPacket;
@@ -113,7 +112,7 @@ impl Peer<'_> {
             let way = (qos, packet.retain);
             let payload = packet.payload.into();
             let message = Message::new(packet.topic_name, payload, way, &packet.properties)?.at(now);
-            match self.shared.router().publish(&self.seat.client, Arc::new(message), now) {
+            match self.shared.router().publish(&self.seat.client, message, now) {
                 Ok(0) => self.reason(false, ReasonCode::NoMatchingSubscribers),
                 Ok(_) => ReasonCode::Success,
                 Err(end) => self.reason(false, end.reason),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use mqtt5_protocol::packet::suback::SubAckReasonCode;
@@ -14,8 +15,8 @@ use super::message::Message;
 use super::session::{Delivery, Line, Link, Retained, Session, Subscription, Will, lower};
 use super::wire::End;
 use super::{
-    LONGEST_SESSION, MAX_AWAY, MAX_CLIENTS, MAX_RETAINED, MAX_RETAINED_BYTES, MAX_RETAINED_SIZE, MAX_SUBSCRIPTIONS,
-    MAX_TOPIC,
+    LONGEST_SESSION, MAX_AWAY, MAX_CLIENTS, MAX_HELD_BYTES, MAX_RETAINED, MAX_RETAINED_BYTES, MAX_RETAINED_SIZE,
+    MAX_SUBSCRIPTIONS, MAX_TOPIC,
 };
 
 /// What went wrong since it was last told.
@@ -86,6 +87,8 @@ pub(super) struct Router {
     sessions: HashMap<String, Session>,
     retained: Retained,
     retained_bytes: usize,
+    /// Bytes of every message that is kept, waits, or is under way.
+    held: Arc<AtomicUsize>,
     links: u64,
     pub(super) counters: Counters,
 }
@@ -196,17 +199,19 @@ impl Router {
 
     fn publish_will(&mut self, client: &str, will: Will, now: Instant) {
         // Without room to retain it only those who are there get it: counted there.
-        let _ = self.publish(client, Arc::new(will.message.at(now)), now);
+        let _ = self.publish(client, will.message.at(now), now);
     }
 
     /// Hands out a message and keeps it if it is to be retained; says how many clients get it.
     ///
     /// # Errors
     /// There is no room to retain it: who is there gets it all the same, who subscribes later does not.
-    pub(super) fn publish(&mut self, from: &str, message: Arc<Message>, now: Instant) -> Result<usize, End> {
+    pub(super) fn publish(&mut self, from: &str, mut message: Message, now: Instant) -> Result<usize, End> {
         if message.is_expired(now) {
             return Ok(0);
         }
+        message.weigh(&self.held);
+        let message = Arc::new(message);
         let kept = if message.retain { self.keep(&message) } else { Ok(()) };
         let mut reached = 0;
         for (client, session) in &mut self.sessions {
@@ -228,7 +233,24 @@ impl Router {
                 reached += 1;
             }
         }
+        drop(message);
+        self.relieve();
         kept.map(|()| reached)
+    }
+
+    /// While all together is too much, takes everything from whoever has most waiting.
+    fn relieve(&mut self) {
+        while self.held.load(Ordering::Relaxed) > MAX_HELD_BYTES {
+            let most = self.sessions.iter_mut().max_by_key(|(_, it)| it.held());
+            let Some((client, session)) = most.filter(|(_, it)| it.held() > 0) else { return };
+            self.counters.newest = format!("{client:?} had most of all that waits");
+            session.forget(&mut self.counters);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
     }
 
     /// Replaces what was retained for the topic. Also where there is no room for the new one: an outdated state would

@@ -159,6 +159,25 @@ impl Session {
         }
     }
 
+    /// Bytes that wait or are under way; some of them wait for others, too.
+    pub(super) fn held(&self) -> usize {
+        self.queued_bytes + self.in_flight.iter().map(|it| it.delivery.message.size()).sum::<usize>()
+    }
+
+    /// All that waits or is under way is lost, and so is the connection: its client must know that something is.
+    pub(super) fn forget(&mut self, counters: &mut Counters) {
+        let gone = self.queue.iter().chain(self.in_flight.iter().map(|it| &it.delivery));
+        for it in gone {
+            *(if it.qos == QoS::AtMostOnce { &mut counters.dropped } else { &mut counters.lost }) += 1;
+        }
+        self.queue.clear();
+        self.in_flight.clear();
+        (self.queued_bytes, self.crowded) = (0, None);
+        if let Some(link) = &self.link {
+            link.line.close(End::new(ReasonCode::QuotaExceeded, "too much waits for it and others together"));
+        }
+    }
+
     fn is_full(&self, more: usize) -> bool {
         self.queue.len() >= MAX_QUEUED || self.queued_bytes + more > MAX_QUEUED_BYTES
     }

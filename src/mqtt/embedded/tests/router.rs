@@ -1,6 +1,5 @@
 //! Who gets what, without a socket and with a clock of our own.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt5_protocol::packet::publish::PublishPacket;
@@ -20,10 +19,10 @@ fn message(topic: &str, payload: impl Into<Vec<u8>>, qos: QoS, retain: bool) -> 
 }
 
 /// A message with an expiry in seconds.
-fn mortal(topic: &str, lives: u32, retain: bool, now: Instant) -> Arc<Message> {
+fn mortal(topic: &str, lives: u32, retain: bool, now: Instant) -> Message {
     let mut properties = Properties::new();
     properties.set_message_expiry_interval(lives);
-    Arc::new(Message::new(topic.into(), b"x".to_vec(), (QoS::AtLeastOnce, retain), &properties).unwrap().at(now))
+    Message::new(topic.into(), b"x".to_vec(), (QoS::AtLeastOnce, retain), &properties).unwrap().at(now)
 }
 
 fn hello(client: &str) -> Hello {
@@ -61,7 +60,7 @@ impl House {
     }
 
     fn say(&mut self, from: &str, message: Message) -> Result<usize, ReasonCode> {
-        self.router.publish(from, Arc::new(message.at(self.now)), self.now).map_err(|it| it.reason)
+        self.router.publish(from, message.at(self.now), self.now).map_err(|it| it.reason)
     }
 
     /// What a client is sent now.
@@ -261,6 +260,41 @@ fn everything_retained_reaches_a_client_that_may_have_one_open() {
     }
     assert_eq!(seen.len(), 300);
     assert!(seen.is_sorted());
+}
+
+#[test]
+fn all_together_hold_no_more_than_they_may() {
+    const LARGE: usize = 200 * 1024;
+    let mut house = House::new();
+    let names = (0..MAX_CLIENTS).map(|it| format!("t/{it}"));
+    let clients: Vec<_> = names.map(|it| (house.enter(hello(&it)), it)).collect();
+    for (client, own) in &clients {
+        house.subscribe(&client.seat, own, QoS::AtLeastOnce);
+        house.subscribe(&client.seat, "all", QoS::AtLeastOnce);
+    }
+    // What everybody waits for is there once.
+    house.say("x", message("all", vec![0; LARGE], QoS::AtLeastOnce, false)).unwrap();
+    assert_eq!(house.router.held(), LARGE + 3);
+    let mut most = 0;
+    for (_, own) in clients.iter().cycle().take(4 * MAX_CLIENTS) {
+        house.say("x", message(own, vec![0; LARGE], QoS::AtLeastOnce, false)).unwrap();
+        most = most.max(house.router.held());
+    }
+    assert!(most <= MAX_HELD_BYTES && most > MAX_HELD_BYTES - LARGE - 10, "{most}");
+    let ended = clients.iter().filter_map(|it| it.0.line.end()).inspect(|it| {
+        assert_eq!(it.reason, ReasonCode::QuotaExceeded);
+    });
+    assert!((1..MAX_CLIENTS).contains(&ended.count()), "some have to go, and not all");
+    assert!(house.router.counters.lost > 0);
+    assert!(house.router.counters.newest.contains("had most"));
+    for (client, _) in &clients {
+        house.router.leave(&client.seat, true, house.now);
+    }
+    assert_eq!(house.router.held(), 0);
+    house.publish("kept", QoS::AtMostOnce, true).unwrap();
+    assert_eq!(house.router.held(), 8);
+    house.say("x", message("kept", "", QoS::AtMostOnce, true)).unwrap();
+    assert_eq!(house.router.held(), 0);
 }
 
 #[test]

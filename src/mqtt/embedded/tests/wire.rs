@@ -162,7 +162,7 @@ async fn a_slow_client_has_time_and_one_that_takes_nothing_has_not() {
     let publish = || {
         let packet = ("t".to_owned(), vec![7; 200_000], (QoS::AtMostOnce, false));
         let message = Message::new(packet.0, packet.1, packet.2, &Properties::default()).unwrap();
-        shared.router().publish("x", Arc::new(message), Instant::now()).unwrap();
+        shared.router().publish("x", message, Instant::now()).unwrap();
     };
     publish();
     let (mut taken, mut piece) = (0, [0; 1024]);
