@@ -166,17 +166,23 @@ logger: {{default: warning}}
                 path = f"/api/config/config_entries/entry/{entry['entry_id']}"
                 await self.http(path, token=await self.access(), method="DELETE")
 
-    async def add_broker(self, broker: Broker) -> None:
-        """Through its own dialogue, which dials the broker before it accepts."""
+    async def add_broker(self, broker: Broker, protocol: str = "") -> None:
+        """Through its own dialogue, which dials the broker before it accepts. Without a protocol its own choice."""
         flow = await self.post("config/config_entries/flow", {"handler": "mqtt"})
         answers = {"broker": "127.0.0.1", "port": broker.port, "username": broker.USER, "password": broker.PASSWORD}
         for field in flow["data_schema"]:
             if field["name"] == "protocol":
-                answers["protocol"] = field.get("default", "5")
+                answers["protocol"] = protocol or field.get("default", "5")
             elif field["name"] == "other_settings":
                 answers["other_settings"] = {"set_client_cert": False, "set_ca_cert": "off", "transport": "tcp"}
         done = await self.post(f"config/config_entries/flow/{flow['flow_id']}", answers)
         check(done["type"] == "create_entry", f"the MQTT dialogue says {done}")
+
+    async def remove_broker(self) -> None:
+        for entry in await self.get("config/config_entries/entry"):
+            if entry["domain"] == "mqtt":
+                path = f"/api/config/config_entries/entry/{entry['entry_id']}"
+                await self.http(path, token=await self.access(), method="DELETE")
 
     async def states(self) -> dict[str, dict]:
         return {it["entity_id"]: it for it in await self.get("states")}

@@ -15,10 +15,11 @@ from zoneinfo import ZoneInfo
 import energy
 from controls import every_control
 from hass import BROKER_AWAY, HomeAssistant
-from peers import Appliance, Broker, Failure, House, Listener, Peers, Tap, check, main
+from peers import Appliance, Broker, BuiltIn, Failure, House, Listener, Peers, Tap, check, main
 from peers import modbus_writes, percentiles, say, until
 
-# Of everything: without the figures, the wait for its statistics, and the orders of restart; or with the figures as well.
+# Of everything: without the figures, the wait for its statistics, and the orders of restart; or with the figures as well;
+# or something else: at the built-in broker.
 EXTENT = os.environ.get("GRIDKEEPER_EXTENT", "")
 
 # Entities that must be, whatever the device messages say: entity id, device class, unit, state class.
@@ -46,7 +47,7 @@ EXPECTED = [
     ("select.carport_charge_mode", None, None, None),
     ("sensor.carport_reason", None, None, None),
     ("switch.test_house_charging", None, None, None),
-    ("number.test_house_maximum_import_current", "current", "A", None),
+    ("number.test_house_import_current_limit", "current", "A", None),
     ("sensor.test_house_problem", "enum", None, None),
     ("binary_sensor.test_house_fail_safe", "problem", None, None),
     *energy.EXPECTED,
@@ -124,18 +125,18 @@ async def everything_shown(ha: HomeAssistant, listener: Listener, patience: floa
     return len(ours)
 
 
-async def as_expected(ha: HomeAssistant) -> None:
+async def as_expected(ha: HomeAssistant, wanted: list[tuple] = EXPECTED) -> None:
     states = {}
 
     async def there() -> bool:
         states.update(await ha.states())
-        return all(entity in states for entity, *_ in EXPECTED)
+        return all(entity in states for entity, *_ in wanted)
 
     # What is missing is named below.
     with contextlib.suppress(Failure):
         await until("every entity", there)
     ours = sorted(it for it in states if re.search(r"\.(house_meter|garage|carport|test_house|street|roof|cellar)", it))
-    for entity, device_class, unit, state_class in EXPECTED:
+    for entity, device_class, unit, state_class in wanted:
         check(entity in states, f"{entity} is missing; there are {ours}")
         about = states[entity]["attributes"]
         found = (about.get("device_class"), about.get("unit_of_measurement"), about.get("state_class"))
@@ -415,6 +416,41 @@ async def look(ha: HomeAssistant) -> None:
     say(f"  pictures of its pages are in {folder}")
 
 
+async def on_our_broker(peers: Peers) -> None:
+    """At the built-in broker instead of Mosquitto, with both versions of MQTT that Home Assistant speaks."""
+    broker = BuiltIn()
+    house = await House.up(peers)
+    appliance = await Appliance.up(peers, broker, house)
+    ha = await HomeAssistant.up(peers, broker)
+    for protocol in ("5", "3.1.1"):
+        await ha.remove_broker()
+        await ha.add_broker(broker, protocol)
+        listener = await Listener.up(peers, broker)
+        # A broker that goes before Home Assistant has said so is an error in its log, and none of ours.
+        await listener.says("homeassistant/status", "online")
+        await as_expected(ha, [it for it in EXPECTED if it not in energy.EXPECTED])
+        count = await everything_shown(ha, listener, least=70)
+        await commands(ha, house)
+        if protocol == "5":
+            await look(ha)
+        check(not (loud := ha.complaints()), f"its log complains: {loud[:5]}")
+        await appliance.stop()
+        await ha.becomes("sensor.garage_status", "unavailable")
+        await appliance.start()
+        listener = await Listener.up(peers, broker)
+        await everything_shown(ha, listener, 120, least=70)
+        await ha.stop()
+        # Its good-bye and its birth message.
+        await listener.says("homeassistant/status", "offline")
+        await ha.run()
+        await listener.says("homeassistant/status", "online")
+        await everything_shown(ha, listener, 120, least=70)
+        check(not (loud := ha.complaints(BROKER_AWAY)), f"its log complains: {loud[:5]}")
+        say(f"  MQTT {protocol}: {count} entities, commands, a restart of the broker with us and one of Home Assistant")
+    log = peers.log("gridkeeper").read_text(errors="replace")
+    check("the built-in broker: " not in log, f"the broker complains: {log[-2000:]}")
+
+
 async def test(peers: Peers) -> None:
     broker = await Broker.up(peers)
     house = await House.up(peers)
@@ -459,4 +495,4 @@ async def test(peers: Peers) -> None:
 
 
 if __name__ == "__main__":
-    main(test)
+    main(on_our_broker if EXTENT == "embedded" else test)

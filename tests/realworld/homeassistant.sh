@@ -3,7 +3,8 @@
 #
 #   tests/realworld/homeassistant.sh              installs what is missing, runs the test, leaves no process behind
 #   tests/realworld/homeassistant.sh brief        without the wait for its statistics and without the orders of restart
-#   tests/realworld/homeassistant.sh release      the same with an optimised build, and measures reaction times
+#   tests/realworld/homeassistant.sh release      all of it with an optimised build, and measures reaction times
+#   tests/realworld/homeassistant.sh embedded     another test: at the built-in broker, with MQTT 5 and 3.1.1
 #   GRIDKEEPER_LOOK=FOLDER …/homeassistant.sh     also writes pictures of its pages there, by a real browser
 #
 # Needs root: Home Assistant wants a newer Python than Debian 12 has, so it lives in a Debian root of its own, made by

@@ -10,7 +10,7 @@ const browser = await chromium.launch({
   args: ["--no-sandbox", "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"],
 });
 try {
-  const page = await browser.newPage({ viewport: { width: 1280, height: 1400 } });
+  const page = await browser.newPage({ viewport: { width: 1280, height: 2600 } });
   page.on("pageerror", (error) => console.log(`page error: ${error}`));
   await page.goto(`${base}/`, { waitUntil: "load" });
   await page.locator('input[name="username"]').first().fill("owner");

@@ -12,10 +12,12 @@ import time
 import urllib.request
 from pathlib import Path
 
-from peers import ROOT, Appliance, Broker, House, Listener, Peers, Tap, check, free_port, main, modbus_writes
+from peers import ROOT, Appliance, Broker, BuiltIn, House, Listener, Peers, Tap, check, free_port, main, modbus_writes
 from peers import percentile, say, until
 
 FLOWS = ROOT / "config" / "node-red-flows.json"
+# What our flows feed.
+TARIFF = '[[input]]\nid = "tariff"\nmeaning = "low-tariff"\ndriver = "mqtt"\nmax_age_s = 0\n'
 CORE = {"tab", "comment", "inject", "debug", "function", "switch", "change", "mqtt in", "mqtt out", "mqtt-broker"}
 
 
@@ -28,21 +30,24 @@ class NodeRed:
     @classmethod
     async def up(cls, peers: Peers, name: str) -> "NodeRed":
         it = cls(peers, name)
-        folder = peers.folder / name
-        folder.mkdir()
-        (folder / "settings.js").write_text(
+        it.folder = peers.folder / name
+        it.folder.mkdir()
+        (it.folder / "settings.js").write_text(
             f"""module.exports = {{
                 uiHost: "127.0.0.1", uiPort: {it.port}, flowFile: "flows.json", credentialSecret: "only for tests",
                 telemetry: {{ enabled: false, updateNotification: false }},
                 externalModules: {{ autoInstall: false, palette: {{ allowInstall: false }} }},
-                editorTheme: {{ tours: false }},
+                editorTheme: {{ tours: false }}, mqttReconnectTime: 1000,
             }};"""
         )
-        modules = Path(os.environ["GRIDKEEPER_NODE_RED"]) / "node_modules"
-        node = modules / "node" / "bin" / "node"
-        await peers.start(name, node, modules / "node-red" / "red.js", "--userDir", folder, wait_for=it.port)
-        await until("Node-RED's admin interface", it.answers)
+        await it.run()
         return it
+
+    async def run(self) -> None:
+        modules = Path(os.environ["GRIDKEEPER_NODE_RED"]) / "node_modules"
+        program = (modules / "node" / "bin" / "node", modules / "node-red" / "red.js")
+        await self.peers.start(self.name, *program, "--userDir", self.folder, wait_for=self.port)
+        await until("Node-RED's admin interface", self.answers)
 
     async def answers(self) -> bool:
         try:
@@ -81,19 +86,24 @@ class NodeRed:
         return json.loads(value) if value.startswith("{") else value
 
 
-async def our_flows(peers: Peers) -> None:
-    """Imported as they are but for the broker's address; they show, command, and react."""
+def our_flows_at(broker: Broker) -> list[dict]:
+    """As they are but for the broker's address and login."""
     flows = json.loads(FLOWS.read_text())
     check({it["type"] for it in flows} <= CORE, f"not only core nodes: {({it['type'] for it in flows} - CORE)}")
-    broker = await Broker.up(peers)
-    house = await House.up(peers)
-    tariff = '[[input]]\nid = "tariff"\nmeaning = "low-tariff"\ndriver = "mqtt"\nmax_age_s = 0\n'
-    appliance = await Appliance.up(peers, broker, house, more=tariff)
-    listener = await Listener.up(peers, broker)
     for node in flows:
         if node["type"] == "mqtt-broker":
             node |= {"broker": "127.0.0.1", "port": str(broker.port)}
             node["credentials"] = {"user": broker.USER, "password": broker.PASSWORD}
+    return flows
+
+
+async def our_flows(peers: Peers) -> None:
+    """They show, command, and react."""
+    broker = await Broker.up(peers)
+    house = await House.up(peers)
+    appliance = await Appliance.up(peers, broker, house, more=TARIFF)
+    listener = await Listener.up(peers, broker)
+    flows = our_flows_at(broker)
     red = await NodeRed.up(peers, "node-red")
     await red.deploy(flows)
     say(f"  Node-RED {(await red.get('settings'))['version']} took {len(flows)} nodes")
@@ -126,6 +136,92 @@ async def our_flows(peers: Peers) -> None:
     for name in ("node-red", "gridkeeper", "mosquitto"):
         await peers.stop(name)
     del appliance
+
+
+def probe(broker: Broker) -> list[dict]:
+    """With MQTT 5: everything that is said, a birth message and a last will, and a message that is to be kept."""
+    alive = lambda kind, payload: {
+        f"{kind}Topic": "probe/alive", f"{kind}Qos": "1", f"{kind}Retain": "true", f"{kind}Payload": payload, f"{kind}Msg": {},
+    }  # fmt: skip
+    hear = """
+        const seen = flow.get("seen") || {};
+        const about = seen[msg.topic] || { retained: 0, live: 0 };
+        about[msg.retain ? "retained" : "live"] += 1;
+        about.payload = msg.payload;
+        seen[msg.topic] = about;
+        flow.set("seen", seen);
+    """
+    say = """
+        return { topic: "probe/kept", payload: "for those who come later", qos: 2, retain: true, contentType: "text/plain",
+            messageExpiryInterval: 600, userProperties: { from: "Node-RED" } };
+    """
+    place = {"z": "probe", "x": 100, "y": 100}
+    mqtt = place | {"broker": "probe-broker", "topic": "", "qos": "2"}
+    function = place | {"type": "function", "outputs": 1, "libs": []}
+    return [
+        {"id": "probe", "type": "tab", "label": "probe"},
+        {"id": "probe-broker", "type": "mqtt-broker", "broker": "127.0.0.1", "port": str(broker.port), "tls": "",
+         "clientid": "probe", "autoConnect": True, "usetls": False, "protocolVersion": "5", "keepalive": "5",
+         "cleansession": True, "sessionExpiry": "60", "userProps": "",
+         "credentials": {"user": broker.USER, "password": broker.PASSWORD}}
+        | alive("birth", "here") | alive("close", "closed") | alive("will", "gone"),
+        mqtt | {"id": "probe-in", "type": "mqtt in", "topic": "#", "datatype": "utf8", "nl": False, "rap": False, "rh": 0,
+                "inputs": 0, "wires": [["probe-hear"]]},
+        function | {"id": "probe-hear", "func": hear, "outputs": 0, "wires": []},
+        place | {"id": "probe-press", "type": "inject", "props": [], "repeat": "", "crontab": "", "once": False,
+                 "wires": [["probe-say"]]},
+        function | {"id": "probe-say", "func": say, "wires": [["probe-out"]]},
+        mqtt | {"id": "probe-out", "type": "mqtt out", "qos": "", "retain": "", "wires": []},
+    ]  # fmt: skip
+
+
+async def on_our_broker(peers: Peers) -> None:
+    """Node-RED's client (MQTT.js) at the built-in broker: our flows with 3.1.1 and the probe with 5."""
+    broker = BuiltIn()
+    house = await House.up(peers, "house-on-our-broker")
+    appliance = await Appliance.up(peers, broker, house, more=TARIFF)
+    red = await NodeRed.up(peers, "node-red-on-our-broker")
+    await red.deploy(our_flows_at(broker) + probe(broker))
+    listener = await Listener.up(peers, broker)
+
+    async def seen(topic: str, kind: str = "retained", payload: str = "") -> bool:
+        about = await red.kept("probe", "seen")
+        about = about.get(topic) if isinstance(about, dict) else None
+        return bool(about) and about[kind] > 0 and payload in about["payload"]
+
+    alive = lambda payload: until(f"{payload} is told", lambda: listener.last.get("probe/alive") == payload)
+    await alive("here")
+    await until("it gets the retained states", lambda: seen("gridkeeper/charger/garage/state"))
+    await until("and live ones", lambda: seen("gridkeeper/charger/garage/state", "live", '"status":"charging"'))
+    await red.press("gk-mode-off")
+    await house.sees("the garage is stopped by its button", lambda it: it["chargers"][0]["offered_a"] < 6)
+    check((await listener.becomes("gridkeeper/result", lambda it: it["value"] == "off"))["ok"], "its command is refused")
+    await until("it gets the answer", lambda: seen("gridkeeper/result", "live", '"off"'))
+    await red.press("gk-mode-fast")
+    await house.sees("the garage charges again", lambda it: it["chargers"][0]["offered_a"] >= 6)
+    await red.press("probe-press")
+    await until("its message is told", lambda: "probe/kept" in listener.last)
+    later = await Listener.up(peers, broker, "probe/#")
+    await until("its message is kept", lambda: later.last.get("probe/kept") == "for those who come later")
+
+    await peers.kill(red.name)
+    await alive("gone")
+    await red.run()
+    await alive("here")
+    await until("after its own restart it has the states", lambda: seen("gridkeeper/site/state"))
+
+    # The broker goes with the appliance; what clients had retained is gone, what the appliance tells is there again.
+    await appliance.stop()
+    await appliance.start()
+    listener = await Listener.up(peers, broker)
+    run = (await listener.becomes("gridkeeper/bridge/info", lambda it: it["run"]))["run"]
+    await until("after the broker's restart it is back and has the states", lambda: seen("gridkeeper/bridge/info", payload=str(run)))
+    await alive("here")
+    check("probe/kept" not in listener.last, "the broker keeps something on a disk, which its documentation denies")
+    log = peers.log("gridkeeper").read_text(errors="replace")
+    check("the built-in broker: " not in log, f"the broker complains: {log[-2000:]}")
+    for name in (red.name, "gridkeeper", "house-on-our-broker"):
+        await peers.stop(name)
 
 
 def usage(pid: int) -> tuple[float, float]:
@@ -215,6 +311,9 @@ async def side_by_side(peers: Peers) -> None:
 async def test(peers: Peers) -> None:
     await our_flows(peers)
     say("  its flow shows states, sets a mode that the charger follows, reacts to an event and feeds an input")
+    await on_our_broker(peers)
+    say("  the same at the built-in broker, with MQTT 3.1.1 and 5: retained states, commands, a message of quality of")
+    say("  service 2 that is kept, a last will, and back by itself after a restart of either side")
     await side_by_side(peers)
 
 

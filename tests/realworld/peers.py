@@ -119,6 +119,12 @@ class Peers:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
+    async def kill(self, name: str) -> None:
+        """As the power does that goes: no good-bye."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.processes[name].pid, signal.SIGKILL)
+        await self.stop(name)
+
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
@@ -130,6 +136,7 @@ class Broker:
     """Mosquitto with a login, without persistence: what is retained is gone when it is restarted."""
 
     USER, PASSWORD = "house", "keeper"
+    SCHEME = "mqtt"
 
     def __init__(self, peers: Peers) -> None:
         self.peers, self.port = peers, free_port()
@@ -156,6 +163,11 @@ class Broker:
     async def stop(self) -> None:
         await self.peers.stop("mosquitto")
 
+    @property
+    def url(self) -> str:
+        """As the appliance's configuration writes it."""
+        return f"{self.SCHEME}://127.0.0.1:{self.port}"
+
     def login(self) -> list[str]:
         return ["-h", "127.0.0.1", "-p", str(self.port), "-u", self.USER, "-P", self.PASSWORD]
 
@@ -163,6 +175,15 @@ class Broker:
         command = ["mosquitto_pub", *self.login(), "-q", "1", "-t", topic, "-m", payload, *more]
         process = await asyncio.create_subprocess_exec(*command)
         check(await process.wait() == 0, f"publish {topic}")
+
+
+class BuiltIn(Broker):
+    """The appliance's own broker, `embedded://`: there while the appliance is."""
+
+    SCHEME = "embedded"
+
+    def __init__(self) -> None:
+        self.port = free_port()
 
 
 class Listener:
@@ -192,6 +213,9 @@ class Listener:
                 self.last[topic] = payload
             else:
                 self.last.pop(topic, None)
+
+    async def says(self, topic: str, payload: str) -> None:
+        await until(f"{topic} says {payload}", lambda: self.last.get(topic) == payload)
 
     def json(self, topic: str):
         payload = self.last.get(topic)
@@ -327,7 +351,7 @@ meter = "main"
 min_on_s = 1
 min_off_s = 1
 [mqtt]
-url = "mqtt://127.0.0.1:{self.broker.port}"
+url = "{self.broker.url}"
 username = "{Broker.USER}"
 password = "{Broker.PASSWORD}"
 interval_s = 1
