@@ -164,7 +164,7 @@ impl PhaseSwitch {
         self.rested(now).is_some_and(|rested| rested < pause)
     }
 
-    /// Another car is no reason to think so.
+    /// Another car, or a person who asks for it, is no reason to think so.
     pub(super) fn forgive(&mut self) {
         self.failures = 0;
     }

@@ -299,6 +299,10 @@ impl Controller {
             charger.obedience.pardon();
             charger.rest_is_over();
         }
+        if setting == "phases" && charger.settings.phases.is_some() {
+            // Said again after tries that failed, it is a wish to try again.
+            charger.switch.forgive();
+        }
         if matches!(setting, "session_limit_kwh" | "mode_after_session") {
             return Ok(Accepted::Passing);
         }

@@ -98,6 +98,26 @@ fn given_up_with_an_event_while_current_flows() {
     assert_eq!(world.sims[0].lines, 3);
 }
 
+/// The fourth failure would have made the next try wait for eight minutes.
+#[test]
+fn tried_at_once_when_its_owner_asks_again() {
+    for (said, lines) in [(None, 3), (Some("auto"), 3), (Some("1"), 1)] {
+        let mut world = house(false);
+        world.run(60);
+        world.set("charger/c0/set/phases", "1");
+        world.sims[0].stubborn = Some(amps(8.0));
+        world.run(560);
+        assert_eq!(world.count(EventType::PhaseSwitchFailed), 4);
+        world.sims[0].stubborn = None;
+        world.run(60);
+        if let Some(said) = said {
+            world.set("charger/c0/set/phases", said);
+        }
+        world.run(30);
+        assert_eq!(world.sims[0].lines, lines, "{said:?}");
+    }
+}
+
 #[test]
 fn a_person_chooses() {
     let mut world = house(false);
