@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::quantity::{Milliamp, Watt};
+
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$doc])*
@@ -177,6 +179,29 @@ pub struct Event {
     pub subject: String,
     /// One sentence in English: what was seen, what follows.
     pub detail: String,
+    /// What of it can be computed with.
+    pub figures: Figures,
+}
+
+impl Event {
+    /// One without figures.
+    #[must_use]
+    pub fn new(event_type: EventType, subject: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { event_type, subject: subject.into(), detail: detail.into(), figures: Figures::default() }
+    }
+}
+
+/// Figures of an event: what was measured, and the limit that it is about. What an event does not speak of is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Figures {
+    /// On the phase that the sentence names.
+    pub current: Option<Milliamp>,
+    /// For each phase.
+    pub current_limit: Option<Milliamp>,
+    /// Of all charging together.
+    pub power: Option<Watt>,
+    /// For all charging together.
+    pub power_limit: Option<Watt>,
 }
 
 #[cfg(test)]

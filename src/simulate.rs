@@ -305,11 +305,7 @@ impl Seam {
             if let Err(refused) = self.controller.set(now, path, value) {
                 let device = path.strip_prefix("charger/").or_else(|| path.strip_prefix("relay/"));
                 let subject = device.and_then(|rest| rest.split('/').next()).unwrap_or("site");
-                refusals.push(Event {
-                    event_type: EventType::CommandRefused,
-                    subject: subject.to_owned(),
-                    detail: format!("{path}: {refused}"),
-                });
+                refusals.push(Event::new(EventType::CommandRefused, subject, format!("{path}: {refused}")));
             }
         }
         for (index, level) in heard.inputs {

@@ -168,7 +168,7 @@ impl ControlLoop {
             let wall_ms = wall_ms();
             let wall = clock::is_set(wall_ms).then_some(wall_ms / 1000);
             if let Some(detail) = self.wall.look(now, wall_ms) {
-                self.publish(Event { event_type: EventType::ClockError, subject: "bridge".to_owned(), detail });
+                self.publish(Event::new(EventType::ClockError, "bridge", detail));
             }
             self.tariffs.judge(self.controller.decision(), now, &mut observations);
             let decision = self.controller.step(now, wall, &observations);

@@ -91,11 +91,8 @@ fn write(path: &Path, inbox: &Receiver<AllKept>, control: &ControlLink) {
         if let Err(error) = &result
             && !failing
         {
-            control.tell(ToControl::Event(Event {
-                event_type: EventType::DiskError,
-                subject: "bridge".to_owned(),
-                detail: format!("counters are shown but not kept for the next start: {error}"),
-            }));
+            let detail = format!("counters are shown but not kept for the next start: {error}");
+            control.tell(ToControl::Event(Event::new(EventType::DiskError, "bridge", detail)));
         }
         failing = result.is_err();
     }

@@ -212,14 +212,12 @@ fn judge(
         match counter.take(*figure, heard) {
             Verdict::Pass => {}
             Verdict::Hold(shown) => held.push((Arc::clone(key), shown)),
-            Verdict::Replaced(before) => events.push(Event {
-                event_type: EventType::MeterReplaced,
-                subject: id.to_owned(),
-                detail: format!(
-                    "{} is {figure} for a minute now; it was {before} before: taken as another meter's",
-                    published_key(role, key).unwrap_or_else(|| (&**key).into())
-                ),
-            }),
+            Verdict::Replaced(before) => {
+                let key = published_key(role, key).unwrap_or_else(|| (&**key).into());
+                let detail =
+                    format!("{key} is {figure} for a minute now; it was {before} before: taken as another meter's");
+                events.push(Event::new(EventType::MeterReplaced, id, detail));
+            }
         }
     }
     if !held.is_empty() {

@@ -338,21 +338,15 @@ fn ends_by(thread: &mut Option<JoinHandle<()>>, deadline: Instant) -> bool {
 }
 
 fn disk_error(detail: String) -> Event {
-    Event { event_type: EventType::DiskError, subject: "bridge".into(), detail }
+    Event::new(EventType::DiskError, "bridge", detail)
 }
 
 fn early_events(errors: &[String]) -> Vec<Event> {
-    let mut events = vec![Event {
-        event_type: EventType::Started,
-        subject: "bridge".into(),
-        detail: format!("Gridkeeper {} runs", env!("CARGO_PKG_VERSION")),
-    }];
+    let runs = format!("Gridkeeper {} runs", env!("CARGO_PKG_VERSION"));
+    let mut events = vec![Event::new(EventType::Started, "bridge", runs)];
     if !errors.is_empty() {
-        events.push(Event {
-            event_type: EventType::ConfigInvalid,
-            subject: "bridge".into(),
-            detail: format!("{} error(s) in the configuration: {}", errors.len(), errors.join("; ")),
-        });
+        let detail = format!("{} error(s) in the configuration: {}", errors.len(), errors.join("; "));
+        events.push(Event::new(EventType::ConfigInvalid, "bridge", detail));
     }
     events
 }
@@ -370,10 +364,9 @@ fn sentences(diagnostics: &[Diagnostic], severity: Severity) -> Vec<String> {
 
 /// Puts the stored run-time settings on top of the file's.
 fn restore(controller: &mut Controller, store: &mut SettingsStore, config: &Config, clock: Clock) -> Vec<Event> {
-    let event = |event_type, key: &str, detail| Event {
-        event_type,
-        subject: key.split('/').nth(1).filter(|_| key.starts_with("charger/")).unwrap_or("site").to_owned(),
-        detail,
+    let event = |event_type, key: &str, detail: String| {
+        let subject = key.split('/').nth(1).filter(|_| key.starts_with("charger/")).unwrap_or("site");
+        Event::new(event_type, subject, detail)
     };
     let (lost, saved) = store.reconcile(|key| config.setting(key));
     let mut events: Vec<Event> = lost

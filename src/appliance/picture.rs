@@ -124,11 +124,8 @@ impl Picture {
         if let (Some(old), Some(new)) = (&part.values.identity.serial, &values.identity.serial)
             && old != new
         {
-            events.push(Event {
-                event_type: EventType::MeterReplaced,
-                subject: part.id.to_string(),
-                detail: format!("the meter says that it is {new}; it was {old} before"),
-            });
+            let detail = format!("the meter says that it is {new}; it was {old} before");
+            events.push(Event::new(EventType::MeterReplaced, part.id.to_string(), detail));
         }
         part.values = values;
         part.sub_meters = sub_meters;
@@ -183,7 +180,7 @@ impl Picture {
             return None;
         }
         self.risks = Arc::new(self.standing_risks.iter().chain(self.device_risks.values()).cloned().collect());
-        risk.map(|detail| Event { event_type: EventType::Risk, subject, detail })
+        risk.map(|detail| Event::new(EventType::Risk, subject, detail))
     }
 
     /// `None` before the controller's first decision.

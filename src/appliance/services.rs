@@ -164,7 +164,7 @@ async fn watch_threads(
     let (mut control, mut devices) = (Pulse::new(clock.now()), Pulse::new(clock.now()));
     let tell = |(event_type, detail): (EventType, &str)| {
         tracing::error!("{detail}");
-        let event = Event { event_type, subject: "bridge".to_owned(), detail: detail.to_owned() };
+        let event = Event::new(event_type, "bridge", detail);
         // Nobody listening is no fault: the views may all be off.
         let _ = events.send(event);
     };
@@ -349,11 +349,8 @@ async fn have(
                 told = true;
                 mirrors.web_failed.send_modify(|failed| *failed += 1);
                 tracing::error!("{what}: {error}; trying again");
-                control.tell(ToControl::Event(Event {
-                    event_type: EventType::Risk,
-                    subject: "bridge".to_owned(),
-                    detail: format!("{what}: {error}{advice}"),
-                }));
+                let detail = format!("{what}: {error}{advice}");
+                control.tell(ToControl::Event(Event::new(EventType::Risk, "bridge", detail)));
             }
             Err(_) => {}
         }

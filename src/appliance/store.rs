@@ -81,11 +81,8 @@ fn write(
         if let Err(error) = &result
             && !failing
         {
-            control.tell(ToControl::Event(Event {
-                event_type: EventType::DiskError,
-                subject: "bridge".to_owned(),
-                detail: format!("settings are in force but not stored: {error}"),
-            }));
+            let detail = format!("settings are in force but not stored: {error}");
+            control.tell(ToControl::Event(Event::new(EventType::DiskError, "bridge", detail)));
         }
         failing = result.is_err();
         // The desk may have ended already; the setting is on disk all the same.

@@ -28,11 +28,8 @@ pub(super) async fn supervise<F>(
             Ok(()) => return,
             Err(error) if error.is_cancelled() => return,
             Err(error) => {
-                control.tell(ToControl::Event(Event {
-                    event_type: EventType::Risk,
-                    subject: name.clone(),
-                    detail: format!("the task of `{name}` failed and is started again: {error}"),
-                }));
+                let detail = format!("the task of `{name}` failed and is started again: {error}");
+                control.tell(ToControl::Event(Event::new(EventType::Risk, name.clone(), detail)));
             }
         }
         if begun.elapsed() < HEALTHY {

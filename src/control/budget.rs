@@ -52,6 +52,12 @@ impl Controller {
         boxes.chain(meter).max().unwrap_or(NOMINAL)
     }
 
+    /// What all chargers may offer now, at that voltage.
+    pub(super) fn offered_power(&self) -> Watt {
+        let sum = self.chargers.iter().map(|it| times(it.counted(&self.timing), it.phases().len())).sum::<Milliamp>();
+        sum.at(self.charging_voltage())
+    }
+
     /// All charging together: the owner's ceiling, and the grid operator's.
     fn bound_charging(&self, now: Mono, budget: &mut Budget) {
         let voltage = self.charging_voltage();

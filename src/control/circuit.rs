@@ -9,6 +9,7 @@ use super::house::House;
 use super::interface::{CircuitSetup, LimitReason, Timing};
 use super::masked::Masked;
 use super::meter::{Frame, Meter, NOMINAL};
+use super::overload::Overload;
 use super::phases::PhaseSet;
 use super::raise::Patience;
 use super::session::largest;
@@ -73,9 +74,8 @@ pub(super) struct Circuit {
     pub(super) patience_sum: Patience,
     /// The last believed frame is above the limit, per phase.
     pub(super) overload: Phases<bool>,
-    /// It has been above the limit since the last event about it.
-    pub(super) overload_told: bool,
-    pub(super) calm_since: Option<Mono>,
+    /// What was told of it.
+    pub(super) overloaded: Overload,
 }
 
 impl Circuit {
@@ -88,8 +88,7 @@ impl Circuit {
             patience: Phases::default(),
             patience_sum: Patience::default(),
             overload: Phases::default(),
-            overload_told: false,
-            calm_since: None,
+            overloaded: Overload::default(),
         }
     }
 

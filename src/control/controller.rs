@@ -1,7 +1,7 @@
 //! The controller's face: one `step` per frame, command or timer, and nothing that waits.
 
 use crate::command::{ChargerCommand, RelayOrder};
-use crate::event::{Event, EventType};
+use crate::event::{Event, EventType, Figures};
 use crate::feature::Purpose;
 use crate::quantity::{Milliamp, Mono, Phase, Span, Watt};
 use crate::reading::{ChargerObservation, InputReading, MeterReading, Observation, RelayObservation};
@@ -10,6 +10,7 @@ use super::allocate::{Allocator, Ask, Chains};
 use super::charger::{Charger, News};
 use super::circuit::{Budget, Circuit, Produced};
 use super::demand::{Member, Order, Relay, RelayTurn, Sun};
+use super::dim::Dimming;
 use super::flow::Flow;
 use super::input::{self, Input};
 use super::interface::{
@@ -18,14 +19,17 @@ use super::interface::{
 use super::link::Change;
 use super::meter::{Guard, Meter, Surroundings, Turn};
 use super::obey::Foreign;
+use super::overload;
 use super::phases::PhaseSet;
 use super::quarter::Quarter;
 use super::session::{self, DRAWS, largest};
 
 /// The controller comes back at least so often.
 const AT_LEAST: Span = Span::from_secs(1);
-/// A phase must stay under its limit for so long before a new overload is told.
+/// A phase must stay under its limit for so long before an overload is over.
 const CALM: Span = Span::from_secs(10);
+/// What an overload reached is told at its end where it was so much more than what was told of it.
+const MORE: Milliamp = Milliamp(500);
 
 /// The whole output of a step; its buffers are used again by the next.
 #[derive(Clone, Debug, Default)]
@@ -93,6 +97,8 @@ pub struct Controller {
     pub(super) max_imbalance: Option<Milliamp>,
     /// All charging together while dimmed.
     pub(super) dim: Option<Watt>,
+    /// The order in force.
+    pub(super) dimming: Option<Dimming>,
     pub(super) quarter: Quarter,
     pub(super) grid_phases: PhaseSet,
     /// Site settings of the file.
@@ -140,6 +146,7 @@ impl Controller {
             phase_switch_min: setup.phase_switch_min,
             max_imbalance: setup.max_imbalance.filter(|_| setup.grid_phases == 3),
             dim: setup.dim,
+            dimming: None,
             quarter: Quarter::default(),
             grid_phases: PhaseSet::of_grid(setup.grid_phases),
             site_file: setup.site,
@@ -390,15 +397,7 @@ impl Controller {
             }
         }
         let signals = self.signals();
-        if signals.dim != self.signals.dim {
-            let (event, detail) = if signals.dim {
-                let limit = self.dim.map_or_else(|| "0 W".to_owned(), |limit| limit.to_string());
-                (EventType::DimStarted, format!("an order to dim is in force: {limit} for all charging together"))
-            } else {
-                (EventType::DimEnded, "no order to dim is in force".to_owned())
-            };
-            self.tell(event, Subject::Site, detail);
-        }
+        self.follow_dimming(now, signals.dim);
         self.signals = signals;
         for index in 0..self.chargers.len() {
             let shown = self.shown_by_meters(index);
@@ -454,23 +453,29 @@ impl Controller {
             let circuit = &mut self.circuits[index];
             let Some(measured) = circuit.house.measured() else { continue };
             let ceiling = circuit.ceiling(self.site.max_import);
-            let mut worst = None;
+            let mut worst: Option<(Phase, Milliamp)> = None;
             for phase in Phase::ALL {
                 circuit.overload[phase] = measured[phase] > ceiling;
                 if circuit.overload[phase] && worst.is_none_or(|(_, current)| measured[phase] > current) {
                     worst = Some((phase, measured[phase]));
                 }
             }
-            let Some((phase, current)) = worst else {
-                let since = *circuit.calm_since.get_or_insert(now);
-                circuit.overload_told &= now.since(since) < CALM;
-                continue;
+            let told = circuit.overloaded.watch(now, worst, CALM);
+            let (detail, current) = match told {
+                None => continue,
+                Some(overload::Turn::Begun { phase, current }) => {
+                    (format!("{current} on {phase}, the limit is {ceiling}"), current)
+                }
+                Some(overload::Turn::Over { said, highest: (_, current), .. }) if current < said + MORE => continue,
+                Some(overload::Turn::Over { highest: (phase, current), lasted, .. }) => {
+                    let seconds = lasted.0 / 1000;
+                    let detail =
+                        format!("over now: up to {current} on {phase} within {seconds} s, the limit is {ceiling}");
+                    (detail, current)
+                }
             };
-            circuit.calm_since = None;
-            if !std::mem::replace(&mut circuit.overload_told, true) {
-                let detail = format!("{current} on {phase}, the limit is {ceiling}");
-                self.tell(EventType::FuseOverload, Subject::Circuit(index), detail);
-            }
+            let figures = Figures { current: Some(current), current_limit: Some(ceiling), ..Figures::default() };
+            self.tell_with(EventType::FuseOverload, Subject::Circuit(index), detail, figures);
         }
     }
 
@@ -498,6 +503,10 @@ impl Controller {
     }
 
     pub(super) fn tell(&mut self, event_type: EventType, subject: Subject, detail: String) {
+        self.tell_with(event_type, subject, detail, Figures::default());
+    }
+
+    pub(super) fn tell_with(&mut self, event_type: EventType, subject: Subject, detail: String, figures: Figures) {
         let subject = match subject {
             Subject::Site => "site",
             Subject::Meter(index) => self.meters[index].id(),
@@ -507,7 +516,7 @@ impl Controller {
             Subject::Input(index) => &self.inputs[index].setup.id,
             Subject::Relay(index) => &self.relays[index].setup.id,
         };
-        self.decision.events.push(Event { event_type, subject: subject.to_owned(), detail });
+        self.decision.events.push(Event { figures, ..Event::new(event_type, subject, detail) });
     }
 
     /// Tells when the first rule of the fail-safe table comes into force, and when the last ends.

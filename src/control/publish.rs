@@ -134,7 +134,7 @@ impl Controller {
 
     /// All chargers together; `None` where one draws and its power is not measured. What the controller assumes of such
     /// a one is for its own decisions and no reading.
-    fn charging(&self) -> Option<Watt> {
+    pub(super) fn charging(&self) -> Option<Watt> {
         let power = |charger: &Charger| {
             let answers = charger.link.is_up();
             let measured = charger.report.filter(|_| answers).and_then(|report| report.power);

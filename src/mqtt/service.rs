@@ -452,7 +452,7 @@ impl Service {
     /// Tells of something that happened here. It goes through the control thread like everybody's events, so that
     /// page and MQTT show one list; it comes back as an event to publish.
     pub(super) fn raise(&mut self, event_type: EventType, subject: &str, detail: String) {
-        let event = Event { event_type, subject: subject.to_owned(), detail };
+        let event = Event::new(event_type, subject, detail);
         if !self.views.control.tell(ToControl::Event(event.clone())) {
             self.tell(&event);
         }
@@ -463,11 +463,15 @@ impl Service {
         if self.looking {
             return;
         }
-        let mut object = Object::new();
+        let (mut object, figures) = (Object::new(), event.figures);
         object
             .put("event_type", &Out::Word(event.event_type.word()))
             .put("subject", &Out::Text(event.subject.clone()))
             .put("detail", &Out::Text(event.detail.clone()))
+            .put("current_a", &Out::amps(figures.current))
+            .put("limit_a", &Out::amps(figures.current_limit))
+            .put("power_w", &Out::watts(figures.power))
+            .put("limit_w", &Out::watts(figures.power_limit))
             .put("time", &Out::or_null(self.stamp(), Out::Text));
         let payload = object.finish();
         let own = match self.publisher.place_of(&event.subject) {

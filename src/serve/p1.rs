@@ -72,8 +72,7 @@ async fn serve(
                 if status.borrow().problem.is_none() {
                     tracing::error!("{problem}; trying again");
                     let detail = format!("{problem}; set listen of [[serve]] to a free address");
-                    let subject = "bridge".to_owned();
-                    control.tell(ToControl::Event(Event { event_type: EventType::Risk, subject, detail }));
+                    control.tell(ToControl::Event(Event::new(EventType::Risk, "bridge", detail)));
                 }
                 status.send_modify(|it| it.problem = Some(problem));
             }

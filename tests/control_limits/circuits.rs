@@ -123,3 +123,24 @@ fn what_is_reserved_in_a_circuit_counts_on_all_its_phases_against_its_power() {
     // 11 000 W / 230 V less 3 x 4 A are 35.8 A for three phases.
     assert_eq!((world.offers(), world.reason(0)), (vec![11], "circuit"));
 }
+
+/// The first frame of a load may show half of it.
+#[test]
+fn an_overload_tells_its_first_figure_at_once_and_its_highest_when_it_is_over() {
+    let mut world = World::new(setup(1));
+    world.run(60);
+    let steps = [(11.0, 1), (24.0, 2), (2.0, 4), (24.0, 1), (2.0, 30)];
+    for (load, seconds) in steps {
+        world.loads[0] = Phases([amps(2.0), amps(load), amps(2.0)]);
+        world.run(seconds);
+    }
+    let told: Vec<_> = world.told(EventType::FuseOverload).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!((told[0].figures.current, told[0].figures.current_limit), (Some(amps(27.0)), Some(amps(25.0))));
+    assert_eq!(told[1].figures.current, Some(amps(40.0)), "{}", told[1].detail);
+    assert!(told[1].detail.starts_with("over now: up to 40 A on L2 within "), "{}", told[1].detail);
+    // One that never was more than what was told is over without a word.
+    world.loads[0] = Phases([amps(2.0), amps(11.0), amps(2.0)]);
+    world.run(60);
+    assert_eq!(world.count(EventType::FuseOverload), 3);
+}

@@ -121,6 +121,44 @@ fn a_dim_order_is_kept_within_seconds_and_six_ampere_on_three_phases_fit_it() {
     assert_eq!((world.count(EventType::DimStarted), world.count(EventType::DimEnded)), (1, 1));
 }
 
+/// With a second of meter, box and car each the order is kept in a few seconds; what is drawn then is in the event.
+#[test]
+fn begin_and_end_of_a_dim_order_tell_the_limit_and_what_was_drawn() {
+    for measured in [true, false] {
+        let mut world = dimmed(230, 1);
+        world.sims[0].voltage = measured.then_some(world.voltage);
+        world.run(2);
+        world.input(true);
+        world.run(300);
+        world.input(false);
+        world.run(2);
+        let figures = |event| world.told(event).map(|it| it.figures).next().expect("told");
+        let (begin, end) = (figures(EventType::DimStarted), figures(EventType::DimEnded));
+        assert_eq!([begin.power_limit, end.power_limit], [Some(Watt(4_200)); 2]);
+        assert_eq!(
+            [begin.power, end.power],
+            if measured { [Some(Watt(11_040)), Some(Watt(4_140))] } else { [None; 2] }
+        );
+        let sentence = &world.told(EventType::DimEnded).next().expect("told").detail;
+        assert!(sentence.contains("4200 W was kept from") && sentence.contains("at most 41"), "{sentence}");
+        assert_eq!(sentence.contains("not measured"), !measured, "{sentence}");
+    }
+}
+
+/// A car that goes on drawing while it is dimmed: nothing was held, and the event does not say so.
+#[test]
+fn a_dim_order_that_was_not_kept_says_so() {
+    let mut world = dimmed(230, 1);
+    world.sims[0].voltage = Some(world.voltage);
+    world.sims[0].stubborn = Some(amps(16.0));
+    world.input(true);
+    world.run(60);
+    world.input(false);
+    world.run(2);
+    let told = world.told(EventType::DimEnded).next().expect("told");
+    assert!(told.detail.contains("was not reached") && told.figures.power.is_none(), "{told:?}");
+}
+
 #[test]
 fn at_a_high_voltage_measured_power_decides_whether_six_ampere_stay() {
     // 3 x 6 A x 240 V = 4.32 kW: offered too much, but a car takes less than it is offered.

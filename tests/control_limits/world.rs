@@ -2,7 +2,7 @@
 
 use gridkeeper::command::ChargerCommand;
 use gridkeeper::control::{ChargerStatus, CircuitSetup, Controller, MeterSetup, Setup};
-use gridkeeper::event::EventType;
+use gridkeeper::event::{Event, EventType};
 use gridkeeper::quantity::{Milliamp, Millivolt, Mono, Phase, Phases, Span, Watt};
 use gridkeeper::reading::{InputReading, MeterReading, Observation};
 
@@ -24,7 +24,7 @@ pub(crate) struct World {
     pub(crate) wall: bool,
     /// A meter that shows so much production.
     pub(crate) produces: Option<(usize, Watt)>,
-    pub(crate) events: Vec<(Mono, EventType, String)>,
+    pub(crate) events: Vec<(Mono, Event)>,
     /// Of the last step.
     pub(crate) commands: Vec<ChargerCommand>,
     /// Import since the start, in Wh per quarter of an hour.
@@ -181,7 +181,7 @@ impl World {
         let pairs = self.commands.iter().zip(&decision.commands);
         self.orders += u32::try_from(pairs.filter(|(old, new)| old.offer != new.offer).count()).expect("few");
         self.commands.clone_from(&decision.commands);
-        self.events.extend(decision.events.iter().map(|it| (self.now, it.event_type, it.subject.clone())));
+        self.events.extend(decision.events.iter().map(|it| (self.now, it.clone())));
         for sim in &mut self.sims {
             sim.live(self.now);
             assert!(!sim.switched_under_load, "phases switched under load at {:?}", self.now);
@@ -213,6 +213,11 @@ impl World {
     }
 
     pub(crate) fn count(&self, event: EventType) -> usize {
-        self.events.iter().filter(|(_, it, _)| *it == event).count()
+        self.told(event).count()
+    }
+
+    /// Events of this kind so far.
+    pub(crate) fn told(&self, event: EventType) -> impl Iterator<Item = &Event> {
+        self.events.iter().map(|(_, it)| it).filter(move |it| it.event_type == event)
     }
 }

@@ -241,6 +241,10 @@ impl Sim {
             offered: self.shows,
             current,
             voltage: Phases::all(self.voltage),
+            power: self.voltage.map(|volts| {
+                let phases = i32::try_from(self.lines.min(self.uses)).expect("at most 3");
+                Watt(self.drawn.at(volts).0 * phases)
+            }),
             phases_connected: u8::try_from(self.lines).ok(),
             watchdog: (!self.timer_is_unreadable).then_some(self.watchdog),
             energy: self.energy,

@@ -82,7 +82,7 @@ async fn topics_and_keys_are_those_of_the_contract() {
     let result = peer.json("gridkeeper/result", |_| true).await;
     assert_eq!(keys(&result), words("topic value ok error id stored time"));
     let event = peer.json("gridkeeper/event", |_| true).await;
-    assert_eq!(keys(&event), words("event_type subject detail time"));
+    assert_eq!(keys(&event), words("event_type subject detail current_a limit_a power_w limit_w time"));
     peer.json("gridkeeper/charger/left/event", |_| true).await;
     peer.publish("gridkeeper/bridge/request/restart", "1");
     peer.json("gridkeeper/bridge/response/restart", |_| true).await;

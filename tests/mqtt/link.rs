@@ -228,9 +228,7 @@ async fn after_a_restart_of_the_broker_everything_is_there_again() {
     for amps in [6, 8, 13] {
         rig.show(|it| it.chargers[0].status.offered = Milliamp::from_amps(amps));
     }
-    rig.events
-        .send(Event { event_type: EventType::MeterLate, subject: "main".into(), detail: "no frame".into() })
-        .unwrap();
+    rig.events.send(Event::new(EventType::MeterLate, "main", "no frame")).unwrap();
     let broker = Broker::on(address.port()).await;
     let peer = Peer::connect(address, "#").await;
     let offered = |it: &serde_json::Value| it["offered_current_a"].clone();
@@ -263,7 +261,7 @@ async fn events_of_a_broken_time_come_in_order_and_the_oldest_are_dropped() {
     assert!(status.problem.unwrap().contains("nothing listens"));
     for number in 0..10 {
         let detail = format!("{number}");
-        rig.events.send(Event { event_type: EventType::Risk, subject: "site".into(), detail }).unwrap();
+        rig.events.send(Event::new(EventType::Risk, "site", detail)).unwrap();
     }
     rig.until("dropped", |it| it.dropped_outgoing >= 3).await;
     let broker = Broker::on(port.port()).await;

@@ -497,7 +497,7 @@ impl Voice {
         }
         let detail = format!("it answers but takes no set-point, and keeps what it has: {offer} is refused, {error}");
         tracing::error!(charger = %self.id, "{detail}");
-        let event = Event { event_type: EventType::NotObeying, subject: self.id.clone(), detail: detail.clone() };
+        let event = Event::new(EventType::NotObeying, self.id.clone(), detail.clone());
         self.control.tell(ToControl::Event(event));
         self.health.unled = true;
         self.refusing = Some(format!("{detail}; look for a lock, another master or a mode of its own in its menu"));
