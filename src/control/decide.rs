@@ -300,7 +300,8 @@ impl Controller {
             return with(LimitReason::StartUp, Detail::NotHeard, None);
         }
         if charger.link.is_silent() {
-            return with(LimitReason::Offline, Detail::None, Some(charger.counted(&self.timing)));
+            let never = if charger.link.was_never_heard() { Detail::NotHeard } else { Detail::None };
+            return with(LimitReason::Offline, never, Some(charger.counted(&self.timing)));
         }
         let cap = want.cap.floor_to(charger.step());
         if offer >= cap || cap < charger.least() {

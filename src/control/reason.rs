@@ -59,7 +59,13 @@ pub(super) fn sentence(reason: &Reason, f: &mut fmt::Formatter<'_>) -> fmt::Resu
             )?;
             return f.write_str(if reason.figure.is_some() { "static_a holds" } else { "static_a is not given" });
         }
-        Detail::NotHeard => return f.write_str("the charger has not been heard yet"),
+        Detail::NotHeard => {
+            f.write_str("the charger has not answered since the start")?;
+            return match reason.figure {
+                Some(counted) => write!(f, "; it counts as {counted}, all that it may offer, until it does"),
+                None => Ok(()),
+            };
+        }
         Detail::Phase(phase) if reason.word == LimitReason::Turn => {
             return write!(f, "other cars have their turn, {phase} has no room for one more");
         }

@@ -65,7 +65,7 @@ fn why(reason: &Reason) -> String {
         Detail::MustLast => "does room last?",
         Detail::Queued => "one after another",
         Detail::Imbalance => "phases uneven",
-        Detail::NotHeard => "not heard yet",
+        Detail::NotHeard => "not answered yet",
         Detail::Phase(phase) if reason.word == LimitReason::Turn => return format!("others' turn on {phase}"),
         Detail::Phase(phase) => return format!("shares {phase}"),
     };

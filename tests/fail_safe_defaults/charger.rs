@@ -33,6 +33,27 @@ fn silent_after_five_seconds_counted_from_the_first_failure() {
     assert_eq!(site.offer(1), 11.0, "the other one does not get what the silent one may still draw");
 }
 
+/// A wrong address or a cable that was forgotten is no charger that was lost: it says so for as long as it lasts.
+#[test]
+fn one_that_never_answered_says_so_and_how_much_it_counts_at() {
+    let mut site = Site::new(setup(2));
+    site.sims[0].hears = false;
+    site.run(2);
+    let told = |site: &Site| (site.reason(0), site.status(0).reason.to_string());
+    assert_eq!(told(&site), ("start_up", "0 A: the charger has not answered since the start".to_owned()));
+    site.run(600);
+    let (word, sentence) = told(&site);
+    assert_eq!((word, site.counted(0)), ("offline", 16.0));
+    assert!(sentence.ends_with("it counts as 16 A, all that it may offer, until it does"), "{sentence}");
+    site.sims[0].hears = true;
+    site.run(120);
+    site.sims[0].hears = false;
+    site.run(20);
+    let (word, sentence) = told(&site);
+    assert_eq!(word, "offline");
+    assert!(sentence.contains("the charger does not answer; it counts as"), "{sentence}");
+}
+
 #[test]
 fn three_writes_then_nothing_for_the_watchdog_and_ten_seconds_then_its_fail_safe_current() {
     let mut site = two();
