@@ -91,6 +91,8 @@ pub(super) struct Facts {
     pub(super) most: Milliamp,
     /// Its own timer; `None` without one.
     pub(super) watchdog: Option<Span>,
+    /// When it acts at the earliest: that time-out, or a shorter one that was read back.
+    pub(super) acts_after: Option<Span>,
     /// That timer was read back and runs with that time-out.
     pub(super) verified: bool,
     /// The most that may be programmed into it: read back last, or ordered since.
@@ -248,7 +250,7 @@ impl Link {
         }
         self.figure = self.figure.max(unconfirmed.unwrap_or(Milliamp::ZERO));
         let silence = at.since(*self.silent_since.get_or_insert(at));
-        self.may_fall |= facts.watchdog.is_some_and(|watchdog| silence + period >= watchdog);
+        self.may_fall |= facts.acts_after.is_some_and(|acts| silence + period >= acts);
         let (State::Failing { attempts } | State::Unknown { attempts }) = self.state else { return None };
         let patience = facts.silent_after.max(round.times(3)).max(period.times(3));
         if attempts < ATTEMPTS || silence < patience {
@@ -343,6 +345,7 @@ mod tests {
             most: Milliamp::from_amps(32),
             poll: PERIOD,
             watchdog: Some(Span::from_secs(30)),
+            acts_after: Some(Span::from_secs(30)),
             verified: true,
             programmed: Milliamp::from_amps(6),
             silent_after: Span::from_secs(5),
@@ -414,7 +417,7 @@ mod tests {
 
     #[test]
     fn without_a_verified_watchdog_it_keeps_its_figure() {
-        for facts in [Facts { verified: false, ..facts() }, Facts { watchdog: None, ..facts() }] {
+        for facts in [Facts { verified: false, ..facts() }, Facts { watchdog: None, acts_after: None, ..facts() }] {
             let mut link = up();
             for second in 1..200 {
                 fail(&mut link, second, &facts);

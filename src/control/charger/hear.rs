@@ -113,6 +113,8 @@ impl Charger {
         let fits = runs && falls_to == self.fail_safe && report.watchdog.is_some();
         self.watchdog_fits = Some(fits);
         self.timer_verified = runs;
+        // One that is switched off does not act.
+        self.timer_found = report.watchdog.map(|found| found.timeout).filter(|timeout| *timeout > Span::ZERO);
         self.fail_safe_most = falls_to.max(self.fail_safe);
         if fits {
             self.watchdog_wrong_since = None;

@@ -85,6 +85,8 @@ pub(in crate::control) struct Charger {
     watchdog_fits: Option<bool>,
     /// Its timer was read back since it last appeared and runs with our time-out, whatever it falls to.
     timer_verified: bool,
+    /// The time-out that was read back last.
+    timer_found: Option<Span>,
     watchdog_wrong_since: Option<Mono>,
     watchdog_told: bool,
     box_limit: Option<(Milliamp, Mono)>,
@@ -145,6 +147,7 @@ impl Charger {
             rewriting: None,
             watchdog_fits,
             timer_verified: false,
+            timer_found: None,
             watchdog_wrong_since: None,
             watchdog_told: false,
             box_limit: None,
@@ -208,6 +211,7 @@ impl Charger {
             holds: self.holds(),
             most: self.setup.max_current,
             watchdog: self.setup.watchdog,
+            acts_after: self.setup.watchdog.map(|ours| self.timer_found.map_or(ours, |found| ours.min(found))),
             verified: self.timer_verified,
             programmed: self.fail_safe_most,
             poll: timing.poll,
