@@ -40,8 +40,6 @@ impl Controller {
             self.hold_at_zero(index, &mut want);
             scratch.wants.push(want);
         }
-        self.reserve_closed(&mut scratch);
-        self.share_surplus(now, &mut scratch);
         for (charger, want) in self.chargers.iter().zip(&scratch.wants) {
             scratch.asks.push(Ask {
                 cap: want.cap,
@@ -53,6 +51,11 @@ impl Controller {
                 tier: want.rank.0,
                 keeps: false,
             });
+        }
+        self.reserve_closed(&mut scratch);
+        self.share_surplus(now, &mut scratch);
+        for (ask, want) in scratch.asks.iter_mut().zip(&scratch.wants) {
+            ask.cap = want.cap;
         }
         for (charger, want) in self.chargers.iter_mut().zip(&scratch.wants) {
             // Before room is given out: what a forbidden charger falls to is room for nobody until it is 0.
@@ -154,11 +157,11 @@ impl Controller {
         let mut any = false;
         for index in 0..self.chargers.len() {
             let charger = &mut self.chargers[index];
+            let keeps = charger.is_found_charging(&self.timing);
             if !std::mem::take(&mut charger.appeared) {
                 continue;
             }
             any = true;
-            let keeps = charger.state() == Some(PilotState::C) && charger.counted(&self.timing) >= charger.least();
             let offer =
                 if keeps && scratch.wants[index].cap >= charger.least() { charger.least() } else { Milliamp::ZERO };
             charger.set_order(now, offer);

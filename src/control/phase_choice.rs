@@ -5,6 +5,7 @@ use crate::quantity::{Milliamp, Mono, Span};
 use crate::reading::PilotState;
 
 use super::controller::{Controller, Scratch, Subject};
+use super::demand::mode;
 use super::flow::UNLIMITED;
 use super::interface::{Detail, LimitReason, Mode};
 use super::phase_switch::Switched;
@@ -85,10 +86,12 @@ impl Controller {
         if !self.may_start(now, index, scratch) {
             return None;
         }
-        if charger.settings.mode == Mode::Solar && active.len() > 1 {
+        let by_sun = mode(charger, self.signals) == Some(Mode::Solar);
+        if by_sun && active.len() > 1 && want.sun_phases == Some(1) {
             return self.one_by_sun(now, index, scratch);
         }
         if want.forbidden || want.cap < least {
+            self.chargers[index].switch.content();
             return None;
         }
         if charger.switch.is_unsure() && charger.order() == Milliamp::ZERO {
@@ -118,7 +121,7 @@ impl Controller {
         let three = on_three.min(want.cap).min(steady).floor_to(charger.step());
         let one = on_one.min(want.cap).max(charger.order());
         let worth = i64::from(three.0) * 3 * 4 >= i64::from(one.0) * 5;
-        let paid = charger.settings.mode != Mode::Solar || want.sun_phases == Some(3);
+        let paid = !by_sun || want.sun_phases == Some(3);
         if on_three < least + MARGIN || !worth || !paid || one_phase_car {
             return self.better_phase(now, index, scratch);
         }
@@ -159,7 +162,7 @@ impl Controller {
         let charger = &mut self.chargers[index];
         let rested = charger.switch.rested(now).is_none_or(|rested| rested >= self.phase_switch_min);
         let stands = charger.order() == Milliamp::ZERO && !charger.session.is_one_phase_car();
-        if scratch.wants[index].sun_phases != Some(1) || !stands || room < charger.least() + MARGIN {
+        if !stands || room < charger.least() + MARGIN {
             charger.switch.content();
             return None;
         }

@@ -26,6 +26,8 @@ pub(super) struct Want {
     pub(super) forbidden: bool,
     /// It gets nothing, for whatever reason but that its phases are being switched or its car is being woken.
     pub(super) barred: bool,
+    /// It is about to start on the surplus, and keeps it.
+    pub(super) claims: bool,
     /// Place in the order of admission, lower first.
     pub(super) rank: (u8, u8, i64),
 }
@@ -69,6 +71,7 @@ impl Controller {
             sun_phases: None,
             forbidden: false,
             barred: false,
+            claims: false,
             rank: self.rank(now, charger),
         };
         want.lower(charger.settings.max_current, LimitReason::MaxCurrent);

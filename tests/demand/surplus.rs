@@ -47,6 +47,22 @@ fn a_car_that_does_not_begin_keeps_no_sun_from_the_other_one() {
     assert!(site.offer(0) >= 13.0, "{} of 14 A", site.offer(0));
 }
 
+/// The first one stands in a circuit that has nothing left.
+#[test]
+fn a_car_that_a_limit_holds_at_nothing_keeps_no_sun_from_the_other_one() {
+    let mut site = house(&[Mode::Solar, Mode::Solar], 14.0, |setup| {
+        setup.circuits[0].fuse = Some(crate::amps(63.0));
+        setup.chargers[0].settings.priority = 1;
+        let mut full = setup.circuits[0].clone();
+        (full.parent, full.meter, full.reserve) = (Some(0), None, crate::amps(58.0));
+        setup.circuits.push(full);
+        setup.chargers[0].circuit = 1;
+    });
+    site.run(900);
+    assert_eq!((site.offer(0), site.reason(0)), (0.0, "circuit"), "{}", crate::sentence(&site, 0));
+    assert!(site.offer(1) >= 13.0, "{} A: {}", site.offer(1), crate::sentence(&site, 1));
+}
+
 /// A house whose battery meter reads so much; discharge positive.
 fn with_battery(rank: BatteryRank, battery: i32, export: f64) -> Site {
     let mut site = house(&[Mode::Solar], export, |setup| {

@@ -207,7 +207,9 @@ impl Sim {
             let lines = command.phases.map_or(self.lines, usize::from);
             self.switched_under_load |= lines != self.lines && self.drawn >= amps(1.0);
             self.lines = lines;
-            self.watchdog.fail_safe = command.fail_safe;
+            if !self.timer_is_unreadable {
+                self.watchdog.fail_safe = command.fail_safe;
+            }
             self.fed_at = now;
         }
         if self.hears && self.answers {

@@ -260,6 +260,16 @@ impl Charger {
         self.read_back.second_master() && (waits || self.held.is_some())
     }
 
+    /// It has just appeared, and a car charges at it: the start-up rule leaves that car its least.
+    pub(in crate::control) fn is_found_charging(&self, timing: &Timing) -> bool {
+        self.appeared && self.state() == Some(PilotState::C) && self.counted(timing) >= self.least()
+    }
+
+    /// The same, and it never had an order: the appliance has just started.
+    pub(in crate::control) fn is_found_at_start(&self, timing: &Timing) -> bool {
+        !self.ordered && self.is_found_charging(timing)
+    }
+
     /// Phases on which it counts.
     pub(in crate::control) fn phases(&self) -> PhaseSet {
         self.session.phases(self.active())

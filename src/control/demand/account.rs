@@ -55,6 +55,7 @@ impl Wait {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Account {
     on: bool,
+    found: bool,
     balance: i64,
     /// When the surplus last stopped it.
     stopped_at: Option<Mono>,
@@ -83,6 +84,11 @@ impl Account {
         Self { on: running, ..Self::default() }
     }
 
+    /// It was found charging: nothing of what is running was this controller's choice, and no shortest time binds it.
+    pub(super) fn found() -> Self {
+        Self { on: true, found: true, ..Self::default() }
+    }
+
     pub(super) fn is_on(&self) -> bool {
         self.on
     }
@@ -95,6 +101,7 @@ impl Account {
         };
         if change {
             self.on = !self.on;
+            self.found = false;
             self.balance = 0;
             self.other_since = None;
             self.stopped_at = (!self.on).then_some(now);
@@ -106,7 +113,7 @@ impl Account {
         if self.on {
             let debt = DEBT + DEBT / 4 * i64::from(rules.interruptions);
             self.balance = (self.balance + paid).clamp(-debt, CREDIT);
-            let may_stop = rules.on_since.is_none_or(|since| now.since(since) >= rules.min_on);
+            let may_stop = self.found || rules.on_since.is_none_or(|since| now.since(since) >= rules.min_on);
             return self.balance <= -debt && may_stop;
         }
         self.balance = (self.balance + paid).clamp(0, START);

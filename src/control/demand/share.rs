@@ -43,7 +43,10 @@ pub(in crate::control) struct Order {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::control) struct Member {
     index: usize,
+    /// As far as the limits let it.
     room: Watt,
+    /// Whatever they do.
+    wish: Watt,
     least: Watt,
 }
 
@@ -206,6 +209,9 @@ impl Controller {
         for (index, charger) in self.chargers.iter_mut().enumerate() {
             if mode(charger, self.signals).is_some_and(follows_sun) {
                 let running = charger.order() >= charger.least();
+                if charger.is_found_at_start(&self.timing) {
+                    charger.solar.account = Some(Account::found());
+                }
                 charger.solar.account.get_or_insert_with(|| Account::begin(running));
                 let priority = charger.settings.priority;
                 scratch.shares.push(Order { priority, relay: false, waits: !running, index });
@@ -288,11 +294,14 @@ impl Controller {
             };
             let Some((running, enough, wait)) = self.judge(now, it.index, &need, left, fresh) else { continue };
             scratch.wants[it.index].sun_phases = self.phases_for_sun(it.index, &need, left);
+            let can_have = self.can_have(now, it.index, scratch);
+            let runs = can_have >= self.chargers[it.index].least();
             if !running {
-                if enough && !matches!(wait, Wait::Rest(_)) {
+                if enough && runs && !matches!(wait, Wait::Rest(_)) {
                     // It is about to start on this: nobody behind it begins to run on the same.
+                    scratch.wants[it.index].claims = true;
                     left.take(need.least, need.phases);
-                    claims.take(self.beyond(it.index, &need), need.phases);
+                    claims.take(self.beyond(it.index, &need, can_have), need.phases);
                 }
                 self.chargers[it.index].solar.rest();
                 let detail = match wait {
@@ -312,25 +321,37 @@ impl Controller {
             }
             let charger = &self.chargers[it.index];
             let idle = charger.on_since.is_some_and(|since| now.since(since) >= IDLE_AFTER) && !starts_drawing(charger);
-            let least = if idle || charger.state() == Some(PilotState::D) { Watt::ZERO } else { need.least };
-            let most = need.power(charger.solar.drawn_of(scratch.wants[it.index].cap));
-            let room = if least == Watt::ZERO { Watt::ZERO } else { (most - need.least).max(Watt::ZERO) };
-            if least > Watt::ZERO && !starts_drawing(charger) {
-                claims.take(self.beyond(it.index, &need), need.phases);
+            let takes = runs && !idle && charger.state() != Some(PilotState::D);
+            let beyond = |most: Milliamp| (need.power(charger.solar.drawn_of(most)) - need.least).max(Watt::ZERO);
+            let cap = scratch.wants[it.index].cap;
+            let least = if takes { need.least.min(need.power(charger.solar.drawn_of(can_have))) } else { Watt::ZERO };
+            let room = if takes { beyond(cap.min(can_have)) } else { Watt::ZERO };
+            let wish = if idle || charger.state() == Some(PilotState::D) { Watt::ZERO } else { beyond(cap) };
+            scratch.wants[it.index].claims = takes;
+            if takes && !starts_drawing(charger) {
+                claims.take(self.beyond(it.index, &need, can_have), need.phases);
             }
             let paid = left.steady.left_for(need.phases, self.sun.setup.kind).max(Watt::ZERO).min(least);
             left.take(paid, need.phases);
-            scratch.members.push(Member { index: it.index, room, least: need.least });
+            scratch.members.push(Member { index: it.index, room, wish, least: need.least });
         }
         let Some(left) = left else { return };
         scratch.members.sort_unstable_by_key(|it| (it.room, it.index));
         let count = scratch.members.len();
         for place in 0..count {
-            let Member { index, room, least } = scratch.members[place];
+            let Member { index, room, wish, least } = scratch.members[place];
             let need = self.need(index);
             let rest = left.steady.left_for(need.phases, self.sun.setup.kind).max(Watt::ZERO);
-            let share = Watt(rest.0 / i32::try_from(count - place).unwrap_or(1)).min(room);
-            left.take(share, need.phases);
+            let share = Watt(rest.0 / i32::try_from(count - place).unwrap_or(1)).min(wish);
+            // Others of its circuit may have taken some of its room since.
+            let others = self.could_rise_to(index, scratch).min(scratch.wants[index].cap);
+            let others = need.power(self.chargers[index].solar.drawn_of(others)) - least;
+            let kept = share.min(room).min(others.max(Watt::ZERO));
+            left.take(kept, need.phases);
+            if scratch.wants[index].claims {
+                let offer = self.chargers[index].solar.offer_for(need.current(least + kept));
+                self.keep(index, offer, scratch);
+            }
             let charger = &mut self.chargers[index];
             let wish = charger.solar.offer_for(need.current(least + share));
             let want = &mut scratch.wants[index];
@@ -364,16 +385,21 @@ impl Controller {
     }
 
     /// What it can use beyond its minimum once it draws.
-    fn beyond(&self, index: usize, need: &Need) -> Watt {
+    fn beyond(&self, index: usize, need: &Need, can_have: Milliamp) -> Watt {
         let charger = &self.chargers[index];
-        (need.power(charger.solar.drawn_of(charger.settings.max_current)) - need.least).max(Watt::ZERO)
+        let most = charger.settings.max_current.min(can_have);
+        (need.power(charger.solar.drawn_of(most)) - need.least).max(Watt::ZERO)
     }
 
     /// Nothing is known of the surplus: only what the grid may pay for by itself runs.
     fn without_sun(&mut self, index: usize, need: &Need, scratch: &mut Scratch) {
+        let grid = self.circuits[0].setup.meter.map(|meter| &self.meters[meter]);
+        let starts = grid.is_some_and(|meter| !meter.is_lost());
         let want = &mut scratch.wants[index];
         let charger = &mut self.chargers[index];
-        if need.mode == Mode::Eco {
+        // One that was found charging goes on until the first frame tells whether the sun pays for it.
+        let goes_on = starts && charger.solar.account.as_ref().is_some_and(Account::is_on);
+        if need.mode == Mode::Eco || goes_on {
             want.lower_until(need.floor, LimitReason::Surplus, Detail::SunUnknown, None);
         } else {
             charger.solar.account = Some(Account::default());

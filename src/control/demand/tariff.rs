@@ -12,7 +12,7 @@ pub(super) fn follows_sun(mode: Mode) -> bool {
 }
 
 /// The mode in force now; `None` where the session has ended by its limit and no other mode follows.
-pub(super) fn mode(charger: &Charger, signals: Signals) -> Option<Mode> {
+pub(in crate::control) fn mode(charger: &Charger, signals: Signals) -> Option<Mode> {
     let settings = &charger.settings;
     // What was had stays had where its counter falls.
     let had = charger.session_energy().or_else(|| charger.session.counted_at_least());
