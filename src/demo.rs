@@ -12,14 +12,16 @@ use std::time::{Duration, Instant};
 use crate::appliance::{Appliance, Options};
 use crate::commands::{DONE, FAILED, on_signal};
 use crate::config::{self, Config, Purpose};
-use crate::quantity::{Milliamp, Span};
+use crate::quantity::{Milliamp, Phase, Span, Watt};
 use crate::simulator::{
-    BoxKind, BusLink, BusPlan, CarPlan, ChargerPlan, HousePlan, MeterPlan, P1Link, Plan, Simulator,
+    BoxKind, BusLink, BusPlan, CarPlan, ChargerPlan, HousePlan, MeterPlan, P1Link, Plan, Simulator, Sun,
 };
 
 mod line;
+mod roof;
 
 use line::line;
+use roof::Roof;
 
 /// Where people look for a broker.
 const MQTT_PORT: u16 = 1883;
@@ -27,6 +29,8 @@ const MQTT_PORT: u16 = 1883;
 const WEB_PORT: u16 = 8127;
 /// Main fuse of the house.
 const FUSE_A: u16 = 25;
+/// Solar plant under a clear sky, on one phase.
+const ROOF: Watt = Watt(3600);
 /// Lines that may wait for a reader; further ones are dropped.
 const LINES: usize = 64;
 /// For broker and page to say where they are.
@@ -64,7 +68,7 @@ impl Demo {
         let web = port(web, WEB_PORT, "the page", &mut lines)?;
         let folder = Folder::new().map_err(|error| format!("no folder for the demo's data: {error}"))?;
         let house = House::start().map_err(|error| format!("the simulated house cannot be started: {error}"))?;
-        let config = configuration(&house.simulator, mqtt, web, &folder.0)?;
+        let config = configuration(&house, mqtt, web, &folder.0)?;
         let names = config.chargers.iter().map(|it| it.common.name.clone()).collect();
         let appliance = Appliance::start(config, Options::default())
             .map_err(|error| format!("the appliance cannot be started: {error}"))?;
@@ -97,6 +101,7 @@ impl Demo {
         let lines = &mut self.lines;
         lines.say("A simulated house of 3 x 25 A with two cars, over the real protocols:".to_owned());
         lines.say(format!("  P1 meter {meter}, TeltoCharge {left}, EVSE-DIN {right} (Modbus TCP)"));
+        lines.say(format!("  roof of {} W, HomeWizard kWh meter {}", ROOF.0, self.house.roof.connection()));
         let (mqtt, web) = (self.appliance.mqtt_status(), self.appliance.web_address());
         let broker = wait(&self.signals, || mqtt.borrow().embedded)?.ok_or_else(|| {
             let problem = mqtt.borrow().problem.clone();
@@ -169,6 +174,7 @@ fn wait<T>(signals: &mpsc::Receiver<()>, mut look: impl FnMut() -> Option<T>) ->
 /// The house with a runtime of its own, so that it shares nothing with the appliance but the wires.
 struct House {
     simulator: Simulator,
+    roof: Roof,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -177,7 +183,8 @@ impl House {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("house").enable_all().build()?;
         let simulator = runtime.block_on(Simulator::start(plan()))?;
-        Ok(Self { simulator, runtime })
+        let roof = runtime.block_on(Roof::start(simulator.watch()))?;
+        Ok(Self { simulator, roof, runtime })
     }
 
     fn places(&self) -> (&str, &str, &str) {
@@ -186,12 +193,13 @@ impl House {
     }
 
     fn stop(self) {
+        self.roof.stop();
         self.runtime.block_on(self.simulator.stop());
         self.runtime.shutdown_timeout(Duration::from_secs(1));
     }
 }
 
-/// An evening at home: two cars that would take 16 A each, a kettle, an oven and a hob.
+/// A day at home: two cars that would take 16 A each, a kettle, an oven and a hob, and a roof that clouds pass.
 fn plan() -> Plan {
     // Cars that start sooner than most, so that there is something to see at once.
     let car = CarPlan { start: (Span(3000), Span(6000)), ..CarPlan::usual() };
@@ -202,11 +210,12 @@ fn plan() -> Plan {
         response: Span(300),
         ..ChargerPlan::evse_din(car)
     };
+    let sun = Sun { peak: ROOF, phases: vec![Phase::L3], clouds: 0.6, cloud_period: Span::from_secs(25) };
     let bus = |charger| BusPlan { link: BusLink::Tcp, chargers: vec![charger] };
     Plan {
         seed: 20,
         speed: 1.0,
-        house: HousePlan::busy_home(),
+        house: HousePlan { sun: Some(sun), ..HousePlan::busy_home() },
         meter: Some(MeterPlan { link: P1Link::Tcp, ..MeterPlan::default() }),
         buses: vec![bus(teltocharge), bus(evse_din)],
     }
@@ -214,9 +223,8 @@ fn plan() -> Plan {
 
 /// The configuration as a person would write it, read by the same reader. The times between turns are short, so that
 /// a minute shows them.
-fn configuration(house: &Simulator, mqtt: u16, web: u16, folder: &Path) -> Result<Config, String> {
-    let meter = house.meter_connection().unwrap_or_default();
-    let (garage, carport) = (house.charger_connection(0), house.charger_connection(1));
+fn configuration(house: &House, mqtt: u16, web: u16, folder: &Path) -> Result<Config, String> {
+    let ((meter, garage, carport), roof) = (house.places(), house.roof.connection());
     // A path may hold what ends a TOML text: let its own writer quote it.
     let data_dir = toml::Value::String(folder.display().to_string());
     let text = format!(
@@ -247,6 +255,15 @@ id = "main"
 name = "House meter"
 driver = "p1"
 connection = "{meter}"
+
+[[meter]]
+id = "roof"
+name = "Roof"
+role = "solar"
+driver = "homewizard"
+connection = "{roof}"
+# It counts what flows into the house's wires as export.
+invert = true
 
 [[charger]]
 id = "garage"

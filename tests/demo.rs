@@ -30,12 +30,13 @@ async fn it_announces_broker_and_page_balances_the_cars_and_ends_on_ctrl_c() {
     let broker = between(&output, "mqtt://", " ");
     TcpStream::connect(broker).await.unwrap();
 
-    let page = between(&output, "http://", "/");
+    let page = between(&output, "page     http://", "/");
     let mut stream = TcpStream::connect(page).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.contains("Garage") && answer.contains("Carport"), "{answer}");
+    assert!(answer.contains("Roof") && answer.contains(" from the sun."), "{answer}");
 
     demo.signal(Signal::SIGINT);
     assert_eq!(demo.ended().await.code(), Some(0));

@@ -36,9 +36,15 @@ fn describe(charger: &ChargerView) -> String {
     format!("{:>4}/{:<4} A {}", amps(drawn), amps(Some(status.offered)), why(&status.reason))
 }
 
-/// With one decimal; `?` where nobody measures it.
+/// With one decimal, or without where that takes more than four columns; `?` where nobody measures it.
 fn amps(current: Option<Milliamp>) -> String {
-    current.map_or_else(|| "?".to_owned(), |it| format!("{:.1}", it.as_f64()))
+    current.map_or_else(
+        || "?".to_owned(),
+        |it| {
+            let text = format!("{:.1}", it.as_f64());
+            if text.len() > 4 { format!("{:.0}", it.as_f64()) } else { text }
+        },
+    )
 }
 
 /// The sentence of a reason in few words; the page and MQTT have it whole.
@@ -114,6 +120,15 @@ const fn word(word: LimitReason) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_current_takes_four_columns() {
+        for (current, text) in [(9_960, "10.0"), (-9_940, "-9.9"), (-9_960, "-10"), (-14_700, "-15"), (112_400, "112")]
+        {
+            assert_eq!(amps(Some(Milliamp(current))), text);
+        }
+        assert_eq!(amps(None), "?");
+    }
 
     #[test]
     fn every_why_is_short() {

@@ -11,7 +11,7 @@ use super::meter::MeterState;
 use super::model::House;
 use super::plan::Plan;
 use super::view::{ChargerView, Moment, Request, SetPoint, View};
-use crate::quantity::{Milliamp, Mono, Span};
+use crate::quantity::{Milliamp, Mono, Span, Watt, WattHour};
 
 /// A point of the history each so often, in house time.
 const HISTORY_STEP: Span = Span(20);
@@ -103,11 +103,14 @@ impl State {
             fallen: charger.fallen(now),
             boots: charger.boots(),
         });
+        let (sun, sun_energy) = house.sun();
         View {
             at: now,
             instant,
             grid: house.grid().map(Milliamp::from_f64),
             house: house.house().map(Milliamp::from_f64),
+            sun: Watt::from_f64(sun),
+            sun_energy: WattHour::from_f64(sun_energy),
             telegrams: self.meter.sent,
             readers: self.meter.readers,
             chargers: chargers.collect(),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::quantity::{Milliamp, Mono, Phases, Span};
+use crate::quantity::{Milliamp, Mono, Phases, Span, Watt, WattHour};
 use crate::reading::PilotState;
 
 /// The whole installation at a moment, as a person with a clamp meter on every wire would see it.
@@ -18,6 +18,10 @@ pub struct View {
     pub grid: Phases<Milliamp>,
     /// Without the chargers, import positive.
     pub house: Phases<Milliamp>,
+    /// What the roof gives.
+    pub sun: Watt,
+    /// What it has given since it was built.
+    pub sun_energy: WattHour,
     /// Telegrams sent so far.
     pub telegrams: u64,
     /// Readers connected to the P1 port over TCP; a pseudo-terminal is not counted.

@@ -18,6 +18,8 @@ use crate::codec::p1;
 
 use super::{Call, Device, HttpFault, Listening, Socket, empty, json as answer_json, listen, lock, web_socket};
 
+/// Requests that are remembered; older ones are forgotten.
+const REQUESTS: usize = 1000;
 /// The token that pairing gives.
 const TOKEN: &str = "0123456789ABCDEF0123456789ABCDEF";
 
@@ -157,6 +159,24 @@ impl HomeWizard {
         let _ = self.state.pushes.send(json!({"type": "measurement", "data": inner.data}).to_string());
     }
 
+    /// A kWh meter of one phase at an inverter that gives this power (W) and has given this energy (Wh).
+    pub fn produces(&self, power: f64, voltage: f64, energy: f64) {
+        let mut inner = lock(&self.state.inner);
+        for (key, value) in [
+            ("active_power_w", -power),
+            ("active_power_l1_w", -power),
+            ("active_voltage_v", voltage),
+            ("active_current_a", power / voltage),
+            ("active_apparent_power_va", power),
+            ("active_reactive_power_var", 0.0),
+            ("active_power_factor", 1.0),
+            ("total_power_export_kwh", energy / 1000.0),
+            ("total_power_export_t1_kwh", energy / 1000.0),
+        ] {
+            inner.data[key] = json!((value * 1000.0).round() / 1000.0);
+        }
+    }
+
     /// The telegram that version 1 passes on from now on, by its lines.
     pub fn telegram(&self, lines: &[&str]) {
         lock(&self.state.inner).telegram = Some(p1::encode("/GKT5TEST", lines));
@@ -169,7 +189,7 @@ impl HomeWizard {
         }
     }
 
-    /// Method, path and query of every request so far.
+    /// Method, path and query of the last thousand requests.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
         lock(&self.state.inner).requests.clone()
@@ -183,6 +203,9 @@ impl Device for State {
 
     fn answer(self: &Arc<Self>, call: Call) -> Response {
         let mut inner = lock(&self.inner);
+        if inner.requests.len() == REQUESTS {
+            inner.requests.remove(0);
+        }
         inner.requests.push(format!("{} {}", call.method, call.uri));
         if inner.disabled {
             return answer_json(403, &json!({"error": {"id": 202, "description": "API not enabled"}}));

@@ -68,6 +68,8 @@ impl Sky {
 pub(super) struct Load {
     appliances: Vec<Switched>,
     sky: Option<Sky>,
+    /// What the sky gave last, in W.
+    sun: f64,
 }
 
 impl Load {
@@ -75,7 +77,13 @@ impl Load {
         Self {
             appliances: plan.appliances.iter().map(|it| Switched::new(*it, random)).collect(),
             sky: plan.sun.clone().map(|plan| Sky { clear: 1.0 - plan.clouds / 2.0, goal: 1.0, next: Mono(0), plan }),
+            sun: 0.0,
         }
+    }
+
+    /// What the roof gives now, in W.
+    pub(super) fn sun(&self) -> f64 {
+        self.sun
     }
 
     /// Ampere per phase, import positive.
@@ -88,7 +96,8 @@ impl Load {
             }
         }
         if let Some(sky) = &mut self.sky {
-            let amps = sky.watts(now, step, random) / voltage / sky.plan.phases.len().max(1) as f64;
+            self.sun = sky.watts(now, step, random);
+            let amps = self.sun / voltage / sky.plan.phases.len().max(1) as f64;
             for &phase in &sky.plan.phases {
                 sum[phase] -= amps;
             }

@@ -38,6 +38,8 @@ pub struct House {
     voltage: Phases<f64>,
     import_wh: f64,
     export_wh: f64,
+    sun: f64,
+    sun_wh: f64,
 }
 
 impl House {
@@ -60,6 +62,8 @@ impl House {
             voltage: Phases([plan.house.voltage; 3]),
             import_wh: 4_567_890.0,
             export_wh: 12_345.0,
+            sun: 0.0,
+            sun_wh: 8_765_432.0,
         };
         house.balance(Span::ZERO);
         house
@@ -81,6 +85,8 @@ impl House {
     fn balance(&mut self, step: Span) {
         let alone = self.load.current(self.now, step, self.no_load_voltage, &mut self.random);
         self.house = self.fixed_load.map_or(alone, |fixed| fixed.map(Milliamp::as_f64));
+        self.sun = if self.fixed_load.is_some() { 0.0 } else { self.load.sun() };
+        self.sun_wh += self.sun * step.as_secs_f64() / 3600.0;
         self.grid = self.house;
         for charger in &self.chargers {
             let draw = charger.grid_draw();
@@ -136,6 +142,12 @@ impl House {
     #[must_use]
     pub fn counters(&self) -> (f64, f64) {
         (self.import_wh, self.export_wh)
+    }
+
+    /// What the roof gives in W, and has given in Wh.
+    #[must_use]
+    pub fn sun(&self) -> (f64, f64) {
+        (self.sun, self.sun_wh)
     }
 
     /// Exact load instead of appliances and sun; `None` gives them back.
