@@ -117,8 +117,13 @@ fn push_value(text: &mut String, value: &Out) {
         Out::Int(number) => push_int(text, *number),
         Out::Milli(number) => push_milli(text, *number),
         Out::Decimal(number, decimals) if number.is_finite() => {
+            let begin = text.len();
             let written = write!(text, "{number:.*}", usize::from((*decimals).min(9)));
             debug_assert!(written.is_ok(), "a String takes everything");
+            // A solar meter that is turned round measures -0 all night, and people would read it.
+            if text[begin..].starts_with('-') && !text[begin..].contains(|it| matches!(it, '1'..='9')) {
+                text.remove(begin);
+            }
         }
         // JSON knows no infinity; the codec lets none through.
         Out::Decimal(..) => text.push_str("null"),
@@ -179,9 +184,13 @@ mod tests {
             .put("f", &Out::Milli(16_000))
             .put("g", &Out::Decimal(f64::NAN, 1))
             .put("h", &Out::Milli(-5))
-            .put("i", &Out::Word("fast"));
+            .put("i", &Out::Word("fast"))
+            .put("j", &Out::Decimal(-0.0, 1))
+            .put("k", &Out::Decimal(-0.004, 2))
+            .put("l", &Out::Decimal(-0.006, 2));
         let text = object.finish();
         assert!(text.starts_with(r#"{"a":-1.05,"b":null,"c":34.000,"#), "{text}");
+        assert!(text.ends_with(r#""j":0.0,"k":0.00,"l":-0.01}"#), "{text}");
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["d"], "a \"b\"\\\n\u{1}é");
         assert_eq!(value["f"], 16);
