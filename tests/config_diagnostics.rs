@@ -81,6 +81,21 @@ fn no_secret_is_ever_shown() {
     }
 }
 
+/// A model file of a meter, which two meters have: all that is wrong with it once, each with its own line of it.
+#[test]
+fn a_wrong_model_file_is_told_all_about_in_one_run() {
+    std::env::set_current_dir(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let case = Path::new("tests/fixtures/config/own_model/gridkeeper.toml");
+    let refused = load(case).unwrap_err();
+    let (own, other): (Vec<_>, Vec<_>) = refused.list.iter().partition(|it| it.file.ends_with("models/own.toml"));
+    assert_eq!((own.len(), other.len()), (6, 2), "{refused}");
+    for it in own {
+        assert!(it.line.is_some() && it.column.is_some() && it.help.is_some(), "{it:?}");
+        assert!(it.key_path.as_deref() == Some("meter.main.model"), "the other tables can be used: {it:?}");
+    }
+    compare(case, &text(&refused.list));
+}
+
 #[test]
 fn colour_changes_nothing_but_colour() {
     let refused = load(Path::new(&cases("bad")[0])).unwrap_err();

@@ -162,8 +162,9 @@ fn the_page_about_files_of_one_s_own_is_true() {
         let word = quantity.nature().word;
         assert!(page.contains(&format!("`{word}`")), "the page does not name {word}");
     }
-    let error = Model::parse("m3", &example.replace("type = \"i32\"", "type = \"?\"")).expect_err("no such type");
-    let types = error.what.split("allowed: ").nth(1).expect("it says what is allowed").replace('"', "");
+    let errors = Model::parse("m3", &example.replace("type = \"i32\"", "type = \"?\"")).expect_err("no such type");
+    let types = errors.list[0].allowed.replace('"', "");
+    assert!(types.contains("iskra-t7"), "{types}");
     for word in types.split(", ") {
         assert!(page.contains(&format!("`{word}`")), "the page does not name the type {word}");
     }

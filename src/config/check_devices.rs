@@ -23,7 +23,7 @@ use super::model::{
 use super::raw;
 use super::secret;
 use super::slot::Slot;
-use super::source::{At, Part};
+use super::source::{At, Part, Place};
 use crate::codec::model::Model;
 use crate::quantity::Phase;
 
@@ -344,13 +344,27 @@ fn modbus(
     let path = format!("{}.model", head.path);
     let model = match meter_models::find(name, data_dir) {
         Ok(model) => model,
+        Err(Unusable::Wrong { file, text, errors }) => {
+            let many =
+                if errors.list.len() == 1 { "one place".to_owned() } else { format!("{} places", errors.list.len()) };
+            let help = format!("correct it, or take it away: {file}");
+            checker.report.error(name_at, &path, format!("`model`: the file of {name:?} is wrong in {many}"), help);
+            // Another meter may have the same model.
+            if let Some(number) = checker.report.add_model_file(&file, &text) {
+                for it in errors.list {
+                    let span = it.span;
+                    let at = checker.report.place(Place::File { file: number, key: span.clone(), value: span });
+                    checker.report.error(at, &path, it.what, format!("allowed: {}", it.allowed));
+                }
+            }
+            return None;
+        }
         Err(error) => {
             let folder = data_dir.join("models");
             let near = meter_models::near(name, &meter_models::own_names(data_dir));
             let help = match (&error, &near[..]) {
-                // Those of the binary are right: a test reads each.
-                (Unusable::Wrong(_) | Unusable::Unreadable { .. }, _) => {
-                    format!("correct {}, or take it away", folder.join(format!("{name}.toml")).display())
+                (Unusable::Wrong { file, .. } | Unusable::Unreadable { file, .. }, _) => {
+                    format!("correct {file}, or take it away")
                 }
                 (Unusable::Unknown(_), []) => {
                     format!("docs/meters.md lists all models; files of your own go to {}", folder.display())

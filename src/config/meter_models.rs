@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use super::key::closest;
-use crate::codec::model::{Model, ModelError};
+use crate::codec::model::{Model, ModelErrors};
 
 /// No model file is longer; the same bound as when it is parsed.
 const LONGEST: u64 = 64 * 1024;
@@ -70,9 +70,16 @@ pub enum Unusable {
         /// As the system says it.
         error: std::io::Error,
     },
-    /// Something in it is wrong.
-    #[error(transparent)]
-    Wrong(#[from] ModelError),
+    /// Something in the user's file is wrong.
+    #[error("{file}: {errors}")]
+    Wrong {
+        /// Its path.
+        file: String,
+        /// What stands in it.
+        text: String,
+        /// All of it.
+        errors: ModelErrors,
+    },
 }
 
 /// Names of the models in the binary, in alphabetical order.
@@ -141,12 +148,15 @@ pub fn find(name: &str, data_dir: &Path) -> Result<Model, Unusable> {
             let mut text = String::new();
             let unreadable = |error| Unusable::Unreadable { file: file.display().to_string(), error };
             open.take(LONGEST + 1).read_to_string(&mut text).map_err(unreadable)?;
-            Ok(Model::parse(name, &text)?)
+            match Model::parse(name, &text) {
+                Ok(model) => Ok(model),
+                Err(errors) => Err(Unusable::Wrong { file: file.display().to_string(), text, errors }),
+            }
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let (_, text) =
                 EMBEDDED.iter().find(|it| it.0 == name).ok_or_else(|| Unusable::Unknown(name.to_owned()))?;
-            Ok(Model::parse(name, text)?)
+            Ok(Model::parse(name, text).expect("a test reads every embedded model"))
         }
         Err(error) => Err(Unusable::Unreadable { file: file.display().to_string(), error }),
     }
@@ -202,7 +212,7 @@ mod tests {
         std::fs::write(&file, text.replace("vendor = \"Eastron\"", "vendor = \"Mine\"")).unwrap();
         assert_eq!(find("eastron-sdm630", folder.path()).unwrap().vendor, "Mine");
         std::fs::write(&file, "format = 2").unwrap();
-        assert!(matches!(find("eastron-sdm630", folder.path()), Err(Unusable::Wrong(_))));
+        assert!(matches!(find("eastron-sdm630", folder.path()), Err(Unusable::Wrong { .. })));
         for name in ["", "../models/x", "a/b", "Eastron", "none-such"] {
             assert!(matches!(find(name, folder.path()), Err(Unusable::Unknown(_))), "{name}");
         }

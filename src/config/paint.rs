@@ -35,9 +35,13 @@ pub(super) fn paint_over(text: &str, is_file: &dyn Fn(&str) -> bool) -> String {
             None => hide_in_address(line, &mut out),
         }
     }
-    // A terminal must not obey what stands in a file.
+    tame(&out)
+}
+
+/// The same text, byte for byte; a terminal must not obey what stands in a file.
+pub(super) fn tame(text: &str) -> String {
     let tame = |it: char| if it.is_ascii_control() && !matches!(it, '\n' | '\r' | '\t') { '?' } else { it };
-    out.chars().map(tame).collect()
+    text.chars().map(tame).collect()
 }
 
 /// Whether what goes on in the next lines is shown.

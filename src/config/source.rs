@@ -129,6 +129,12 @@ impl SourceText {
         Self { name, text, shown }
     }
 
+    /// A text that holds no secret.
+    fn open(name: String, text: String) -> Self {
+        let shown = paint::tame(&text);
+        Self { name, text, shown }
+    }
+
     /// As long as the text, with stars for what must not be shown.
     pub(super) fn shown(&self) -> &str {
         &self.shown
@@ -257,6 +263,16 @@ impl Report {
         self.sources.push(Arc::new(SourceText::new(file.name.clone(), file.text.clone(), &file.base)));
         self.bases.push(file.base.clone());
         self.sources.len() - 1
+    }
+
+    /// Takes a model file of a meter in; its number. `None`: that was done before.
+    pub(super) fn add_model_file(&mut self, name: &str, text: &str) -> Option<usize> {
+        if self.sources.iter().any(|it| it.name() == name) {
+            return None;
+        }
+        self.sources.push(Arc::new(SourceText::open(name.to_owned(), text.to_owned())));
+        self.bases.push(PathBuf::new());
+        Some(self.sources.len() - 1)
     }
 
     /// What of a file may be shown; empty for one that was never taken in.

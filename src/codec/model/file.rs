@@ -1,172 +1,99 @@
-//! The shape of a model file, and everything that is checked when it is read.
+//! A model file as a whole, and everything that is checked when it is read.
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 
-use serde::Deserialize;
 use toml::Spanned;
+use toml::de::DeTable;
 
-use super::decode::Key;
-use super::number::{Kind, WordOrder};
+use super::number::{KINDS, Kind, WordOrder};
+use super::part::{Fault, Faults, Part, quoted, short};
+use super::poll::poll;
 use super::{
     Detail, DetailKind, Identity, MAX_REGISTERS, Mode, Model, Poll, Quantity, Sign, Sure, Table, TextForm, Transport,
     Value,
 };
-use crate::quantity::Phase;
 
 /// No model file is longer.
 const LONGEST: usize = 64 * 1024;
+/// Of a file that is something else altogether, only so many complaints are of use.
+const MOST: usize = 50;
 
-/// What is wrong with a model file, and what is allowed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("model `{id}`{}: {what}", place.map(|(line, column)| format!(", line {line}, column {column}")).unwrap_or_default())]
+pub(super) const TABLES: [(&str, Table); 2] = [("holding", Table::Holding), ("input", Table::Input)];
+pub(super) const WORD_ORDERS: [(&str, WordOrder); 2] =
+    [("high-first", WordOrder::HighFirst), ("low-first", WordOrder::LowFirst)];
+
+/// One thing that is wrong with a model file.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelError {
-    /// Name of the file without its ending.
-    pub id: String,
-    /// Line and column in characters, from 1; `None` where it concerns the whole file.
-    pub place: Option<(usize, usize)>,
+    /// From 1. What concerns the whole file is said at its begin.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    /// The bytes that are meant.
+    pub span: Range<usize>,
     /// One sentence.
     pub what: String,
+    /// Instead of it.
+    pub allowed: String,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawModel {
-    format: Spanned<u8>,
-    vendor: String,
-    name: String,
-    fits: Spanned<Vec<String>>,
-    phases: Spanned<u8>,
-    sure: Spanned<String>,
-    sources: Spanned<Vec<String>>,
-    #[serde(default)]
-    notes: Vec<String>,
-    transport: Spanned<RawTransport>,
-    defaults: Spanned<RawDefaults>,
-    #[serde(default)]
-    sunspec: Vec<u16>,
-    /// What the maker's name in the SunSpec chain begins with; a file with it goes before those without.
-    maker: Option<Spanned<String>>,
-    /// Bit patterns per type, in hexadecimal digits.
-    #[serde(default)]
-    invalid: BTreeMap<String, Spanned<Vec<String>>>,
-    /// Bounds per quantity, in its first unit.
-    #[serde(default)]
-    plausible: BTreeMap<String, Spanned<(f64, f64)>>,
-    #[serde(default)]
-    identity: Vec<Spanned<RawIdentity>>,
-    #[serde(default)]
-    mode: Vec<Spanned<RawMode>>,
-    #[serde(default)]
-    detail: Vec<Spanned<RawDetail>>,
-    poll: Vec<Spanned<RawPoll>>,
+/// Everything that is wrong with a model file, in the order of its lines; at least one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelErrors {
+    /// Name of the file without its ending.
+    pub id: String,
+    /// Not empty.
+    pub list: Vec<ModelError>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawTransport {
-    kinds: Vec<String>,
-    unit: Option<u8>,
-    baud: Option<u32>,
-    parity: Option<String>,
-    stop: Option<u8>,
-    port: Option<u16>,
-    max_registers: Option<u16>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawDefaults {
-    table: String,
-    r#type: String,
-    words: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawIdentity {
-    table: Option<String>,
-    at: u16,
-    count: Option<u16>,
-    is: Option<Vec<u16>>,
-    between: Option<(u16, u16)>,
-    begins: Option<String>,
-    #[serde(default)]
-    model: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawMode {
-    table: Option<String>,
-    at: u16,
-    is: Vec<u16>,
-    withhold: Option<String>,
-    otherwise: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawDetail {
-    is: String,
-    table: Option<String>,
-    at: u16,
-    count: u16,
-    form: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawPoll {
-    every: String,
-    table: Option<String>,
-    from: u16,
-    count: u16,
-    #[serde(default)]
-    optional: bool,
-    values: Vec<Spanned<RawValue>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawValue {
-    is: String,
-    /// One value per phase, one behind the other.
-    #[serde(default)]
-    on: Vec<String>,
-    #[serde(default)]
-    tariff: u8,
-    at: u16,
-    /// From one phase's first register to the next one's, where they do not touch.
-    step: Option<u16>,
-    r#type: Option<String>,
-    words: Option<String>,
-    unit: Option<String>,
-    scale: Option<f64>,
-    exponent_at: Option<u16>,
-    #[serde(default)]
-    magnitude: bool,
-    #[serde(default)]
-    export_positive: bool,
-}
-
-/// "`a`, `b`".
-pub(super) fn quoted<'a>(words: impl Iterator<Item = &'a str>) -> String {
-    words.map(|it| format!("\"{it}\"")).collect::<Vec<_>>().join(", ")
-}
-
-pub(super) fn parse(id: &str, text: &str) -> Result<Model, ModelError> {
-    let wrong = |fault: Fault| ModelError {
-        id: id.to_owned(),
-        place: fault.span.map(|it| position(text, it.start)),
-        what: fault.what,
-    };
-    if text.len() > LONGEST {
-        return Err(wrong(format!("the file has {} bytes; allowed: {LONGEST}", text.len()).into()));
+impl fmt::Display for ModelErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "model `{}`", self.id)?;
+        self.list.iter().try_for_each(|it| {
+            write!(f, "; line {}, column {}: {}; allowed: {}", it.line, it.column, it.what, it.allowed)
+        })
     }
-    let raw: RawModel =
-        toml::from_str(text).map_err(|error| wrong(Fault { what: error.message().to_owned(), span: error.span() }))?;
-    build(id, raw).map_err(wrong)
+}
+
+impl std::error::Error for ModelErrors {}
+
+pub(super) fn parse(id: &str, text: &str) -> Result<Model, ModelErrors> {
+    let mut faults = Faults::default();
+    let model = if text.len() > LONGEST {
+        faults.add(0..0, format!("the file has {} bytes", text.len()), format!("{LONGEST} bytes"));
+        None
+    } else {
+        read(id, text, &mut faults)
+    };
+    match model {
+        Some(model) if faults.0.is_empty() => Ok(model),
+        _ => Err(errors(id, text, faults)),
+    }
+}
+
+fn read(id: &str, text: &str, faults: &mut Faults) -> Option<Model> {
+    let (table, slips) = DeTable::parse_recoverable(text);
+    for slip in slips.iter().take(MOST) {
+        let what = format!("this is not TOML: {}", slip.message().replace('\n', ", "));
+        faults.add(slip.span().unwrap_or(0..0), what, "TOML; docs/meter-models.md has a whole file");
+    }
+    // What was made of the rest would be complained of for no other reason.
+    if slips.is_empty() { build(id, Part::whole(table.get_ref()), faults) } else { None }
+}
+
+fn errors(id: &str, text: &str, mut faults: Faults) -> ModelErrors {
+    faults.0.sort_by_key(|it| it.span.start);
+    let more = faults.0.len().saturating_sub(MOST);
+    faults.0.truncate(MOST);
+    if let Some(last) = faults.0.last_mut().filter(|_| more > 0) {
+        last.what = format!("{} (and {more} more behind it)", last.what);
+    }
+    let error = |Fault { what, allowed, span }: Fault| {
+        let (line, column) = position(text, span.start);
+        ModelError { line, column, span, what, allowed }
+    };
+    ModelErrors { id: id.to_owned(), list: faults.0.into_iter().map(error).collect() }
 }
 
 /// Line and column of a byte, in characters from 1.
@@ -176,304 +103,297 @@ fn position(text: &str, at: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, last.chars().count() + 1)
 }
 
-/// What is wrong, and the bytes of the file that say so.
-struct Fault {
-    what: String,
-    span: Option<Range<usize>>,
-}
-
-impl From<String> for Fault {
-    fn from(what: String) -> Self {
-        Self { what, span: None }
-    }
-}
-
-type Check<T> = Result<T, String>;
-type Placed<T> = Result<T, Fault>;
-
-/// Something that was made of this part of the file.
-fn at<R, T>(part: &Spanned<R>, made: Check<T>) -> Placed<T> {
-    made.map_err(|what| Fault { what, span: Some(part.span()) })
-}
-
-fn one_of<T: Copy>(key: &str, word: &str, words: &[(&str, T)]) -> Check<T> {
-    words
-        .iter()
-        .find(|it| it.0 == word)
-        .map(|it| it.1)
-        .ok_or_else(|| format!("`{key}` = {word:?} is not known; allowed: {}", quoted(words.iter().map(|it| it.0))))
-}
-
-fn require(holds: bool, sentence: &str) -> Check<()> {
-    if holds { Ok(()) } else { Err(sentence.to_owned()) }
-}
-
-fn table(word: &str) -> Check<Table> {
-    one_of("table", word, &[("holding", Table::Holding), ("input", Table::Input)])
-}
-
-fn word_order(word: &str) -> Check<WordOrder> {
-    one_of("words", word, &[("high-first", WordOrder::HighFirst), ("low-first", WordOrder::LowFirst)])
-}
-
-/// What a value takes where it does not say otherwise.
-struct Surroundings {
-    table: Table,
-    kind: Kind,
-    order: WordOrder,
-    phases: u8,
-    max_registers: u16,
-    invalid: Vec<(Kind, u64)>,
-    plausible: Vec<(Quantity, (f64, f64))>,
+/// What a value takes where it does not say otherwise; `None` where that could not be read.
+pub(super) struct Surroundings {
+    pub(super) table: Option<Table>,
+    pub(super) kind: Option<Kind>,
+    pub(super) order: Option<WordOrder>,
+    pub(super) phases: Option<u8>,
+    pub(super) max_registers: u16,
+    pub(super) invalid: Vec<(Kind, u64)>,
+    pub(super) plausible: Vec<(Quantity, (f64, f64))>,
 }
 
 impl Surroundings {
-    fn table(&self, word: Option<&String>) -> Check<Table> {
-        word.map_or(Ok(self.table), |word| table(word))
-    }
-
-    fn span(&self, at: u16, count: u16) -> Check<()> {
-        if count == 0 || count > self.max_registers {
-            return Err(format!("{count} registers in one request; allowed: 1 to {}", self.max_registers));
+    /// Whether so many registers can be read at once from there.
+    pub(super) fn span(&self, part: &Part<'_>, at: u16, count: &Spanned<u16>, faults: &mut Faults) -> bool {
+        let many = *count.get_ref();
+        if many == 0 || many > self.max_registers {
+            let what = format!("{many} registers in one request");
+            part.complain(faults, Some(count.span()), &what, format!("1 to {}", self.max_registers));
+            return false;
         }
-        require(u32::from(at) + u32::from(count) <= 0x1_0000, "the last register is above 65535")
+        let ends = u32::from(at) + u32::from(many) <= 0x1_0000;
+        if !ends {
+            part.complain(faults, Some(count.span()), "the last register is above 65535", "registers 0 to 65535");
+        }
+        ends
     }
 }
 
-fn build(id: &str, raw: RawModel) -> Placed<Model> {
-    at(&raw.format, require(*raw.format.get_ref() == 1, "`format` must be 1"))?;
-    at(&raw.phases, require(matches!(raw.phases.get_ref(), 1 | 3), "`phases` must be 1 or 3"))?;
-    at(&raw.fits, require(!raw.fits.get_ref().is_empty(), "`fits` names no type"))?;
-    let words = [Sure::TwoSources, Sure::OneSource, Sure::Doubtful].map(|it| (it.word(), it));
-    let sure = at(&raw.sure, one_of("sure", raw.sure.get_ref(), &words))?;
-    let needed = if sure == Sure::TwoSources { 2 } else { 1 };
-    at(&raw.sources, require(raw.sources.get_ref().len() >= needed, "`sources` must name what `sure` says"))?;
-    let transport = at(&raw.transport, transport(raw.transport.get_ref()))?;
-    let defaults = raw.defaults.get_ref();
-    let around = Surroundings {
-        table: at(&raw.defaults, table(&defaults.table))?,
-        kind: at(&raw.defaults, Kind::from_word(&defaults.r#type))?,
-        order: at(&raw.defaults, word_order(&defaults.words))?,
-        phases: *raw.phases.get_ref(),
-        max_registers: transport.max_registers,
-        invalid: invalid(&raw.invalid)?,
-        plausible: plausible(&raw.plausible)?,
-    };
-    let identity = all(&raw.identity, "identity", |it| identity(it, &around))?;
-    let modes = all(&raw.mode, "mode", |it| mode(it, &around))?;
-    let details = all(&raw.detail, "detail", |it| detail(it, &around))?;
-    let polls = all(&raw.poll, "poll", |it| poll(it, &around))?;
-    let needed = |poll: &Poll| poll.fast && !poll.optional;
-    require(polls.iter().any(needed), "no poll is `every = \"cycle\"` without being optional")?;
-    unique(&polls)?;
-    if let Some(maker) = &raw.maker {
-        let whole = !raw.sunspec.is_empty() && !maker.get_ref().is_empty();
-        at(maker, require(whole, "`maker` is a name in the SunSpec chain, and needs `sunspec`"))?;
+/// The value where it holds; else it is put down.
+fn hold<T>(
+    part: &Part<'_>,
+    found: Option<Spanned<T>>,
+    holds: impl Fn(&T) -> bool,
+    what: &str,
+    allowed: &str,
+    faults: &mut Faults,
+) -> Option<T> {
+    let found = found?;
+    if !holds(found.get_ref()) {
+        part.complain(faults, Some(found.span()), what, allowed);
+        return None;
     }
-    let fast = || polls.iter().filter(|poll| poll.fast).flat_map(|poll| &poll.values);
-    let useful =
-        |value: &Value| matches!(value.key.quantity, Quantity::Current | Quantity::Power | Quantity::PowerImport);
-    require(fast().any(useful), "no poll of every cycle has a current or a power")?;
-    Ok(Model {
+    Some(found.into_inner())
+}
+
+fn build(id: &str, mut root: Part<'_>, faults: &mut Faults) -> Option<Model> {
+    let format = root.required::<u8>("format", faults);
+    let format = hold(&root, format, |it| *it == 1, "`format` is not known", "1", faults);
+    let vendor = root.required::<String>("vendor", faults);
+    let name = root.required::<String>("name", faults);
+    let fits = root.required::<Vec<String>>("fits", faults);
+    let fits = hold(&root, fits, |it| !it.is_empty(), "`fits` names no type", "one type or more", faults);
+    let phases = root.required::<u8>("phases", faults);
+    let phases = hold(&root, phases, |it| matches!(it, 1 | 3), "`phases` is neither", "1 or 3", faults);
+    let words = [Sure::TwoSources, Sure::OneSource, Sure::Doubtful].map(|it| (it.word(), it));
+    let sure = root.required_word("sure", &words, faults);
+    let sources = root.required::<Vec<String>>("sources", faults);
+    let needed = if sure == Some(Sure::TwoSources) { 2 } else { 1 };
+    let enough = format!("{needed} or more");
+    let sources =
+        hold(&root, sources, |it| it.len() >= needed, "`sources` does not name what `sure` says", &enough, faults);
+    let notes = root.optional::<Vec<String>>("notes", faults).map_or_else(Vec::new, Spanned::into_inner);
+    let transport = root.table("transport", Some("`kinds` and what is known of the factory setting"), faults);
+    let transport = transport.and_then(|it| transport_of(it, faults));
+    let defaults = root.table("defaults", Some("`table`, `type` and `words`"), faults);
+    let (table, kind, order) = defaults.map_or((None, None, None), |it| defaults_of(it, faults));
+    let sunspec = root.optional::<Vec<u16>>("sunspec", faults).map_or_else(Vec::new, Spanned::into_inner);
+    let maker = root.optional::<String>("maker", faults);
+    let whole = |it: &String| !sunspec.is_empty() && !it.is_empty();
+    let what = "`maker` is a name in the SunSpec chain, and needs `sunspec`";
+    let maker = hold(&root, maker, whole, what, "`sunspec` beside it, or no `maker`", faults);
+    let around = Surroundings {
+        table,
+        kind,
+        order,
+        phases,
+        max_registers: transport.as_ref().map_or(MAX_REGISTERS, |it| it.max_registers),
+        invalid: root.table("invalid", None, faults).map_or_else(Vec::new, |it| invalid(&it, faults)),
+        plausible: root.table("plausible", None, faults).map_or_else(Vec::new, |it| plausible(&it, faults)),
+    };
+    let identity = each(&mut root, "identity", faults, |it, faults| identity(it, &around, faults));
+    let modes = each(&mut root, "mode", faults, |it, faults| mode(it, &around, faults));
+    let details = each(&mut root, "detail", faults, |it, faults| detail(it, &around, faults));
+    if !root.has("poll") {
+        root.complain(faults, None, "there is no [[poll]]", "[[poll]] for each request");
+    }
+    let mut taken = Vec::new();
+    let polls = each(&mut root, "poll", faults, |it, faults| poll(it, &around, &mut taken, faults));
+    root.end(faults);
+    // What is missing in polls that could not be read may be in them.
+    let polls = polls.filter(|it| !it.is_empty())?;
+    useful(&root, &polls, faults);
+    format?;
+    Some(Model {
         id: id.to_owned(),
-        vendor: raw.vendor,
-        name: raw.name,
-        fits: raw.fits.into_inner(),
-        phases: around.phases,
-        sure,
-        notes: raw.notes,
-        sources: raw.sources.into_inner(),
-        transport,
-        sunspec: raw.sunspec,
-        maker: raw.maker.map(Spanned::into_inner),
-        identity,
-        modes,
-        details,
+        vendor: vendor?.into_inner(),
+        name: name?.into_inner(),
+        fits: fits?,
+        phases: phases?,
+        sure: sure?,
+        notes,
+        sources: sources?,
+        transport: transport?,
+        sunspec,
+        maker,
+        identity: identity?,
+        modes: modes?,
+        details: details?,
         polls,
     })
 }
 
-/// Every item of a list, or the first complaint with its place.
-fn all<R, T, E: Into<Fault>>(items: &[Spanned<R>], what: &str, make: impl Fn(&R) -> Result<T, E>) -> Placed<Vec<T>> {
-    let place = |(index, item): (usize, &Spanned<R>)| {
-        make(item.get_ref()).map_err(|error| {
-            let inner: Fault = error.into();
-            let what = format!("[[{what}]] number {}: {}", index + 1, inner.what);
-            Fault { what, span: inner.span.or_else(|| Some(item.span())) }
-        })
-    };
-    items.iter().enumerate().map(place).collect()
+/// Every table of a list; `None` where one could not be read.
+fn each<'a, T>(
+    root: &mut Part<'a>,
+    key: &'static str,
+    faults: &mut Faults,
+    mut make: impl FnMut(Part<'a>, &mut Faults) -> Option<T>,
+) -> Option<Vec<T>> {
+    let parts = root.tables(key, faults).unwrap_or_default();
+    let made: Vec<Option<T>> = parts.into_iter().map(|it| make(it, faults)).collect();
+    made.into_iter().collect()
 }
 
-fn transport(raw: &RawTransport) -> Check<Transport> {
-    let has = |kind: &str| raw.kinds.iter().any(|it| it == kind);
-    for kind in &raw.kinds {
-        one_of("kinds", kind, &[("rtu", ()), ("tcp", ())])?;
+/// A meter must say something that a fuse needs, and say it in every round.
+fn useful(root: &Part<'_>, polls: &[Poll], faults: &mut Faults) {
+    if !polls.iter().any(|poll| poll.fast && !poll.optional) {
+        let what = "no poll is `every = \"cycle\"` without being optional";
+        root.complain(faults, None, what, "one or more of them");
     }
-    require(!raw.kinds.is_empty(), "`kinds` is empty; allowed: \"rtu\", \"tcp\"")?;
-    let parity = raw.parity.as_deref().map(|it| one_of("parity", it, &[("none", 'N'), ("even", 'E'), ("odd", 'O')]));
-    let parity = parity.transpose()?;
-    require(raw.stop.is_none_or(|it| matches!(it, 1 | 2)), "`stop` must be 1 or 2")?;
-    require(raw.unit.is_none_or(|it| (1..=247).contains(&it)), "`unit` must be 1 to 247")?;
-    let max_registers = raw.max_registers.unwrap_or(MAX_REGISTERS);
-    require((2..=MAX_REGISTERS).contains(&max_registers), "`max_registers` must be 2 to 125")?;
-    Ok(Transport {
+    let wanted =
+        |value: &Value| matches!(value.key.quantity, Quantity::Current | Quantity::Power | Quantity::PowerImport);
+    if !polls.iter().filter(|poll| poll.fast).flat_map(|poll| &poll.values).any(wanted) {
+        let what = "no poll of every cycle has a current or a power";
+        root.complain(
+            faults,
+            None,
+            what,
+            "\"current\", \"power\" or \"power-import\" in a poll with `every = \"cycle\"`",
+        );
+    }
+}
+
+fn transport_of(mut part: Part<'_>, faults: &mut Faults) -> Option<Transport> {
+    const ALLOWED: &str = "[\"rtu\"], [\"tcp\"] or [\"rtu\", \"tcp\"]";
+    let kinds = part.required::<Vec<String>>("kinds", faults);
+    let known = |it: &Vec<String>| !it.is_empty() && it.iter().all(|it| matches!(it.as_str(), "rtu" | "tcp"));
+    let kinds = hold(&part, kinds, known, "`kinds` is empty or names another", ALLOWED, faults);
+    let unit = part.optional::<u8>("unit", faults);
+    let unit = hold(&part, unit, |it| (1..=247).contains(it), "`unit` is no Modbus address", "1 to 247", faults);
+    let baud = part.optional::<u32>("baud", faults);
+    let baud = hold(&part, baud, |it| (300..=230_400).contains(it), "`baud` is no line speed", "300 to 230400", faults);
+    let parity = part.word(
+        "parity",
+        &[("none", 'N'), ("even", 'E'), ("odd", 'O')].map(|it| (it.0, Some(it.1))),
+        Some(None),
+        faults,
+    );
+    let stop = part.optional::<u8>("stop", faults);
+    let stop = hold(&part, stop, |it| matches!(it, 1 | 2), "`stop` is neither", "1 or 2", faults);
+    let port = part.optional::<u16>("port", faults);
+    let port = hold(&part, port, |it| *it > 0, "`port` is no port", "1 to 65535", faults);
+    let most = part.optional::<u16>("max_registers", faults);
+    let what = "`max_registers` is not possible";
+    let most = hold(&part, most, |it| (2..=MAX_REGISTERS).contains(it), what, "2 to 125", faults);
+    part.end(faults);
+    let kinds = kinds?;
+    let has = |kind: &str| kinds.iter().any(|it| it == kind);
+    Some(Transport {
         rtu: has("rtu"),
         tcp: has("tcp"),
-        unit: raw.unit,
-        baud: raw.baud,
-        parity,
-        stop: raw.stop,
-        port: raw.port,
-        max_registers,
+        unit,
+        baud,
+        parity: parity?,
+        stop,
+        port,
+        max_registers: most.unwrap_or(MAX_REGISTERS),
     })
 }
 
-fn invalid(raw: &BTreeMap<String, Spanned<Vec<String>>>) -> Placed<Vec<(Kind, u64)>> {
+fn defaults_of(mut part: Part<'_>, faults: &mut Faults) -> (Option<Table>, Option<Kind>, Option<WordOrder>) {
+    let table = part.required_word("table", &TABLES, faults);
+    let kind = part.required_word("type", &KINDS, faults);
+    let order = part.required_word("words", &WORD_ORDERS, faults);
+    part.end(faults);
+    (table, kind, order)
+}
+
+fn invalid(part: &Part<'_>, faults: &mut Faults) -> Vec<(Kind, u64)> {
     let mut out = Vec::new();
-    for (word, patterns) in raw {
-        let kind = at(patterns, Kind::from_word(word))?;
+    for (word, patterns) in part.entries::<Vec<String>>(faults) {
+        let Some((_, kind)) = KINDS.into_iter().find(|it| it.0 == word.get_ref()) else {
+            let what = format!("`{}` is no type", short(word.get_ref()));
+            part.complain(faults, Some(word.span()), &what, quoted(KINDS.iter().map(|it| it.0)));
+            continue;
+        };
+        let digits = usize::from(kind.words()) * 4;
         for pattern in patterns.get_ref() {
-            let fits = pattern.len() == usize::from(kind.words()) * 4;
-            let bits = u64::from_str_radix(pattern, 16).ok().filter(|_| fits);
-            let digits = kind.words() * 4;
-            let what = || format!("`invalid.{word}` has {pattern:?}, which is not {digits} hexadecimal digits");
-            out.push((kind, at(patterns, bits.ok_or_else(what))?));
+            let bits = Some(pattern).filter(|it| it.len() == digits && it.bytes().all(|it| it.is_ascii_hexdigit()));
+            match bits.and_then(|it| u64::from_str_radix(it, 16).ok()) {
+                Some(bits) => out.push((kind, bits)),
+                None => {
+                    let what = format!("`{}` has \"{}\"", word.get_ref(), short(pattern));
+                    part.complain(faults, Some(patterns.span()), &what, format!("{digits} hexadecimal digits each"));
+                }
+            }
         }
     }
-    Ok(out)
+    out
 }
 
-fn quantity(word: &str) -> Check<Quantity> {
-    one_of("is", word, &Quantity::ALL.map(|it| (it.nature().word, it)))
-}
-
-fn plausible(raw: &BTreeMap<String, Spanned<(f64, f64)>>) -> Placed<Vec<(Quantity, (f64, f64))>> {
-    let one = |(word, part): (&String, &Spanned<(f64, f64)>)| {
-        let range = *part.get_ref();
-        at(part, require(range.0 < range.1, "a range of `plausible` is empty"))?;
-        Ok((at(part, quantity(word))?, range))
-    };
-    raw.iter().map(one).collect()
-}
-
-fn identity(raw: &RawIdentity, around: &Surroundings) -> Check<Identity> {
-    let count = raw.count.unwrap_or(1);
-    around.span(raw.at, count)?;
-    let sign = match (&raw.is, raw.between, &raw.begins) {
-        (Some(words), None, None) if !words.is_empty() => Sign::Word(words.clone()),
-        (None, Some((low, high)), None) if low <= high => Sign::Between(low, high),
-        (None, None, Some(text)) if !text.is_empty() && text.len() <= usize::from(count) * 2 => {
-            Sign::Text(text.clone())
+fn plausible(part: &Part<'_>, faults: &mut Faults) -> Vec<(Quantity, (f64, f64))> {
+    let words = Quantity::ALL.map(|it| (it.nature().word, it));
+    let mut out = Vec::new();
+    for (word, range) in part.entries::<(f64, f64)>(faults) {
+        let (low, high) = *range.get_ref();
+        // Not so for what is no number, either.
+        if !(low < high) {
+            let what = format!("the range of `{}` is empty", short(word.get_ref()));
+            part.complain(faults, Some(range.span()), &what, "[lowest, highest]");
         }
-        _ => return Err("one of `is`, `between` and `begins` is needed, and must fit `count`".to_owned()),
+        match words.into_iter().find(|it| it.0 == word.get_ref()) {
+            Some((_, quantity)) => out.push((quantity, (low, high))),
+            None => {
+                let what = format!("`{}` is no quantity", short(word.get_ref()));
+                part.complain(faults, Some(word.span()), &what, quoted(words.iter().map(|it| it.0)));
+            }
+        }
+    }
+    out
+}
+
+fn identity(mut part: Part<'_>, around: &Surroundings, faults: &mut Faults) -> Option<Identity> {
+    let table = part.word("table", &TABLES, around.table, faults);
+    let address = part.required::<u16>("at", faults);
+    let count = part.optional::<u16>("count", faults).unwrap_or_else(|| Spanned::new(part.span(), 1));
+    let is = part.optional::<Vec<u16>>("is", faults);
+    let between = part.optional::<(u16, u16)>("between", faults);
+    let begins = part.optional::<String>("begins", faults);
+    let model = part.optional::<String>("model", faults).map_or_else(String::new, Spanned::into_inner);
+    part.end(faults);
+    let address = address?.into_inner();
+    around.span(&part, address, &count, faults);
+    let read = [is.is_some(), between.is_some(), begins.is_some()];
+    if ["is", "between", "begins"].iter().zip(read).any(|(key, read)| part.has(key) && !read) {
+        return None;
+    }
+    let count = count.into_inner();
+    let sign = match (is, between.map(Spanned::into_inner), begins) {
+        (Some(words), None, None) if !words.get_ref().is_empty() => Sign::Word(words.into_inner()),
+        (None, Some((low, high)), None) if low <= high => Sign::Between(low, high),
+        (None, None, Some(text)) if !text.get_ref().is_empty() && text.get_ref().len() <= usize::from(count) * 2 => {
+            Sign::Text(text.into_inner())
+        }
+        _ => {
+            let what = "nothing says what the register must hold, or two things do, or they do not fit";
+            let allowed = "one of `is = [16]`, `between = [lowest, highest]` and `begins = \"text\"`, two letters for each \
+                           register of `count`";
+            part.complain(faults, None, what, allowed);
+            return None;
+        }
     };
-    let table = around.table(raw.table.as_ref())?;
-    Ok(Identity { table, address: raw.at, count, sign, model: raw.model.clone() })
+    Some(Identity { table: table?, address, count, sign, model })
 }
 
-fn mode(raw: &RawMode, around: &Surroundings) -> Check<Mode> {
-    require(!raw.is.is_empty(), "`is` names no value")?;
-    require(!raw.otherwise.is_empty(), "`otherwise` must say what to do")?;
-    let table = around.table(raw.table.as_ref())?;
-    let words = [("powers", false), ("everything", true)];
-    let everything = raw.withhold.as_ref().map_or(Ok(false), |word| one_of("withhold", word, &words))?;
-    Ok(Mode { table, address: raw.at, wanted: raw.is.clone(), everything, otherwise: raw.otherwise.clone() })
+fn mode(mut part: Part<'_>, around: &Surroundings, faults: &mut Faults) -> Option<Mode> {
+    let table = part.word("table", &TABLES, around.table, faults);
+    let address = part.required::<u16>("at", faults);
+    let wanted = part.required::<Vec<u16>>("is", faults);
+    let wanted = hold(&part, wanted, |it| !it.is_empty(), "`is` names no value", "one value or more", faults);
+    let everything = part.word("withhold", &[("powers", false), ("everything", true)], Some(false), faults);
+    let otherwise = part.required::<String>("otherwise", faults);
+    let allowed = "a sentence: what is wrong then, and what to do";
+    let otherwise = hold(&part, otherwise, |it| !it.is_empty(), "`otherwise` is empty", allowed, faults);
+    part.end(faults);
+    let address = address?.into_inner();
+    Some(Mode { table: table?, address, wanted: wanted?, everything: everything?, otherwise: otherwise? })
 }
 
-fn detail(raw: &RawDetail, around: &Surroundings) -> Check<Detail> {
-    around.span(raw.at, raw.count)?;
+fn detail(mut part: Part<'_>, around: &Surroundings, faults: &mut Faults) -> Option<Detail> {
     let kinds = [("type", DetailKind::Type), ("serial", DetailKind::Serial), ("firmware", DetailKind::Firmware)];
     let forms = [("ascii", TextForm::Ascii), ("ascii-low", TextForm::AsciiLow), ("number", TextForm::Number)];
-    let form = one_of("form", &raw.form, &forms)?;
-    require(form != TextForm::Number || raw.count <= 4, "a number has at most 4 registers")?;
-    Ok(Detail {
-        kind: one_of("is", &raw.is, &kinds)?,
-        table: around.table(raw.table.as_ref())?,
-        address: raw.at,
-        count: raw.count,
-        form,
-    })
-}
-
-fn poll(raw: &RawPoll, around: &Surroundings) -> Placed<Poll> {
-    around.span(raw.from, raw.count)?;
-    let values: Vec<Vec<Value>> = all(&raw.values, "values", |it| values(it, raw, around))?;
-    let values: Vec<Value> = values.into_iter().flatten().collect();
-    require(!values.is_empty(), "it has no values")?;
-    let range = |it: &Value| it.offset..it.offset + it.kind.words();
-    for (index, value) in values.iter().enumerate() {
-        let overlaps = |other: &&Value| range(other).start < range(value).end && range(value).start < range(other).end;
-        if let Some(other) = values[..index].iter().find(overlaps) {
-            return Err(format!("{} and {} share a register", other.key, value.key).into());
-        }
+    let kind = part.required_word("is", &kinds, faults);
+    let table = part.word("table", &TABLES, around.table, faults);
+    let address = part.required::<u16>("at", faults);
+    let count = part.required::<u16>("count", faults);
+    let form = part.required_word("form", &forms, faults);
+    part.end(faults);
+    let (address, count) = (address?.into_inner(), count?);
+    if around.span(&part, address, &count, faults) && form == Some(TextForm::Number) && *count.get_ref() > 4 {
+        part.complain(faults, Some(count.span()), "a number is too long", "1 to 4 registers");
     }
-    Ok(Poll {
-        fast: one_of("every", &raw.every, &[("cycle", true), ("slow", false)])?,
-        optional: raw.optional,
-        table: around.table(raw.table.as_ref())?,
-        first: raw.from,
-        count: raw.count,
-        values,
-    })
-}
-
-/// The values of one line: one, or one for each phase that it names.
-fn values(raw: &RawValue, poll: &RawPoll, around: &Surroundings) -> Check<Vec<Value>> {
-    let quantity = quantity(&raw.is)?;
-    let nature = quantity.nature();
-    let kind = raw.r#type.as_ref().map_or(Ok(around.kind), |word| Kind::from_word(word))?;
-    let order = raw.words.as_ref().map_or(Ok(around.order), |word| word_order(word))?;
-    let unit = raw.unit.as_deref().unwrap_or(nature.units[0].0);
-    let factor = one_of("unit", unit, nature.units)?;
-    let number = raw.scale.unwrap_or(1.0);
-    require(number.is_finite() && number > 0.0, "`scale` must be a number above 0")?;
-    let scale = number * factor * if raw.export_positive { -1.0 } else { 1.0 };
-    let exponent = raw.exponent_at.map(|at| offset(at, 1, poll)).transpose()?;
-    let on = |word: &String| {
-        let phase = one_of("on", word, &Phase::ALL.map(|it| (["L1", "L2", "L3"][it.index()], it)))?;
-        require(around.phases == 3 || phase == Phase::L1, "a meter of one phase has L1 only")?;
-        Ok(Some(phase))
-    };
-    let phases: Vec<Option<Phase>> =
-        if raw.on.is_empty() { vec![None] } else { raw.on.iter().map(on).collect::<Check<_>>()? };
-    let step = raw.step.unwrap_or_else(|| kind.words());
-    let place = |index: usize| u16::try_from(index).ok().and_then(|it| raw.at.checked_add(it.checked_mul(step)?));
-    let plausible = around.plausible.iter().find(|it| it.0 == quantity).map_or(nature.plausible, |it| it.1);
-    let invalid: Vec<u64> = around.invalid.iter().filter(|it| it.0 == kind).map(|it| it.1).collect();
-    let decimals = if kind.has_point() || exponent.is_some() {
-        nature.decimals
-    } else {
-        nature.decimals.min((-scale.abs().log10()).ceil().clamp(-9.0, 9.0) as i8)
-    };
-    let one = |(index, phase): (usize, &Option<Phase>)| {
-        let at = place(index).ok_or("the last register is above 65535")?;
-        Ok(Value {
-            key: Key { quantity, phase: *phase, tariff: raw.tariff },
-            offset: offset(at, kind.words(), poll)?,
-            kind,
-            order,
-            scale,
-            exponent,
-            magnitude: raw.magnitude,
-            invalid: invalid.clone(),
-            plausible,
-            decimals,
-        })
-    };
-    phases.iter().enumerate().map(one).collect()
-}
-
-/// Where a value lies in its poll.
-fn offset(at: u16, words: u16, poll: &RawPoll) -> Check<u16> {
-    let inside = at.checked_sub(poll.from).filter(|it| u32::from(*it) + u32::from(words) <= u32::from(poll.count));
-    inside.ok_or_else(|| {
-        format!("register {at} with {words} words is outside of its poll, {} registers from {}", poll.count, poll.from)
-    })
-}
-
-fn unique(polls: &[Poll]) -> Check<()> {
-    let keys: Vec<Key> = polls.iter().flat_map(|poll| &poll.values).map(|it| it.key).collect();
-    let twice = keys.iter().enumerate().find(|(index, key)| keys[..*index].contains(key));
-    twice.map_or(Ok(()), |(_, key)| Err(format!("{key} is there twice")))
+    Some(Detail { kind: kind?, table: table?, address, count: count.into_inner(), form: form? })
 }

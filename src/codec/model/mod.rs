@@ -7,6 +7,8 @@
 mod decode;
 mod file;
 mod number;
+mod part;
+mod poll;
 mod sunspec;
 #[cfg(test)]
 mod tests;
@@ -14,7 +16,7 @@ mod tests;
 use crate::quantity::Phase;
 
 pub use decode::{Decoded, Key, Refusal};
-pub use file::ModelError;
+pub use file::{ModelError, ModelErrors};
 pub use number::{Kind, WordOrder};
 pub use sunspec::{COMMON, Chain, ChainError, ChainStep, MAKER};
 
@@ -327,7 +329,10 @@ pub struct Model {
 
 impl Model {
     /// A file's content as a model. `id` is the file's name without its ending.
-    pub fn parse(id: &str, text: &str) -> Result<Self, ModelError> {
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(id: &str, text: &str) -> Result<Self, ModelErrors> {
         file::parse(id, text)
     }
 

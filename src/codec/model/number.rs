@@ -1,6 +1,6 @@
 //! How words make a number.
 
-use super::file::quoted;
+use super::part::quoted;
 
 /// Which word of a long value is sent first. Bytes inside a word are always high first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub enum Kind {
     IskraT7,
 }
 
-const KINDS: [(&str, Kind); 11] = [
+pub(super) const KINDS: [(&str, Kind); 11] = [
     ("u16", Kind::U16),
     ("i16", Kind::I16),
     ("u32", Kind::U32),

@@ -99,46 +99,118 @@ fn every_type_is_read_as_published() {
     assert_eq!(Kind::U32.pattern(&[1], WordOrder::HighFirst), None);
 }
 
+/// What is said of a file, one line each: place, sentence, what is allowed.
+fn said(text: &str) -> Vec<String> {
+    let list = Model::parse("m3", text).err().map_or_else(Vec::new, |it| it.list);
+    list.iter().map(|it| format!("{}:{} {}; {}", it.line, it.column, it.what, it.allowed)).collect()
+}
+
 #[test]
 fn a_wrong_file_is_refused_with_place_and_remedy() {
-    // The last column is on the line that must be named.
+    // The last column is on the line that must be named; the first where it is empty.
     for (from, to, says, on) in [
-        ("format = 1", "format = 2", "`format` must be 1", "format"),
-        ("kinds = [\"rtu\"]", "kinds = [\"can\"]", "allowed: \"rtu\", \"tcp\"", "[transport]"),
-        ("count = 15", "count = 21", "[[poll]] number 1: 21 registers in one request; allowed: 1 to 20", "[[poll]]"),
-        ("count = 15", "count = 9", "outside of its poll", "energy-import"),
-        ("at = 22", "at = 21", "energy-import and energy-export share a register", "[[poll]]"),
-        ("is = \"energy-export\"", "is = \"energy-import\"", "energy-import is there twice", ""),
+        ("format = 1", "format = 2", "`format` is not known; 1", "format"),
+        ("vendor = \"Maker\"", "", "`vendor` is missing; a text in quotes", ""),
+        ("vendor = \"Maker\"", "vendor = 7", "`vendor` is the number 7; a text in quotes", "vendor"),
+        ("phases = 3", "phases = 300", "`phases` is the number 300; a whole number from 0 to 255", "phases"),
+        ("kinds = [\"rtu\"]", "kinds = [\"can\"]", "[\"rtu\", \"tcp\"]", "kinds"),
+        (
+            "kinds = [\"rtu\"]",
+            "baud = 0\nkinds = [\"rtu\"]",
+            "[transport]: `baud` is no line speed; 300 to 230400",
+            "baud",
+        ),
+        ("count = 15", "count = 21", "[[poll]] number 1: 21 registers in one request; 1 to 20", "count = 21"),
+        ("count = 15", "", "[[poll]] number 1: `count` is missing; a whole number from 0 to 65535", "[[poll]]"),
+        (
+            "count = 15",
+            "count = 13",
+            "register 22 with 2 words is outside of its poll; registers 10 to 22",
+            "energy-export",
+        ),
+        ("at = 22", "at = 21", "energy-import and energy-export share a register", "energy-export"),
+        ("is = \"energy-export\"", "is = \"energy-import\"", "energy-import is there twice", "at = 22"),
         (
             "unit = \"kW\"",
             "unit = \"hp\"",
-            "[[values]] number 2: `unit` = \"hp\" is not known; allowed: \"W\", \"kW\"",
+            "[[poll]] number 1, `values` number 2: `unit` = \"hp\" is not known; \"W\", \"kW\"",
             "\"hp\"",
         ),
-        ("type = \"u16\"", "type = \"u24\"", "allowed: \"u16\"", "\"u24\""),
-        ("scale = 0.001", "scale = -1.0", "`scale` must be a number above 0", "-1.0"),
-        ("i32 = [\"7FFFFFFF\"]", "i32 = [\"7FFF\"]", "not 8 hexadecimal digits", "\"7FFF\""),
-        ("\"one\", \"two\"", "\"one\"", "`sources` must name what `sure` says", "sources = "),
+        ("type = \"u16\"", "type = \"u24\"", "`type` = \"u24\" is not known; \"u16\"", "\"u24\""),
+        ("scale = 0.001", "scale = -1.0", "`scale` = -1 cannot be; a number above 0", "-1.0"),
+        ("i32 = [\"7FFFFFFF\"]", "i32 = [\"7FFF\"]", "[invalid]: `i32` has \"7FFF\"; 8 hexadecimal digits", "\"7FFF\""),
+        ("i32 = [\"7FFFFFFF\"]", "i33 = []", "[invalid]: `i33` is no type", "i33"),
+        ("\"one\", \"two\"", "\"one\"", "`sources` does not name what `sure` says; 2 or more", "sources = "),
         ("every = \"cycle\"", "every = \"slow\"", "no poll is", ""),
-        ("from = 10", "form = 10", "unknown field `form`", "form = 10"),
+        ("from = 10", "from = 10\nform = 10", "unknown key `form`; `every`, `table`, `from`", "form = 10"),
         ("phases = 3", "maker = \"M\"\nphases = 3", "needs `sunspec`", "maker"),
         ("phases = 3", "phases = 1", "a meter of one phase has L1 only", "\"L3\""),
-        ("[45.0, 65.0]", "[65.0, 45.0]", "a range of `plausible` is empty", "65.0"),
+        ("[45.0, 65.0]", "[65.0, 45.0]", "[plausible]: the range of `frequency` is empty", "65.0"),
+        ("[45.0, 65.0]", "[45.0]", "`frequency` is a list, or one with other content; [lowest, highest]", "[45.0]"),
+        ("frequency = [", "frequenz = [", "`frequenz` is no quantity; \"voltage\"", "frequenz"),
+        ("[[poll]]", "[poll]", "`poll` is a table; [[poll]] for each", "[poll]"),
+        ("[defaults]", "[default]", "[defaults] is missing; [defaults] with `table`", ""),
+        ("name = \"M3\"", "name = M3", "this is not TOML", "name = M3"),
+        ("format = 1", "\"\\u001b[31m\" = 1\nformat = 1", "unknown key `\\u{1b}[31m`", "u001b"),
     ] {
         assert!(FILE.contains(from), "{from}");
         let text = FILE.replacen(from, to, 1);
-        let error = Model::parse("m3", &text).unwrap_err();
-        let line = text.lines().position(|it| !on.is_empty() && it.contains(on)).map(|it| it + 1);
-        let sentence = error.to_string();
-        match (line, error.place) {
-            (None, None) => assert!(sentence.starts_with("model `m3`: "), "{sentence}"),
-            (Some(line), Some((at, column))) => {
-                assert_eq!(at, line, "{sentence}");
-                assert!(sentence.starts_with(&format!("model `m3`, line {line}, column {column}: ")), "{sentence}");
-            }
-            (wanted, place) => panic!("{wanted:?} {place:?} {sentence}"),
+        let line = text.lines().position(|it| on.is_empty() || it.contains(on)).map_or(0, |it| it + 1);
+        let all = said(&text);
+        let found = all.iter().any(|it| it.starts_with(&format!("{line}:")) && it.contains(says));
+        assert!(found, "{says:?} in line {line}: {all:#?}");
+        assert!(Model::parse("m3", &text).unwrap_err().to_string().starts_with("model `m3`; line "));
+    }
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once_and_nothing_that_only_follows_from_it() {
+    let slips = [
+        ("vendor = \"Maker\"\n", ""),
+        ("sure = \"two sources\"", "sure = \"very\""),
+        ("kinds = [\"rtu\"]", "kinds = [\"rtu\"]\nstop = 3\nparity = \"mark\""),
+        ("type = \"i32\"", "type = \"i33\""),
+        ("every = \"cycle\"", "evry = \"cycle\""),
+        ("on = [\"L1\", \"L2\", \"L3\"]", "on = [\"L4\"]"),
+        ("is = \"frequency\"", "is = \"frequenz\""),
+        ("magnitude = true", "magnitude = 1"),
+    ];
+    let text = slips.iter().fold(FILE.to_owned(), |text, (from, to)| text.replacen(from, to, 1));
+    let all = said(&text);
+    let wanted = [
+        "`vendor` is missing",
+        "`sure` = \"very\"",
+        "`stop` is neither",
+        "`parity` = \"mark\"",
+        "`type` = \"i33\"",
+        "`every` is missing",
+        "unknown key `evry`",
+        "`on` names \"L4\"",
+        "`is` = \"frequenz\"",
+        "`magnitude` is the number 1",
+    ];
+    for it in wanted {
+        assert!(all.iter().any(|line| line.contains(it)), "{it}: {all:#?}");
+    }
+    assert_eq!(all.len(), wanted.len(), "{all:#?}");
+    let many: String = (0..1000).map(|it| format!("k{it} = 1\n")).collect();
+    let all = said(&format!("{many}{FILE}"));
+    assert_eq!(all.len(), 50);
+    assert!(all[49].contains("and 950 more"), "{}", all[49]);
+}
+
+/// Whatever is missing or written differently: there is a model, or something is said of it.
+#[test]
+fn no_file_is_refused_without_a_word() {
+    let lines: Vec<&str> = FILE.lines().collect();
+    for (index, line) in lines.iter().enumerate() {
+        let other = |with: &str| [&lines[..index], &[with], &lines[index + 1..]].concat().join("\n");
+        let behind = |value: &str| other(&format!("{}= {value}", line.split('=').next().unwrap_or_default()));
+        for text in [other(""), behind("true"), behind("[]"), behind("{}"), behind("-1"), behind("\"\""), behind("0.5")]
+        {
+            let said = said(&text);
+            assert!(Model::parse("m3", &text).is_ok() || !said.is_empty(), "{text}");
         }
-        assert!(sentence.contains(says), "{sentence}");
     }
 }
 
