@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the ignored test of tests/modbus_meters against pymodbus as the server of ten meters.
+# Runs the ignored test of tests/modbus_meters against pymodbus as the server of ten meters: Modbus TCP, RTU over TCP, and
+# RTU on a serial port (two pseudo-terminals, one at each end of a cable).
 #
 # Needs bash, cargo, python3 with venv (installed with apt-get when missing) and PyPI. Everything is in a temporary
 # folder; ports are free ones on loopback.
@@ -18,7 +19,7 @@ fi
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 python3 -m venv "$dir/venv"
-"$dir/venv/bin/pip" install -q 'pymodbus>=3.11' >"$dir/pip.log" 2>&1 || { tail -5 "$dir/pip.log" >&2; fail "pip could not install pymodbus"; }
+"$dir/venv/bin/pip" install -q 'pymodbus[serial]>=3.11' >"$dir/pip.log" 2>&1 || { tail -5 "$dir/pip.log" >&2; fail "pip could not install pymodbus"; }
 echo "modbus-meters.sh: pymodbus $("$dir/venv/bin/python" -c 'import pymodbus; print(pymodbus.__version__)')"
 GRIDKEEPER_PYMODBUS_PYTHON=$dir/venv/bin/python cargo test --test modbus_meters -- --ignored pymodbus
 echo "modbus-meters.sh: passed"
