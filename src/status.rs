@@ -127,6 +127,16 @@ pub enum Value {
     Text(String),
 }
 
+/// A number with so many decimals. What rounds to nothing has no sign: nobody can tell `-0.0` from `0.0` by looking.
+#[must_use]
+pub fn with_decimals(number: f64, decimals: u8) -> String {
+    let text = format!("{number:.*}", usize::from(decimals));
+    match text.strip_prefix('-') {
+        Some(size) if size.bytes().all(|it| matches!(it, b'0' | b'.')) => size.to_owned(),
+        _ => text,
+    }
+}
+
 /// Who a device says it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -201,6 +211,20 @@ pub struct Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_has_no_sign() {
+        for (number, decimals, text) in [
+            (-0.0, 0, "0"),
+            (-0.04, 1, "0.0"),
+            (-0.06, 1, "-0.1"),
+            (-0.5, 0, "0"),
+            (0.0, 3, "0.000"),
+            (-12.5, 1, "-12.5"),
+        ] {
+            assert_eq!(with_decimals(number, decimals), text, "{number}");
+        }
+    }
 
     #[test]
     fn counters_are_named_by_what_the_meter_measures() {

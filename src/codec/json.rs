@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
 
 /// What is wrong with a JSON text, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,15 +33,92 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
+/// A text as JSON. A key that stands twice with different values has both of them, in a list: which of them is meant nobody
+/// knows, and who wants a number there finds that it is none. The caller bounds the text; nesting is bounded by serde_json
+/// (128 levels).
+///
+/// # Errors
+/// When it is no JSON.
+pub fn value(bytes: &[u8]) -> Result<Value, Malformed> {
+    let read: Result<Whole, _> = serde_json::from_slice(bytes);
+    read.map(|it| it.0).map_err(|error| Malformed::new("", format!("is no JSON: {error}")))
+}
+
+/// JSON in which no key has gone lost.
+struct Whole(Value);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Reader).map(Self)
+    }
+}
+
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, it: bool) -> Result<Value, E> {
+        Ok(Value::Bool(it))
+    }
+
+    fn visit_i64<E>(self, it: i64) -> Result<Value, E> {
+        Ok(Value::Number(it.into()))
+    }
+
+    fn visit_u64<E>(self, it: u64) -> Result<Value, E> {
+        Ok(Value::Number(it.into()))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, it: f64) -> Result<Value, E> {
+        Number::from_f64(it).map(Value::Number).ok_or_else(|| E::custom("a number without an end"))
+    }
+
+    fn visit_str<E>(self, it: &str) -> Result<Value, E> {
+        Ok(Value::String(it.to_owned()))
+    }
+
+    fn visit_string<E>(self, it: String) -> Result<Value, E> {
+        Ok(Value::String(it))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Whole(it)) = from.next_element()? {
+            list.push(it);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some((key, Whole(it))) = from.next_entry::<String, Whole>()? {
+            let both = match map.remove(&key) {
+                Some(before) if before != it => Value::Array(vec![before, it]),
+                _ => it,
+            };
+            map.insert(key, both);
+        }
+        Ok(Value::Object(map))
+    }
+}
+
 /// The object that a text holds. The caller bounds the text; nesting is bounded by serde_json (128 levels).
 ///
 /// # Errors
 /// When it is no JSON, or no object.
 pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, Malformed> {
-    match serde_json::from_slice(bytes) {
-        Ok(Value::Object(map)) => Ok(map),
-        Ok(other) => Err(Malformed::new("", format!("is {}, an object is needed", kind(&other)))),
-        Err(error) => Err(Malformed::new("", format!("is no JSON: {error}"))),
+    match value(bytes)? {
+        Value::Object(map) => Ok(map),
+        other => Err(Malformed::new("", format!("is {}, an object is needed", kind(&other)))),
     }
 }
 
@@ -163,6 +241,19 @@ mod tests {
         assert_eq!(inner.number("e").unwrap_err().to_string(), "`d.e` is true or false, a number is needed");
         assert_eq!(fields.element("f", 0).unwrap().unwrap().number("g"), Ok(Some(2.0)));
         assert!(fields.element("f", 1).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_no_number() {
+        let map = object(br#"{"a":1,"b":{"c":2,"c":3},"d":4,"a":9000,"d":4,"d":4.0}"#).unwrap();
+        let fields = Fields::new("", &map);
+        assert_eq!(fields.number("a").unwrap_err().to_string(), "`a` is a list, a number is needed");
+        let inner = fields.object("b").unwrap().unwrap();
+        assert!(inner.number("c").is_err());
+        assert!(fields.number("d").is_err(), "4 is not 4.0");
+        let same = object(br#"{"a":1,"a":1}"#).unwrap();
+        assert_eq!(Fields::new("", &same).number("a"), Ok(Some(1.0)));
+        assert!(object(&[b"{\"a\":".repeat(200), b"1".to_vec(), b"}".repeat(200)].concat()).is_err(), "too deep");
     }
 
     #[test]

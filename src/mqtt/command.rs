@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::json::{Object, Out};
 use crate::backup::Shown;
+use crate::codec::json;
 
 /// Longest value that is passed on, in bytes: no setting needs more.
 const MAX_VALUE: usize = 64;
@@ -44,7 +45,7 @@ pub(crate) fn read(payload: &[u8]) -> Result<Option<Command>, String> {
 
 fn read_object(text: &str) -> Result<Command, String> {
     const ALLOWED: &str = r#"allowed is the bare value, or {"value":…,"id":…}"#;
-    let Ok(Value::Object(mut object)) = serde_json::from_str(text) else {
+    let Ok(mut object) = json::object(text.as_bytes()) else {
         return Err(format!("the payload is no JSON object; {ALLOWED}"));
     };
     let id = match object.remove("id") {
@@ -162,6 +163,7 @@ mod tests {
         for (payload, part) in [
             (r#"{"value":[1]}"#, "must be a text"),
             (r#"{"value":null}"#, "must be a text"),
+            (r#"{"value":"off","value":"fast"}"#, "must be a text"),
             (r#"{"id":1}"#, "`value` is missing"),
             (r#"{"value":1,"unit":"A"}"#, "`unit` is not known"),
             (r#"{"value":1,"id":{}}"#, "id must be"),

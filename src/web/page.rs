@@ -9,8 +9,7 @@ use crate::influx::InfluxStatus;
 use crate::mqtt::{LinkState, MqttStatus};
 use crate::quantity::{Milliamp, Mono, Phase, Phases, Span, Watt};
 use crate::serve::ServeStatus;
-use crate::status::Value;
-use crate::status::{ChargerView, Health, MeterView, Snapshot};
+use crate::status::{ChargerView, Health, MeterView, Snapshot, Value, with_decimals};
 
 /// The page as it is at first, usable without scripts.
 pub(super) fn page(state: &WebState, snapshot: Option<&Snapshot>, mqtt: &MqttStatus, now: Mono) -> String {
@@ -306,8 +305,7 @@ fn meter(html: &mut Html, view: &MeterView, now: Mono) {
             html.raw("<tr><th scope=\"row\">").text(key).raw("</th><td class=\"number\">");
             match value {
                 Value::Number { value, unit, decimals } => {
-                    let decimals = usize::from(*decimals);
-                    html.text(format_args!("{value:.decimals$} {unit}"));
+                    html.text(format_args!("{} {unit}", with_decimals(*value, *decimals)));
                 }
                 Value::Text(text) => {
                     html.text(text);

@@ -60,6 +60,33 @@ async fn a_meter_with_a_transformer_ratio_gives_no_reading_at_all() {
     assert!(running.inbox.try_iter().all(|it| !matches!(it, ToControl::Meter { .. })));
 }
 
+/// A meter that is busy, or a gateway that does not reach it, has not said that there is no such register.
+#[tokio::test]
+async fn a_busy_meter_has_not_shown_its_mode() {
+    for code in [4, 6, 10, 11] {
+        let mut registers = map(case("chint-dtsu666"));
+        registers.insert((3, 6), 40);
+        let asked = Arc::new(Mutex::new(0));
+        let count = Arc::clone(&asked);
+        let peer = Peer::start(Medium::Tcp, move |ask| {
+            if ask.address() == 6 && *count.lock().unwrap() < 2 {
+                *count.lock().unwrap() += 1;
+                return Reaction::Answer(vec![ask.function() | 0x80, code]);
+            }
+            serve(&registers, ask)
+        })
+        .await;
+        let running = start(model("chint-dtsu666"), &peer.connection);
+        let risk = |message: &ToControl| match message {
+            ToControl::Risk(_, Some(risk)) => Some(risk.clone()),
+            ToControl::Meter { .. } => panic!("a reading that is 40 times too small, after exception {code}"),
+            _ => None,
+        };
+        assert!(running.wait("the risk", risk).await.contains("nothing of it is used"));
+        assert_eq!(*asked.lock().unwrap(), 2);
+    }
+}
+
 #[tokio::test]
 async fn a_refused_optional_register_is_absent_and_no_fault() {
     let (peer, registers) = changing("abb-ab", Medium::Tcp).await;

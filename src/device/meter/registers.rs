@@ -59,6 +59,7 @@ pub(super) enum Refusal {
 /// No household's or plant's meter counts further than this in any unit that meters use.
 const LARGEST: i64 = 1_000_000_000;
 
+pub(super) const BELOW_ZERO: Refusal = Refusal::Because("a counter below zero");
 const TOO_LARGE: Refusal = Refusal::Because("above 1000000000");
 pub(super) const NO_NUMBER: Refusal = Refusal::Because("not `number*unit` with a unit that fits the register");
 
@@ -148,7 +149,7 @@ impl Registers {
         if d == 8 && (c == 1 || c == 2) && e <= 4 {
             let direction = if c == 1 { &mut self.import } else { &mut self.export };
             let counter = &mut direction.energy[usize::from(b)];
-            let read = scaled(Unit::WattHour(0), 0);
+            let read = scaled(Unit::WattHour(0), 0).and_then(|it| if it.0 < 0 { Err(BELOW_ZERO) } else { Ok(it) });
             counter.broken |= read.is_err();
             counter.registers[usize::from(e)].get_or_insert(read?.0);
             return Ok(());

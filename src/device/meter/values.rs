@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::registers::{Mapping, Refusal, Registers, in_range, phase_word};
+use super::registers::{BELOW_ZERO, Mapping, Refusal, Registers, in_range, phase_word};
 use crate::codec::obis::Obis;
 use crate::codec::p1::object;
 use crate::codec::register::{self, Form, Register};
@@ -36,10 +36,11 @@ pub(super) fn key(register: &Register, mapping: &Mapping) -> Arc<str> {
 /// A number as it counts at this meter: one that holds both directions is turned where the clamps are mounted backwards.
 ///
 /// # Errors
-/// The month's peak of import is one of export then, which nobody asked for.
+/// The month's peak of import is one of export then, which nobody asked for. A counter never was below zero.
 pub(super) fn directed(register: &Register, number: Decimal, mapping: &Mapping) -> Result<Decimal, Refusal> {
     match register.key {
         "peak_month_kw" if mapping.invert => Err(Refusal::Absent),
+        key if key.starts_with("energy_") && number.mantissa < 0 => Err(BELOW_ZERO),
         key if mapping.invert && key.starts_with("net_") => {
             Ok(Decimal { mantissa: number.mantissa.saturating_neg(), ..number })
         }

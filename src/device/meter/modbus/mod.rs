@@ -243,7 +243,7 @@ impl Task {
             base = loop {
                 let answer = match self.port.read(Table::Holding, chain.next(), 2, Priority::Poll).await {
                     Ok(words) => words.first_chunk::<2>().copied(),
-                    Err(BusError::Exception { .. }) => None,
+                    Err(BusError::Exception { code: 1..=3, .. }) => None,
                     Err(error) => return Err(error),
                 };
                 match chain.take(answer, &model.sunspec) {
@@ -273,8 +273,9 @@ impl Task {
                     let found = words.first().copied().unwrap_or_default();
                     wrong.push(format!("{} (register {} is {found})", mode.otherwise, mode.address));
                 }
-                // Clones and old firmware have no such register; their signs are those of the file.
-                Err(BusError::Exception { code, .. }) => {
+                // Clones and old firmware have no such register; their signs are those of the file. A meter that is busy or a
+                // gateway that did not reach it says nothing of the kind.
+                Err(BusError::Exception { code: code @ 1..=3, .. }) => {
                     self.trouble.say(&format!(
                         "register {} was refused (exception {code}): its mode was not checked",
                         mode.address
@@ -312,7 +313,7 @@ impl Task {
         if self.is_told_already(reading.stamp) {
             return;
         }
-        let heard = self.control.tell(ToControl::Meter {
+        let heard = self.control.tell_reading(ToControl::Meter {
             meter: self.index,
             reading,
             values: Arc::new(view.values(now, self.image.identity())),

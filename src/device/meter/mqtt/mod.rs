@@ -193,7 +193,10 @@ impl Task {
         let mut sampled_at = received_at;
         for (topic, heard) in &mut self.heard {
             heard.fresh = false;
-            for (quantity, value) in &heard.values {
+            // Counters and the like stand until a new one comes, however rarely. From a voltage control makes power of currents
+            // and currents of power: an old one is none.
+            let old = received_at.since(heard.at) > self.meter.max_age;
+            for (quantity, value) in heard.values.iter().filter(|it| !old || it.0.unit() != "V") {
                 sent.put(*quantity, *value);
             }
             if self.needed.iter().any(|it| **it == **topic) {
@@ -213,7 +216,7 @@ impl Task {
             reading.sampled_at = Some(sampled_at);
         }
         let values = sample::values(&sample, received_at, Identity::default());
-        let heard = self.to.control.tell(ToControl::Meter {
+        let heard = self.to.control.tell_reading(ToControl::Meter {
             meter: self.to.index,
             reading,
             values: Arc::new(values),

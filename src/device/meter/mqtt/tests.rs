@@ -171,3 +171,24 @@ async fn silence_makes_it_offline_and_it_is_marked_from_the_start() {
     cancel.cancel();
     running.await.unwrap();
 }
+
+#[test]
+fn a_voltage_that_is_not_renewed_is_not_used_for_ever() {
+    let sources = vec![
+        source(Quantity::Power, "p", "", 1.0),
+        source(Quantity::VoltageL1, "v", "", 1.0),
+        source(Quantity::EnergyImport, "e", "", 1.0),
+    ];
+    let (mut task, inbox) = task(sources, None);
+    let mut at = |second: i64, topic: &str, payload: &str| {
+        task.take(&FeedMessage { at: Mono(second * 1000), ..message(topic, payload, false) }, NOW_MS + second * 1000);
+        readings(&inbox).pop()
+    };
+    assert!(at(0, "v", "232").is_none() && at(0, "e", "17.5").is_none(), "no power yet");
+    let reading = at(30, "p", "1000").unwrap();
+    assert_eq!(reading.voltage[Phase::L1].map(|it| it.0), Some(232_000));
+    let reading = at(31, "p", "1000").unwrap();
+    assert_eq!((reading.voltage[Phase::L1], reading.energy_import), (None, Some(WattHour(17_500))));
+    assert!(at(40, "v", "229").is_none());
+    assert_eq!(at(41, "p", "1000").unwrap().voltage[Phase::L1].map(|it| it.0), Some(229_000));
+}

@@ -194,6 +194,16 @@ fn of_repeated_lines_the_first_counts_for_everybody() {
 }
 
 #[test]
+fn a_counter_below_zero_is_none() {
+    let odd = ["1-0:1.8.1(-00010.000*kWh)", "1-0:1.8.2(000020.000*kWh)", "1-0:1.7.0(01.000*kW)"];
+    let meaning = meaning_of(&lines(&odd), Mapping::default());
+    assert_eq!(meaning.reading.energy_import, None, "nor is a sum without it");
+    assert!(!meaning.values.values.contains_key("energy_import_t1_kwh"), "{:?}", meaning.values);
+    assert_eq!(meaning.number("energy_import_t2_kwh"), 20.0);
+    assert!(meaning.unusable[0].contains("a counter below zero"), "{:?}", meaning.unusable);
+}
+
+#[test]
 fn countries_differ() {
     let belgian = meaning("be-emucs171.p1");
     assert_eq!(belgian.reading.current_step, Milliamp(10));
