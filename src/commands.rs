@@ -400,10 +400,11 @@ fn scan(
             ScanError::Output(error) => ToolError::Output(error),
             ScanError::NoLink(why) => ToolError::NotTaken(why),
         })?;
-        match outcome.stopped_at {
-            Some(step) => writeln!(std::io::stdout(), "# interrupted; go on with: {}", again(step))?,
-            None if outcome.found == 0 => writeln!(std::io::stdout(), "# nobody answered")?,
-            None => {}
+        match (outcome.stopped_at, outcome.instead) {
+            (Some(step), _) => writeln!(std::io::stdout(), "# interrupted; go on with: {}", again(step))?,
+            (None, _) if outcome.found > 0 => {}
+            (None, Some(instead)) => return Err(ToolError::NotTaken(format!("nothing was found: {instead}"))),
+            (None, None) => return Err(ToolError::NotTaken("nothing was found: nobody answered".to_owned())),
         }
         Ok(())
     })
@@ -450,7 +451,15 @@ pub fn simulate(files: &[PathBuf]) -> u8 {
 /// `gridkeeper simulate FILE`
 #[must_use]
 pub fn play(file: &Path) -> u8 {
-    let outcome = Scenario::read(file).and_then(|scenario| crate::simulate::play(&scenario));
+    let name = file.display().to_string();
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => {
+            complain(&format!("{name}: {error}"));
+            return FAILED;
+        }
+    };
+    let outcome = Scenario::parse(&name, &text).and_then(|scenario| crate::simulate::play(&scenario));
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(error) => {

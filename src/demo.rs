@@ -115,6 +115,7 @@ impl Demo {
             "Ctrl-C ends it. Each second: phases against the main fuse, then each charger: drawn/offered, and why."
                 .to_owned(),
         );
+        lines.say("A ? is a current that nobody measures: an EVSE-DIN has no meter of its own.".to_owned());
         Ok(())
     }
 

@@ -68,7 +68,7 @@ fn every_subcommand_ends_with_the_code_of_its_outcome() {
         ("decode dlms good.toml", WRONG_USAGE),
         ("simulate scenario.toml", DONE),
         ("simulate good.toml", WRONG_USAGE),
-        ("simulate missing.toml", WRONG_USAGE),
+        ("simulate missing.toml", FAILED),
         ("simulate --stdio -c plant.toml", DONE),
         ("simulate --stdio -c bad.toml", WRONG_USAGE),
         ("simulate --stdio", WRONG_USAGE),

@@ -45,6 +45,11 @@ pub enum Outcome {
 /// # Errors
 /// What is wrong with it, as one sentence.
 pub fn plan(bytes: &[u8]) -> Result<Plan, String> {
+    if let Some(what) = something_else(bytes) {
+        return Err(format!(
+            "this is no backup: one is a tar file that `gridkeeper backup` has written, and this file {what}"
+        ));
+    }
     let mut entries = archive::read(bytes)?;
     let manifest = entries.iter().find(|it| it.name == MANIFEST).ok_or("no backup of ours: it has no backup.json")?;
     let manifest: Manifest =
@@ -70,6 +75,23 @@ pub fn plan(bytes: &[u8]) -> Result<Plan, String> {
         }
     }
     Ok(Plan { version: manifest.version, time: manifest.time, steps })
+}
+
+/// What a file is that has not even the begin of a tar file (POSIX.1-2017: `ustar` at byte 257).
+fn something_else(bytes: &[u8]) -> Option<&'static str> {
+    if bytes.get(257..262) == Some(b"ustar") {
+        return None;
+    }
+    let text = std::str::from_utf8(bytes).ok().filter(|it| !it.contains('\0'));
+    Some(match text {
+        _ if bytes.is_empty() => "is empty",
+        _ if bytes.starts_with(&[0x1F, 0x8B]) => "is compressed (gzip): unpack it first",
+        Some(text) if text.parse::<toml::Table>().is_ok() => {
+            "is TOML, as a configuration is: that is checked with `gridkeeper check` and used with -c"
+        }
+        Some(_) => "is a text",
+        None => "is another one, or damaged at its begin",
+    })
 }
 
 /// Whether a file may be written where it says.
@@ -173,6 +195,23 @@ mod tests {
         };
         entries.push(Entry { name: MANIFEST.into(), bytes: serde_json::to_vec(&manifest).unwrap() });
         plan(&archive::write(&entries, 0))
+    }
+
+    #[test]
+    fn what_is_no_backup_at_all_is_called_what_it_is() {
+        for (bytes, is) in [
+            (&b""[..], "is empty"),
+            (CONFIG.as_bytes(), "is TOML"),
+            (b"- yaml: [\n", "is a text"),
+            (&[0x1F, 0x8B, 8, 0], "gzip"),
+            (&[0; 2000], "damaged"),
+        ] {
+            let why = plan(bytes).unwrap_err();
+            assert!(why.starts_with("this is no backup: one is a tar file that `gridkeeper backup`"), "{why}");
+            assert!(why.contains(is), "{why}");
+        }
+        let other = archive::write(&[Entry { name: "a".into(), bytes: b"x".into() }], 0);
+        assert!(plan(&other).unwrap_err().contains("no backup.json"));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! `gridkeeper backup` and `gridkeeper restore`.
 
-use std::io::{BufRead as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::{FAILED, WRONG_USAGE, add_on_options, complain, note, written};
 use crate::backup::{self, Outcome};
 use crate::clock::wall_ms;
 use crate::config::{self, Purpose, durable};
+use crate::tool::registers::agrees;
 
 /// `gridkeeper backup`
 #[must_use]
@@ -65,23 +66,19 @@ pub fn restore(source: &Path, yes: bool) -> u8 {
         }
     };
     let mut out = std::io::stdout().lock();
-    let mut begin = || -> std::io::Result<()> {
+    let mut begin = || -> std::io::Result<bool> {
         writeln!(out, "made {} by version {}:", plan.time, plan.version)?;
         plan.files().try_for_each(|it| writeln!(out, "  {}", it.display()))?;
-        if !yes {
-            write!(out, "Is the appliance stopped, and shall these be written? [y/N] ")?;
-        }
-        out.flush()
+        let question = "Is the appliance stopped, and shall these be written? [y/N] ";
+        Ok(yes || agrees(question, &mut std::io::stdin().lock(), &mut out)?)
     };
-    if let Err(error) = begin() {
-        return written(Err(error));
-    }
-    if !yes {
-        let mut answer = String::new();
-        if std::io::stdin().lock().read_line(&mut answer).is_err() || !matches!(answer.trim(), "y" | "Y" | "yes") {
-            complain("nothing was written; --yes writes without asking");
+    match begin() {
+        Ok(true) => {}
+        Ok(false) => {
+            complain("nothing was written; answer y, or say --yes");
             return FAILED;
         }
+        Err(error) => return written(Err(error)),
     }
     let outcomes = match plan.carry_out() {
         Ok(outcomes) => outcomes,

@@ -14,7 +14,7 @@ use super::key::{Field, closest};
 use super::layer::{Device, Merged};
 use super::model::{Config, Control, Grid, MeterDriver, Secret, Site, Storage, Web};
 use super::raw::{self, SECTIONS};
-use super::secret;
+use super::secret::{self, Unfit};
 use super::slot::Slot;
 use super::source::{At, Inputs, Part, Report};
 use super::warn::BusBudget;
@@ -326,6 +326,10 @@ impl Checker<'_> {
         if let Some(found) = devices.meters.iter().position(|it| it.head.id.as_deref() == Some(id)) {
             return Some(found);
         }
+        // One whose id is missing or wrong, which was said, may be the one that is meant.
+        if devices.meters.iter().any(|it| it.head.id.is_none()) {
+            return None;
+        }
         let other = devices.chargers.iter().any(|it| it.head.id.as_deref() == Some(id));
         let message =
             if other { format!("`{id}` is a charger, not a meter") } else { format!("there is no meter `{id}`") };
@@ -371,7 +375,7 @@ impl Checker<'_> {
         &mut self,
         slot: &Slot<String>,
         path: &str,
-        read: impl FnOnce(&Path) -> Result<T, String>,
+        read: impl FnOnce(&Path) -> Result<T, Unfit>,
     ) -> Option<T> {
         let (at, file, content) = self.read_file(slot, path, read)?;
         if secret::is_open(&file) {
@@ -386,7 +390,7 @@ impl Checker<'_> {
         &mut self,
         slot: &Slot<String>,
         path: &str,
-        read: impl FnOnce(&Path) -> Result<T, String>,
+        read: impl FnOnce(&Path) -> Result<T, Unfit>,
     ) -> Option<(At, PathBuf, T)> {
         let (text, at) = slot.set()?;
         let file = self.path(text, at);
@@ -397,12 +401,9 @@ impl Checker<'_> {
                 let key = path.rsplit('.').next().unwrap_or(path);
                 // What names nothing that is there may be the secret itself, written where its file belongs.
                 let (message, help) = match file.try_exists() {
-                    Ok(true) => (
-                        format!("{} cannot be used: {why}", file.display()),
-                        "a path is taken from the folder of the configuration file",
-                    ),
+                    Ok(true) => (format!("{} cannot be used: {}", file.display(), why.what), why.help),
                     Ok(false) => (format!("`{key}` names no file: {} has none of this name", folder(&file)), NO_FILE),
-                    Err(_) => (format!("`{key}` names no file that could be looked for: {why}"), NO_FILE),
+                    Err(_) => (format!("`{key}` names no file that could be looked for: {}", why.what), NO_FILE),
                 };
                 self.report.say(severity, (at, Part::Value), path, message, help);
                 None

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::key::closest;
+use super::key::{closest, short};
 use super::model::{Connection, HttpAddress, MqttEndpoint, Parity, SerialLine};
 
 /// What a connection may look like.
@@ -178,49 +178,67 @@ fn serial(rest: &str) -> Result<SerialLine, Wrong> {
         ));
     }
     let mut line = SerialLine { path: PathBuf::from(path), baud: None, parity: None, stop: None };
+    let mut wrong: Vec<Wrong> = Vec::new();
+    let mut seen: Vec<&str> = Vec::new();
     for pair in query.split('&').filter(|_| !query.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let twice = match name {
-            "baud" => line.baud.is_some(),
-            "parity" => line.parity.is_some(),
-            "stop" => line.stop.is_some(),
-            other => {
-                let help = match closest(other, ["baud", "parity", "stop"]) {
-                    Some(close) => format!("did you mean `{close}`? allowed: baud, parity, stop"),
-                    None => "allowed: baud, parity, stop".to_owned(),
-                };
-                return Err((format!("unknown parameter `{other}`"), help));
-            }
-        };
-        if twice {
-            return Err((format!("`{name}` is given twice"), "write it once".to_owned()));
+        if seen.contains(&name) {
+            wrong.push((format!("`{name}` is given twice"), "write it once".to_owned()));
+            continue;
         }
-        match name {
-            "baud" => {
-                line.baud = BAUDS.into_iter().find(|it| it.to_string() == value);
-                if line.baud.is_none() {
-                    let known = BAUDS.map(|it| it.to_string()).join(", ");
-                    return Err((format!("baud={value} is not a line speed"), format!("allowed: {known}")));
-                }
-            }
-            "parity" => {
-                line.parity = Some(match value {
-                    "none" => Parity::None,
-                    "even" => Parity::Even,
-                    "odd" => Parity::Odd,
-                    _ => return Err((format!("parity={value} is not known"), "allowed: none, even, odd".to_owned())),
-                });
-            }
-            _ => {
-                line.stop = Some(match value {
-                    "1" => 1,
-                    "2" => 2,
-                    _ => return Err((format!("stop={value} is not known"), "allowed: 1, 2".to_owned())),
-                });
-            }
+        seen.push(name);
+        if let Err(complaint) = parameter(name, value, &mut line) {
+            wrong.push(complaint);
         }
     }
-    Ok(line)
+    if wrong.is_empty() {
+        return Ok(line);
+    }
+    // All of them, so that nobody has to come back for each.
+    let (what, help): (Vec<String>, Vec<String>) = wrong.into_iter().unzip();
+    Err((what.join("; "), help.join("; ")))
+}
+
+/// One parameter of a serial line.
+fn parameter(name: &str, value: &str, line: &mut SerialLine) -> Result<(), Wrong> {
+    match name {
+        "baud" => {
+            line.baud = BAUDS.into_iter().find(|it| it.to_string() == value);
+            if line.baud.is_none() {
+                let known = BAUDS.map(|it| it.to_string()).join(", ");
+                return Err((
+                    format!("baud={} is not a line speed", short(value)),
+                    format!("allowed for baud: {known}"),
+                ));
+            }
+        }
+        "parity" => {
+            line.parity = match value {
+                "none" => Some(Parity::None),
+                "even" => Some(Parity::Even),
+                "odd" => Some(Parity::Odd),
+                _ => {
+                    let allowed = "allowed for parity: none, even, odd".to_owned();
+                    return Err((format!("parity={} is not known", short(value)), allowed));
+                }
+            };
+        }
+        "stop" => {
+            line.stop = match value {
+                "1" => Some(1),
+                "2" => Some(2),
+                _ => return Err((format!("stop={} is not known", short(value)), "allowed for stop: 1, 2".to_owned())),
+            };
+        }
+        other => {
+            let help = match closest(other, ["baud", "parity", "stop"]) {
+                Some(close) => format!("did you mean `{close}`? allowed: baud, parity, stop"),
+                None => "allowed: baud, parity, stop".to_owned(),
+            };
+            return Err((format!("unknown parameter `{}`", short(other)), help));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -281,6 +299,20 @@ mod tests {
         ] {
             let found = parse_broker(text).map_err(help).expect_err(text);
             assert!(found.starts_with(meant), "{text}: {found}");
+        }
+    }
+
+    #[test]
+    fn every_mistake_of_a_serial_line_is_told_at_once() {
+        let (what, help) = parse("serial:///dev/x?baud=9601&parity=xx&stop=3&speed=1&baud=9600").expect_err("wrong");
+        assert_eq!(
+            what,
+            "baud=9601 is not a line speed; parity=xx is not known; stop=3 is not known; unknown parameter `speed`; \
+             `baud` is given twice"
+        );
+        for allowed in ["9600, 14400", "allowed for parity: none, even, odd", "allowed for stop: 1, 2", "write it once"]
+        {
+            assert!(help.contains(allowed), "{help}");
         }
     }
 

@@ -503,8 +503,10 @@ fn decimal(text: &str) -> Option<f64> {
 
 /// The candidate that was probably meant, if one is near enough.
 pub(super) fn closest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // `eco+` is what others call eco_plus.
+    let text = text.chars().take(64).collect::<String>().replace("_+", "+").replace('+', "_plus");
     let text: Vec<char> =
-        text.chars().take(64).map(|it| if it == '-' { '_' } else { it.to_ascii_lowercase() }).collect();
+        text.chars().map(|it| if matches!(it, '-' | ' ') { '_' } else { it.to_ascii_lowercase() }).collect();
     let (distance, best) = candidates
         .into_iter()
         .map(|it| {
@@ -546,6 +548,10 @@ mod tests {
         assert_eq!(closest("fsue_a", keys), Some("fuse_a"));
         assert_eq!(closest("max-import-a", keys), Some("max_import_a"));
         assert_eq!(closest("phase", keys), Some("phases"));
+        let modes = ["fast", "eco", "eco_plus", "solar"];
+        for plus in ["eco+", "Eco+", "eco_+", "eco plus", "eco-plus", "ecoplus"] {
+            assert_eq!(closest(plus, modes), Some("eco_plus"), "{plus}");
+        }
         assert_eq!(closest("colour", keys), None);
         assert_eq!(closest("", keys), None);
     }

@@ -298,19 +298,32 @@ impl Reader<'_> {
 
     fn read_list(&mut self, section: &'static Section, node: Node) -> Option<Value> {
         let name = section.name;
-        let NodeKind::List(items) = node.kind else {
-            let message = format!("`{name}` is {}, but a list of tables is needed", node.is());
-            let help = match &node.kind {
-                // `[charger.left]`
-                NodeKind::Table(keys) if section.has_ids() && keys.iter().all(|it| it.1.is_table()) => {
-                    let ids: Vec<String> = keys.iter().map(|it| format!("id = \"{}\"", short(&it.0))).collect();
-                    format!("write [[{name}]] for each, with {} below it", ids.join(" or "))
-                }
-                _ => format!("write [[{name}]]"),
-            };
-            self.report.say(Severity::Error, (node.at, Part::Key), name, message, help);
-            return None;
+        let at = node.at;
+        let is = node.is();
+        let (items, message, help) = match node.kind {
+            NodeKind::List(items) => (items, None, String::new()),
+            // `[charger.left]`: what is in them is looked at all the same.
+            NodeKind::Table(keys) if section.has_ids() && !keys.is_empty() && keys.iter().all(|it| it.1.is_table()) => {
+                let ids: Vec<String> = keys.iter().map(|it| format!("id = \"{}\"", short(&it.0))).collect();
+                let help = format!("write [[{name}]] for each, with {} below it", ids.join(" or "));
+                let message = format!("`[{name}.…]` is a table, but a list of tables is needed");
+                (keys.into_iter().map(with_id).collect(), Some(message), help)
+            }
+            NodeKind::Table(keys) => {
+                let message = format!("`[{name}]` is one table, but a list of tables is needed");
+                let help = format!("write [[{name}]], with two brackets on each side, also where there is only one");
+                (vec![Node { at, kind: NodeKind::Table(keys) }], Some(message), help)
+            }
+            _ => {
+                let message = format!("`{name}` is {is}, but a list of tables is needed");
+                self.report.say(Severity::Error, (at, Part::Key), name, message, format!("write [[{name}]]"));
+                return None;
+            }
         };
+        if let Some(message) = message {
+            // At the begin of the header, before what is wrong below it.
+            self.report.error(at, name, message, help);
+        }
         let mut devices: Map<String, Value> = Map::new();
         for (index, item) in items.into_iter().enumerate() {
             let NodeKind::Table(entries) = item.kind else {
@@ -555,6 +568,16 @@ impl Reader<'_> {
         };
         Some((section, device, field))
     }
+}
+
+/// `[charger.left]` as `[[charger]]` with its id.
+fn with_id((name, node): (String, Node)) -> Node {
+    let Node { at, kind } = node;
+    let NodeKind::Table(mut keys) = kind else { return Node { at, kind } };
+    if !keys.iter().any(|it| it.0 == "id") {
+        keys.push(("id".to_owned(), Node { at, kind: NodeKind::Text(name) }));
+    }
+    Node { at, kind: NodeKind::Table(keys) }
 }
 
 /// The tables that have this key.

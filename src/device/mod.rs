@@ -107,10 +107,13 @@ impl ControlLink {
 
     /// Hands a message over; `false` when it could not be taken.
     pub fn tell(&self, message: ToControl) -> bool {
-        match self.sender.try_send(message) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
-        }
+        self.sender.try_send(message).is_ok()
+    }
+
+    /// The same for a reading; `false` when it was lost because the control thread hangs. Where that has ended nobody needs
+    /// it any more: an orderly stop ends the control thread first.
+    pub fn tell_reading(&self, message: ToControl) -> bool {
+        !matches!(self.sender.try_send(message), Err(TrySendError::Full(_)))
     }
 }
 
@@ -127,4 +130,22 @@ pub struct ChargerChannels {
     pub actions: mpsc::Receiver<ChargerAction>,
     /// Set at an orderly stop to what is to be left behind; the task writes it, confirms it and ends.
     pub last_offer: watch::Receiver<Option<LastOffer>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+
+    #[test]
+    fn a_reading_is_lost_where_nobody_takes_it_and_not_where_nobody_is_left() {
+        let (sender, inbox) = sync_channel(1);
+        let control = ControlLink::new(sender);
+        assert!(control.tell_reading(ToControl::Shutdown));
+        assert!(!control.tell_reading(ToControl::Shutdown), "the control thread hangs");
+        drop(inbox);
+        assert!(control.tell_reading(ToControl::Shutdown), "an orderly stop");
+        assert!(!control.tell(ToControl::Shutdown));
+    }
 }

@@ -3,6 +3,7 @@
 
 use crate::device::{ControlLink, DeviceRef, ToControl, shelly};
 use crate::link::modbus::BusError;
+use crate::link::reminder::{Reminder, more};
 use crate::quantity::{Mono, Span};
 use crate::status::Health;
 
@@ -74,12 +75,21 @@ pub(super) struct Voice {
     health: Health,
     told: Health,
     told_at: Option<Mono>,
+    reminder: Reminder,
 }
 
 impl Voice {
     /// `name` is `input tariff` or `relay boiler`.
     pub(super) fn new(name: String, device: DeviceRef, control: ControlLink) -> Self {
-        Self { name, device, control, health: Health::default(), told: Health::default(), told_at: None }
+        Self {
+            name,
+            device,
+            control,
+            health: Health::default(),
+            told: Health::default(),
+            told_at: None,
+            reminder: Reminder::default(),
+        }
     }
 
     /// `input tariff`, `relay boiler`.
@@ -98,6 +108,7 @@ impl Voice {
             tracing::info!(device = %self.name, "answers");
         }
         self.health.good += 1;
+        self.reminder.well();
     }
 
     /// None.
@@ -113,10 +124,10 @@ impl Voice {
                 return;
             }
         }
-        if std::mem::take(&mut self.health.online) || first {
-            tracing::warn!("{text}");
-        } else {
-            tracing::debug!("{text}");
+        match (self.reminder.wrong(), std::mem::take(&mut self.health.online) || first) {
+            (Some(unsaid), _) => tracing::warn!("{text}{}", more(unsaid)),
+            (None, true) => tracing::warn!("{text}"),
+            (None, false) => tracing::debug!("{text}"),
         }
         self.health.last_error = Some(text.into());
     }

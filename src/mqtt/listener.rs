@@ -115,7 +115,7 @@ impl Listener {
                 Err(problem) => problem,
             };
             let problem = format!("the topics of devices are not heard: {}", attempts.lost(problem));
-            tracing::warn!("MQTT: {problem}");
+            // The service says it where it is news.
             self.tell.send_replace(Listening { online: false, problem: Some(problem) });
             if cancel.run_until_cancelled(sleep(attempts.wait())).await.is_none() {
                 return;

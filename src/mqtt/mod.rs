@@ -16,6 +16,7 @@ mod json;
 mod leftover;
 mod link;
 mod listener;
+mod lost;
 mod options;
 mod outbox;
 mod peers;

@@ -31,6 +31,7 @@ use crate::clock::{is_set, wall_ms};
 use crate::device::ToControl;
 use crate::event::{Event, EventType};
 use crate::influx::Collector;
+use crate::link::reminder::Reminder;
 use crate::quantity::{Mono, Span};
 
 /// Home Assistant is told everything anew at most this often, however often it says that it was born.
@@ -46,7 +47,7 @@ const SUBSCRIBE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where the conversation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// Not connected.
     Down,
     /// Connected; what the broker remembers of this base is coming in.
@@ -91,7 +92,7 @@ pub(super) struct Service {
     pub(super) astray: Bucket,
     pub(super) waiting: JoinSet<Answered>,
     pub(super) backups: JoinSet<BackedUp>,
-    phase: Phase,
+    pub(super) phase: Phase,
     /// Another instance serves this base: the connection is only there to see whether it still does.
     looking: bool,
     status: MqttStatus,
@@ -99,7 +100,10 @@ pub(super) struct Service {
     problem: Option<String>,
     pub(super) log_level: String,
     /// The loss of the broker has been told.
-    lost_told: bool,
+    pub(super) lost_told: bool,
+    /// Of a broker that is not reached, and of topics of devices that are not heard.
+    pub(super) reminder: Reminder,
+    pub(super) ear_reminder: Reminder,
     /// Topics that the broker refuses to let us read, in a sentence.
     unreadable: Option<String>,
     /// A replayed command has been told on this connection.
@@ -147,6 +151,8 @@ impl Service {
             phase: Phase::Down,
             looking: false,
             lost_told: false,
+            reminder: Reminder::default(),
+            ear_reminder: Reminder::default(),
             unreadable: None,
             replay_told: false,
             born_at: None,
@@ -195,6 +201,7 @@ impl Service {
                 },
                 changed = listening.changed(), if !listening_ends => {
                     listening_ends = changed.is_err();
+                    self.say_of_listening();
                     self.refresh();
                 }
                 () = orders.ordered() => self.order_relays(),
@@ -254,20 +261,7 @@ impl Service {
                 }
             }
             LinkEvent::Message(message) => self.message(message),
-            LinkEvent::Lost { problem, was_connected } => {
-                tracing::warn!("MQTT: {problem}");
-                self.phase = Phase::Down;
-                if !self.lost_told {
-                    self.lost_told = true;
-                    let what = if was_connected { "lost" } else { "not reached" };
-                    self.raise(
-                        EventType::BrokerLost,
-                        "bridge",
-                        format!("{what}: {problem}; charging goes on as before"),
-                    );
-                }
-                self.report(LinkState::Retrying, Some(problem));
-            }
+            LinkEvent::Lost { problem, was_connected } => self.lost(problem, was_connected),
         }
     }
 
@@ -364,6 +358,7 @@ impl Service {
         self.renew();
         self.link.open();
         tracing::info!("MQTT: connected to {}", self.status.broker);
+        self.reminder.well();
         if std::mem::take(&mut self.lost_told) {
             self.raise(EventType::BrokerBack, "bridge", "connected again; all states are published anew".to_owned());
         }
@@ -541,7 +536,7 @@ impl Service {
         }
     }
 
-    fn report(&mut self, state: LinkState, problem: Option<String>) {
+    pub(super) fn report(&mut self, state: LinkState, problem: Option<String>) {
         self.problem = problem;
         self.enter(state);
     }

@@ -65,6 +65,9 @@ pub enum ToolError {
     /// It was asked for something that cannot be.
     #[error("{0}")]
     Usage(String),
+    /// Nobody agreed, or somebody else would have been hit: nothing was written.
+    #[error("{0}")]
+    Declined(String),
     /// What was written is not what is there now.
     #[error("{0}")]
     NotTaken(String),
@@ -190,16 +193,16 @@ pub async fn write(
         if let Some(unit) = address::of(values)
             && line.is_taken(unit, target.register, before.as_deref()).await
         {
-            return Err(ToolError::Usage(format!("nothing was written: unit {unit} answers already")));
+            return Err(ToolError::Declined(format!("nothing was written: unit {unit} answers already")));
         }
         if !consent.only_one_powered && !agrees("Is only this one device powered? [y/N] ", input, out)? {
             let refused = "nothing was written: switch all other devices off, then say --only-one-powered or answer y";
-            return Err(ToolError::Usage(refused.to_owned()));
+            return Err(ToolError::Declined(refused.to_owned()));
         }
     }
     if !consent.write && !agrees("A wrong register can make a device dangerous or useless. Write? [y/N] ", input, out)?
     {
-        return Err(ToolError::Usage("nothing was written".to_owned()));
+        return Err(ToolError::Declined("nothing was written; answer y, or say --yes".to_owned()));
     }
     let operation = if rest.is_empty() {
         Operation::WriteSingle { address: target.register, value: *first }
@@ -250,12 +253,15 @@ pub async fn write(
     }
 }
 
-/// Asks, and waits for the answer.
-fn agrees(question: &str, input: &mut dyn BufRead, out: &mut dyn Write) -> Result<bool, ToolError> {
+/// Asks, and waits for the answer. Where there is nobody to answer, what follows begins a line of its own.
+pub(crate) fn agrees(question: &str, input: &mut dyn BufRead, out: &mut dyn Write) -> io::Result<bool> {
     write!(out, "{question}")?;
     out.flush()?;
     let mut answer = String::new();
     input.read_line(&mut answer)?;
+    if !answer.ends_with('\n') {
+        writeln!(out)?;
+    }
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 

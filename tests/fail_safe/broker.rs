@@ -481,3 +481,34 @@ async fn the_built_in_broker_serves_others() {
     peer.json(STATE, |it| it["status"] == "charging" && it["current_l1_a"].as_f64() > Some(8.0)).await;
     commands_work(&scene, &peer).await;
 }
+
+/// MQTT 3.1.1, 3.2.2.3: CONNACK, not authorized.
+const NOT_AUTHORIZED: [u8; 4] = [0x20, 2, 0, 5];
+
+/// Two connections that each try again and again have one trouble: it is told once, not with every attempt.
+#[tokio::test]
+async fn a_login_that_is_refused_is_told_once() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gridkeeper.toml");
+    let text = format!(
+        "[mqtt]\nurl = \"mqtt://{}\"\nusername = \"house\"\npassword = \"wrong\"\n[web]\nlisten = \"127.0.0.1:0\"\n\
+         [storage]\ndata_dir = \"data\"\n[[meter]]\nid = \"shed\"\ndriver = \"mqtt\"\ntopic = \"tele/shed\"\npower_w = \"/p\"\n",
+        listener.local_addr().unwrap()
+    );
+    std::fs::write(&file, text).unwrap();
+    let mut app = crate::scene::Appliance::run(&file, &[]);
+    for _ in 0..6 {
+        let (mut stream, _) = tokio::time::timeout(crate::scene::PATIENCE, listener.accept()).await.unwrap().unwrap();
+        let mut connect = [0; 512];
+        stream.readable().await.unwrap();
+        let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut connect).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, &NOT_AUTHORIZED).await.unwrap();
+    }
+    let refused = |log: &str| log.matches("refuses the login of `house`").count();
+    let log = app.until_log("that it goes on trying", |log| refused(log) >= 4).await;
+    app.signal(Signal::SIGTERM);
+    assert!(app.ended(crate::scene::PATIENCE).await.success());
+    let told: Vec<&str> = log.lines().filter(|it| !it.contains("DEBUG") && refused(it) > 0).collect();
+    assert_eq!(told.len(), 1, "{told:#?}");
+}

@@ -89,6 +89,7 @@ async fn meters_on_a_line_are_found_and_their_lines_can_be_pasted() {
         assert!(text.contains(&format!("model = \"{model}\"")), "{model} at {unit}:\n{text}");
     }
     assert!(text.contains("# unit 2: Eastron SDM630, recognised\n"), "{text}");
+    assert!(text.contains("id = \"eastron-sdm630-2\"\n") && text.contains("each once in the whole"), "{text}");
     assert!(text.contains("a guess: its values look like it") && text.contains("inepro-pro"), "{text}");
     // What is printed is a configuration.
     let folder = tempfile::tempdir().unwrap();
@@ -104,6 +105,7 @@ async fn a_meter_behind_an_inverter_is_found_by_its_chain() {
     let peer = Peer::start(Medium::Tcp, line_of(&[(200, "sunspec-meter-float")])).await;
     let text = scanned(&peer).await;
     assert!(text.contains("model = \"sunspec-meter-float\"") && text.contains("unit = 200"), "{text}");
+    assert!(text.contains("id = \"meter-127-0-0-1-200\"\n"), "not that of a scan of a line: {text}");
     assert!(!text.contains("model = \"sunspec-meter\"\n"), "{text}");
 }
 
@@ -127,6 +129,25 @@ async fn of_two_files_for_one_block_the_one_for_its_maker_is_named() {
         assert!(text.contains(&format!("model = \"{named}\"\n")) && text.contains(", recognised"), "{text}");
         assert!(!text.contains(silent_about) && !text.contains("any of these"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_server_of_something_else_is_told_as_what_it_is() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = [0; 64];
+            let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut asked).await;
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
+    });
+    let (stop, mut out) = (CancellationToken::new(), Vec::new());
+    let outcome = scan::tcp("127.0.0.1", port, false, &stop, &mut out, &mut Vec::new()).await.unwrap();
+    server.abort();
+    assert_eq!((outcome.found, out.len()), (0, 0));
+    let instead = outcome.instead.unwrap();
+    assert!(instead.starts_with(&format!("127.0.0.1:{port} answers, but not in Modbus TCP")), "{instead}");
 }
 
 #[tokio::test]

@@ -82,12 +82,12 @@ async fn an_address_is_not_changed_before_somebody_says_that_one_device_is_power
     let yes = Consent { write: true, ..ASK };
     for (consent, answer) in [(ASK, ""), (ASK, "n\ny\n"), (yes, ""), (yes, "n\n"), (yes, "maybe\n")] {
         let refused = write(&address(), &[5], consent, &mut answer.as_bytes(), &mut Vec::new()).await.unwrap_err();
-        assert!(matches!(&refused, ToolError::Usage(why) if why.contains("--only-one-powered")), "{refused}");
+        assert!(matches!(&refused, ToolError::Declined(why) if why.contains("--only-one-powered")), "{refused}");
     }
     // The one question does not answer the other.
     let alone = Consent { only_one_powered: true, ..ASK };
     let refused = write(&address(), &[5], alone, &mut &b"n\n"[..], &mut Vec::new()).await.unwrap_err();
-    assert_eq!(refused.to_string(), "nothing was written");
+    assert_eq!(refused.to_string(), "nothing was written; answer y, or say --yes");
     assert!(peer.log().iter().all(|ask| ask.function() < 5), "nothing was written");
     write(&address(), &[5], Consent { write: true, only_one_powered: true }, &mut &b""[..], &mut Vec::new())
         .await
@@ -145,7 +145,7 @@ async fn nothing_is_written_without_a_yes_and_a_refusal_is_told() {
     let (peer, registers) = evse(Medium::Tcp).await;
     for answer in ["", "n\n", "yes please\n"] {
         let refused = write(&target(&peer, 1, 1000), &[6], ASK, &mut answer.as_bytes(), &mut Vec::new()).await;
-        assert!(matches!(refused, Err(ToolError::Usage(_))), "{answer:?}");
+        assert!(matches!(refused, Err(ToolError::Declined(_))), "{answer:?}");
     }
     assert_eq!(registers.lock().unwrap()[&1000], 16);
     let refused = write(&target(&peer, 1, 9), &[6], Consent { write: true, ..ASK }, &mut &b""[..], &mut Vec::new())

@@ -183,7 +183,7 @@ impl<S: Source> Task<S> {
         let Report { sample: mut sent, identity, sub_meters } = report;
         let notes = std::mem::take(&mut sent.notes);
         let sample = sample::mapped(sent, &self.to.mapping);
-        let heard = self.to.control.tell(ToControl::Meter {
+        let heard = self.to.control.tell_reading(ToControl::Meter {
             meter: self.to.index,
             reading: sample::reading(&sample, received_at),
             values: Arc::new(sample::values(&sample, received_at, identity)),

@@ -68,7 +68,7 @@ impl Report {
 
     /// A good frame; registers that were left out are named.
     pub(super) fn reading(&mut self, message: ToControl, unusable: &[Unusable]) {
-        let heard = self.control.tell(message);
+        let heard = self.control.tell_reading(message);
         self.good_at = Instant::now();
         self.trouble.good();
         if !heard {

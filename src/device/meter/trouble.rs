@@ -1,12 +1,13 @@
-//! What goes wrong with a meter: counted always, told at most once a second, logged at most once a minute.
+//! What goes wrong with a meter: counted always, told at most once a second, logged at most once a minute, and more rarely
+//! where nothing else comes from it.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::link::reminder::{Reminder, more};
 use crate::status::Health;
 
-const LOG_EVERY: Duration = Duration::from_secs(60);
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Trouble {
@@ -14,8 +15,9 @@ pub(super) struct Trouble {
     name: String,
     pub(super) health: Health,
     told: Option<(Health, Instant)>,
-    logged_at: Option<Instant>,
-    not_logged: u32,
+    reminder: Reminder,
+    /// When it was first said of a meter that is not there; `None` while it is.
+    lost_at: Option<Instant>,
     discarded_frames: u64,
     discarded_by_decoder: u64,
 }
@@ -26,8 +28,8 @@ impl Trouble {
             name: format!("meter `{id}`"),
             health: Health::default(),
             told: None,
-            logged_at: None,
-            not_logged: 0,
+            reminder: Reminder::default(),
+            lost_at: None,
             discarded_frames: 0,
             discarded_by_decoder: 0,
         }
@@ -42,6 +44,11 @@ impl Trouble {
     pub(super) fn good(&mut self) {
         self.health.good += 1;
         self.health.online = true;
+        self.reminder.well();
+        if let Some(at) = self.lost_at.take() {
+            let again = if self.health.good > 1 { " again" } else { "" };
+            tracing::info!("{}: answers{again}, after {} s", self.name, at.elapsed().as_secs());
+        }
     }
 
     /// A frame that gave none.
@@ -78,18 +85,15 @@ impl Trouble {
         self.health.discarded_bytes = self.discarded_frames + self.discarded_by_decoder;
     }
 
-    /// Keeps a sentence as the last error, and logs it unless another one was logged within the last minute.
+    /// Keeps a sentence as the last error, and logs it where it is time for one.
     pub(super) fn say(&mut self, sentence: &str) {
         let sentence = format!("{}: {sentence}", self.name);
-        if self.logged_at.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
-            match self.not_logged {
-                0 => tracing::warn!("{sentence}"),
-                more => tracing::warn!("{sentence} ({more} more since the last message)"),
-            }
-            self.logged_at = Some(Instant::now());
-            self.not_logged = 0;
-        } else {
-            self.not_logged += 1;
+        match self.reminder.wrong() {
+            Some(unsaid) => tracing::warn!("{sentence}{}", more(unsaid)),
+            None => tracing::debug!("{sentence}"),
+        }
+        if !self.health.online {
+            self.lost_at.get_or_insert_with(Instant::now);
         }
         self.health.last_error = Some(sentence.into());
     }

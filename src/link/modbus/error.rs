@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::operation::many;
+
 /// Why a request has no good answer. `asked` names unit and request: "unit 3, read of 2 holding registers from 16".
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BusError {
@@ -29,7 +31,7 @@ pub enum BusError {
         name: &'static str,
     },
     /// An answer of the wrong length.
-    #[error("{asked}: expected {expected} values, the answer has {got}")]
+    #[error("{asked}: expected {}, the answer has {got}", many(*expected, "value"))]
     WrongCount {
         /// Unit and request.
         asked: String,

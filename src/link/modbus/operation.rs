@@ -308,6 +308,12 @@ impl Operation {
     }
 }
 
+/// "1 coil", "2 coils".
+pub(crate) fn many<N: fmt::Display + PartialEq + From<u8>>(number: N, what: &str) -> String {
+    let plural = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
 /// A coil's level as function 5 writes it.
 const fn coil(on: bool) -> u16 {
     if on { 0xFF00 } else { 0 }
@@ -316,10 +322,16 @@ const fn coil(on: bool) -> u16 {
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ReadCoils { address, count } => write!(f, "read of {count} coils from {address}"),
-            Self::ReadDiscrete { address, count } => write!(f, "read of {count} discrete inputs from {address}"),
-            Self::ReadHolding { address, count } => write!(f, "read of {count} holding registers from {address}"),
-            Self::ReadInput { address, count } => write!(f, "read of {count} input registers from {address}"),
+            Self::ReadCoils { address, count } => write!(f, "read of {} from {address}", many(*count, "coil")),
+            Self::ReadDiscrete { address, count } => {
+                write!(f, "read of {} from {address}", many(*count, "discrete input"))
+            }
+            Self::ReadHolding { address, count } => {
+                write!(f, "read of {} from {address}", many(*count, "holding register"))
+            }
+            Self::ReadInput { address, count } => {
+                write!(f, "read of {} from {address}", many(*count, "input register"))
+            }
             Self::WriteCoil { address, on } => {
                 write!(f, "write of coil {address} to {}", if *on { "on" } else { "off" })
             }
@@ -328,7 +340,7 @@ impl fmt::Display for Operation {
             }
             Self::WriteSingle { address, value } => write!(f, "write of register {address} to {value}"),
             Self::WriteMultiple { address, values } => {
-                write!(f, "write of {} registers from {address} to {values:?}", values.len())
+                write!(f, "write of {} from {address} to {values:?}", many(values.len(), "register"))
             }
         }
     }

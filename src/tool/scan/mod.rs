@@ -32,6 +32,8 @@ const OPENING: Duration = Duration::from_secs(3);
 pub struct Outcome {
     /// Devices that answered.
     pub found: usize,
+    /// What was there instead, where nobody answered and that is known.
+    pub instead: Option<String>,
     /// The step at which it was interrupted.
     pub stopped_at: Option<usize>,
 }
@@ -60,7 +62,8 @@ pub async fn serial(
 ) -> Result<Outcome, ScanError> {
     let models = meter_models::embedded();
     let steps = serial_steps(line);
-    let mut outcome = Outcome { found: 0, stopped_at: None };
+    let mut outcome = Outcome { found: 0, instead: None, stopped_at: None };
+    let mut ids = Ids::default();
     let mut heard: Vec<(Setting, u8)> = Vec::new();
     let mut wire: Option<(Setting, Wire)> = None;
     for (index, step) in steps.iter().enumerate().skip(course.from) {
@@ -91,7 +94,8 @@ pub async fn serial(
             heard.push((step.setting, step.unit));
             outcome.found += 1;
             writeln!(progress)?;
-            report(&found, &step.setting.connection_text(&line.path), step.unit, out)?;
+            let place = Place { connection: step.setting.connection_text(&line.path), host: None, unit: step.unit };
+            report(&found, &place, &mut ids, out)?;
         }
     }
     writeln!(progress)?;
@@ -115,7 +119,8 @@ pub async fn tcp(
 ) -> Result<Outcome, ScanError> {
     let models = meter_models::embedded();
     let wire = Wire::open(&Connection::Tcp { host: host.to_owned(), port }, NETWORK_TURN);
-    let mut outcome = Outcome { found: 0, stopped_at: None };
+    let mut outcome = Outcome { found: 0, instead: None, stopped_at: None };
+    let (mut ids, mut why) = (Ids::default(), None);
     let shown = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     for (index, unit) in tcp_units(all).into_iter().enumerate() {
         if stop.is_cancelled() {
@@ -125,14 +130,20 @@ pub async fn tcp(
         write!(progress, "\runit {unit:<3} ")?;
         progress.flush()?;
         let probe = Probe { bus: &wire.bus, unit, limit: NETWORK_TURN, models: &models };
-        if let Presence::Answers(found) = look(&probe).await? {
-            outcome.found += 1;
-            writeln!(progress)?;
-            report(&found, &format!("tcp://{shown}:{port}"), unit, out)?;
+        match look(&probe).await? {
+            Presence::Answers(found) => {
+                outcome.found += 1;
+                writeln!(progress)?;
+                let place = Place { connection: format!("tcp://{shown}:{port}"), host: Some(host), unit };
+                report(&found, &place, &mut ids, out)?;
+            }
+            // The first one says most: later ones may meet a server that has had enough of us.
+            Presence::Silent(error) => why = why.or(Some(error)),
         }
     }
     writeln!(progress)?;
     wire.close().await;
+    outcome.instead = why.as_ref().map(|it| instead(&format!("{shown}:{port}"), it));
     Ok(outcome)
 }
 
@@ -156,7 +167,7 @@ async fn look(probe: &Probe<'_>) -> Result<Presence, ScanError> {
                 return Err(ScanError::NoLink(error.to_string()));
             }
             Err(BusError::NotConnected { .. }) => tokio::time::sleep(Duration::from_millis(50)).await,
-            Err(_) => return Ok(Presence::Silent),
+            Err(error) => return Ok(Presence::Silent(error)),
             Ok(presence) => return Ok(presence),
         }
     }
@@ -196,8 +207,79 @@ impl Wire {
     }
 }
 
+/// What is at a host where no unit gave a good answer, by what came of the first question.
+fn instead(place: &str, error: &BusError) -> String {
+    let answers = match error {
+        BusError::Garbled { .. } | BusError::WrongTransaction { .. } | BusError::WrongFunction { .. } => true,
+        BusError::Broken { received, .. } | BusError::Timeout { received, .. } => !received.is_empty(),
+        _ => false,
+    };
+    match error {
+        _ if answers => {
+            format!("{place} answers, but not in Modbus TCP ({error}): look for the port of Modbus, mostly 502")
+        }
+        BusError::Broken { .. } => format!(
+            "{place} takes the connection and closes it when it is asked: it does not speak Modbus TCP there, Modbus is \
+             switched off in it, or it already serves as many clients as it can"
+        ),
+        BusError::Exception { .. } => format!(
+            "{place} is a Modbus gateway behind which none of these units answers: --all asks every unit; look at the \
+             line behind it, its speed and its parity"
+        ),
+        _ => format!(
+            "{place} takes the connection and does not answer Modbus TCP: look for the port, for RTU over TCP (a \
+             converter's raw mode, which this scan does not speak), and whether Modbus is switched on; --all asks every \
+             unit"
+        ),
+    }
+}
+
+/// Where something was found.
+struct Place<'a> {
+    connection: String,
+    /// `None`: a serial port.
+    host: Option<&'a str>,
+    unit: u8,
+}
+
+/// Ids that were given in this scan.
+#[derive(Debug, Default)]
+struct Ids(Vec<String>);
+
+impl Ids {
+    /// Bytes of an id, and of the end that tells one from another.
+    const LONGEST: usize = 32;
+    const END: usize = 4;
+
+    /// An id that nothing else of this scan has: the model and the unit on a line, the host and the unit on the network.
+    /// Neither looks like the other, so that a scan of each does not give the same one.
+    fn give(&mut self, found: &Found, place: &Place<'_>) -> String {
+        let kind = match found.kind {
+            Kind::Meter => "meter",
+            Kind::Charger => "charger",
+        };
+        let base = match place.host {
+            Some(host) => format!("{kind}-{host}"),
+            None => found.id.clone(),
+        };
+        let fits = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit();
+        let letter = |it: char| if fits(it.to_ascii_lowercase()) { it.to_ascii_lowercase() } else { '-' };
+        let most = Self::LONGEST - 2 * Self::END;
+        let base: String = base.chars().map(letter).take(most).collect();
+        let base = format!("{}-{}", base.trim_end_matches('-'), place.unit);
+        let other = |number: &usize| if *number == 1 { base.clone() } else { format!("{base}-{number}") };
+        let id = (1..).map(|it| other(&it)).find(|it| !self.0.contains(it)).unwrap_or(base.clone());
+        self.0.push(id.clone());
+        id
+    }
+}
+
 /// What was found, and the lines to paste.
-fn report(found: &[Found], connection: &str, unit: u8, out: &mut dyn Write) -> io::Result<()> {
+fn report(found: &[Found], place: &Place<'_>, ids: &mut Ids, out: &mut dyn Write) -> io::Result<()> {
+    let unit = place.unit;
+    if ids.0.is_empty() && !found.is_empty() {
+        writeln!(out, "# ids are suggestions: rename them as you like, each once in the whole configuration")?;
+    }
     match found {
         [] => {
             writeln!(
@@ -207,28 +289,29 @@ fn report(found: &[Found], connection: &str, unit: u8, out: &mut dyn Write) -> i
         }
         [one] => {
             writeln!(out, "# unit {unit}: {}, {}", one.name, one.how_sure())?;
-            paste(one, connection, unit, out)
+            paste(one, place, ids, out)
         }
         several => {
             writeln!(out, "# unit {unit} answers as any of these; compare with its label and keep one:")?;
             for one in several {
                 writeln!(out, "#   {} ({}), {}", one.name, one.id, one.how_sure())?;
             }
-            paste(&several[0], connection, unit, out)
+            paste(&several[0], place, ids, out)
         }
     }
 }
 
-fn paste(found: &Found, connection: &str, unit: u8, out: &mut dyn Write) -> io::Result<()> {
+fn paste(found: &Found, place: &Place<'_>, ids: &mut Ids, out: &mut dyn Write) -> io::Result<()> {
+    let (id, Place { connection, unit, .. }) = (ids.give(found, place), place);
     match found.kind {
         Kind::Meter => writeln!(
             out,
-            "[[meter]]\nid = \"meter-{unit}\"\ndriver = \"modbus\"\nmodel = \"{}\"\nconnection = \"{connection}\"\nunit = {unit}\n",
+            "[[meter]]\nid = \"{id}\"\ndriver = \"modbus\"\nmodel = \"{}\"\nconnection = \"{connection}\"\nunit = {unit}\n",
             found.id
         ),
         Kind::Charger => writeln!(
             out,
-            "[[charger]]\nid = \"charger-{unit}\"\ndriver = \"{}\"\nconnection = \"{connection}\"\nunit = {unit}\nmax_current_a = 16   # a guess: write what its cable and breaker are made for\n",
+            "[[charger]]\nid = \"{id}\"\ndriver = \"{}\"\nconnection = \"{connection}\"\nunit = {unit}\nmax_current_a = 16   # a guess: write what its cable and breaker are made for\n",
             found.id
         ),
     }

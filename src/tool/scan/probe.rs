@@ -50,8 +50,8 @@ impl Found {
 /// What came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// Nothing.
-    Silent,
+    /// No good answer, and what came of the question.
+    Silent(BusError),
     /// Something, and what it may be.
     Answers(Vec<Found>),
 }
