@@ -213,15 +213,19 @@ impl Relay {
             None => room,
         };
         let say = |word, wait| RelayReason { word, surplus: None, wait };
-        if on && (room == Room::Shed || (room == Room::Tight && !self.order)) {
-            (on, reason) = (false, say(RelayWord::Shed, None));
-            self.shed |= self.order;
-        } else if (self.command == RelayCommand::Auto || (self.shed && on))
+        let lacks_room = |on: bool, was: bool| on && (room == Room::Shed || (room == Room::Tight && !was));
+        if !lacks_room(on, self.order)
+            && (self.command == RelayCommand::Auto || (self.shed && on))
             && on != self.order
             && let Some(left) = self.bound(now)
         {
             on = self.order;
             reason = say(if on { RelayWord::MinOn } else { RelayWord::MinOff }, Some(left));
+        }
+        // Its shortest time is no reason to stop a car for it.
+        if lacks_room(on, self.order) {
+            (on, reason) = (false, say(RelayWord::Shed, None));
+            self.shed |= self.order;
         }
         if on && !self.order && !paired_is_open {
             (on, reason) = (false, say(RelayWord::Interlock, None));
@@ -446,6 +450,18 @@ mod tests {
         assert!(at(&mut it, 402, Room::Squeezed) && at(&mut it, 403, Room::Squeezed), "a car ramps up");
         assert!(at(&mut it, 404, Room::Tight) && at(&mut it, 405, Room::Squeezed) && at(&mut it, 406, Room::Squeezed));
         assert!(!at(&mut it, 407, Room::Squeezed));
+    }
+
+    #[test]
+    fn its_shortest_time_closed_holds_it_against_its_rules_and_not_against_a_fuse() {
+        for (room, word) in [(Room::Tight, RelayWord::MinOn), (Room::Shed, RelayWord::Shed)] {
+            let mut it = relay(&[RelayRule::LowTariff]);
+            it.decide(Mono(0), None, true, LOW, Room::Free, true);
+            it.decide(Mono(1_000), None, true, HIGH, Room::Free, true);
+            assert_eq!((it.order(), it.status().reason.word), (true, RelayWord::MinOn));
+            it.decide(Mono(2_000), None, true, HIGH, room, true);
+            assert_eq!((it.order(), it.status().reason.word), (room == Room::Tight, word));
+        }
     }
 
     #[test]
