@@ -52,10 +52,16 @@ impl Controller {
         boxes.chain(meter).max().unwrap_or(NOMINAL)
     }
 
-    /// What all chargers may offer now, at that voltage.
-    pub(super) fn offered_power(&self) -> Watt {
-        let sum = self.chargers.iter().map(|it| times(it.counted(&self.timing), it.phases().len())).sum::<Milliamp>();
-        sum.at(self.charging_voltage())
+    /// What all cars draw at most, at that voltage: by measured currents, else by what they are offered.
+    pub(super) fn drawn_at_most(&self) -> Watt {
+        let drawn = |charger: &Charger| {
+            if charger.is_measured() && charger.link.is_up() {
+                charger.current().iter().map(|(_, current)| *current).sum()
+            } else {
+                times(charger.counted(&self.timing), charger.phases().len())
+            }
+        };
+        self.chargers.iter().map(drawn).sum::<Milliamp>().at(self.charging_voltage())
     }
 
     /// All charging together: the owner's ceiling, and the grid operator's.

@@ -319,6 +319,9 @@ impl Controller {
         if let Some(word) = blocked.filter(|_| spared.is_none()) {
             return with(word, Detail::None, None);
         }
+        if charger.is_overdue() {
+            return with(LimitReason::Car, Detail::NotDown, None);
+        }
         let target = scratch.target[index];
         if target <= offer {
             return self.tightest(index, scratch, &scratch.left, with);
@@ -375,8 +378,14 @@ impl Controller {
             let word = phase.map_or(LimitReason::Sharing, LimitReason::of_phase);
             return with(word, Detail::Imbalance, None);
         };
+        // Where it could not run alone, others are not the reason.
+        let alone = match phase {
+            Some(phase) => scratch.budgets[row].cut.phases[phase],
+            None => Milliamp(scratch.budgets[row].cut.sum.0 / together),
+        };
         let others = circuit.chargers.iter().any(|other| {
             *other != index
+                && alone >= ask.least
                 && phase.is_none_or(|phase| self.chargers[*other].phases().has(phase))
                 && self.chargers[*other].order() > Milliamp::ZERO
         });

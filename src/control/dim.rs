@@ -13,23 +13,23 @@ pub(super) struct Dimming {
     kept_since: Option<Mono>,
     /// Highest measured power since then; `None` once it was not measured for a moment.
     measured: Option<Watt>,
-    /// Highest power that was offered since then.
-    offered: Watt,
+    /// The most that can have been drawn since then, by currents and offers.
+    at_most: Watt,
 }
 
 impl Dimming {
     fn new(now: Mono) -> Self {
-        Self { since: now, kept_since: None, measured: Some(Watt::ZERO), offered: Watt::ZERO }
+        Self { since: now, kept_since: None, measured: Some(Watt::ZERO), at_most: Watt::ZERO }
     }
 
-    /// `measured`: of all charging; what is offered counts where nobody measures it.
-    fn watch(&mut self, now: Mono, limit: Watt, measured: Option<Watt>, offered: Watt) {
-        if self.kept_since.is_none() && measured.unwrap_or(offered) <= limit {
+    /// `measured`: power of all charging; where nobody measures it, what currents and offers allow counts.
+    fn watch(&mut self, now: Mono, limit: Watt, measured: Option<Watt>, at_most: Watt) {
+        if self.kept_since.is_none() && measured.unwrap_or(at_most) <= limit {
             self.kept_since = Some(now);
         }
         if self.kept_since.is_some() {
             self.measured = self.measured.zip(measured).map(|(highest, power)| highest.max(power));
-            self.offered = self.offered.max(offered);
+            self.at_most = self.at_most.max(at_most);
         }
     }
 }
@@ -44,19 +44,18 @@ impl Controller {
         let measured = self.charging();
         if active && self.dimming.is_none() {
             self.dimming = Some(Dimming::new(now));
-            let drawn =
-                measured.map_or_else(|| "what is drawn is not measured".to_owned(), |it| format!("{it} is drawn"));
+            let drawn = measured.map_or_else(|| "the power is not measured".to_owned(), |it| format!("{it} is drawn"));
             let detail = format!("an order to dim is in force: {limit} for all charging together; {drawn}");
             self.tell_dimming(EventType::DimStarted, detail, limit, measured);
             return;
         }
-        let offered = self.offered_power();
+        let at_most = self.drawn_at_most();
         let Some(dimming) = &mut self.dimming else { return };
         if active {
-            dimming.watch(now, limit, measured, offered);
+            dimming.watch(now, limit, measured, at_most);
             return;
         }
-        let Dimming { since, kept_since, measured, offered } = *dimming;
+        let Dimming { since, kept_since, measured, at_most } = *dimming;
         self.dimming = None;
         let (held, highest) = match (kept_since, measured) {
             (Some(at), Some(highest)) => {
@@ -67,9 +66,10 @@ impl Controller {
                 (held, Some(highest))
             }
             (Some(at), None) => {
+                let after = at.since(since).0 / 1000;
                 let held = format!(
-                    "{limit} was kept from {} s after the order on, by offers of at most {offered}; what was drawn is not measured",
-                    at.since(since).0 / 1000
+                    "{limit} was kept from {after} s after the order on, at most {at_most} by currents and offers; the power \
+                     was not measured"
                 );
                 (held, None)
             }

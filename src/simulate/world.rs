@@ -177,7 +177,7 @@ impl World {
         for (index, post) in self.meters.iter_mut().enumerate() {
             let truth = match post.sees() {
                 "grid" => self.grid,
-                "sun" => Load::of(spread(-self.sun_w / volts, &self.script.house.sun_phases)),
+                "sun" => Load::of(spread(self.sun_w / volts, &self.script.house.sun_phases)),
                 // Discharge positive, as every battery's meter is taken.
                 "battery" => Load::of([-battery / volts / 3.0; 3]),
                 _ => {

@@ -20,6 +20,8 @@ pub enum MeterFault {
     Zeros,
     /// All objects of this phase are left out.
     PhaseMissing(Phase),
+    /// It tells the power of all phases together only.
+    TotalsOnly,
     /// Every telegram carries a wrong CRC.
     WrongCrc,
     /// Nobody can connect and nobody stays connected.

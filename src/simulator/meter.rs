@@ -103,6 +103,7 @@ impl MeterState {
             import,
             export,
             current_decimals: self.plan.current_decimals,
+            totals_only: self.fault == MeterFault::TotalsOnly,
         };
         match self.fault {
             MeterFault::Zeros => {

@@ -22,6 +22,8 @@ pub(super) struct Sample {
     /// Wh
     pub(super) export: f64,
     pub(super) current_decimals: u8,
+    /// It says the power of all phases together, and nothing of each.
+    pub(super) totals_only: bool,
 }
 
 impl Sample {
@@ -42,7 +44,8 @@ impl Sample {
         let total: f64 = self.power.iter().flatten().sum();
         lines.push(format!("1-0:1.7.0({:06.3}*kW)", total.max(0.0) / 1000.0));
         lines.push(format!("1-0:2.7.0({:06.3}*kW)", (-total).max(0.0) / 1000.0));
-        for (phase, base) in Phase::ALL.into_iter().zip([20, 40, 60]) {
+        let told = if self.totals_only { 0 } else { 3 };
+        for (phase, base) in Phase::ALL.into_iter().zip([20, 40, 60]).take(told) {
             let at = phase.index();
             if let Some(volts) = self.voltage[at] {
                 lines.push(format!("1-0:{}.7.0({volts:05.1}*V)", base + 12));
@@ -93,6 +96,7 @@ mod tests {
             import: 4_567_890.0,
             export: 12_345.0,
             current_decimals: 2,
+            totals_only: false,
         }
     }
 

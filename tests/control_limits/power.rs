@@ -141,7 +141,7 @@ fn begin_and_end_of_a_dim_order_tell_the_limit_and_what_was_drawn() {
         );
         let sentence = &world.told(EventType::DimEnded).next().expect("told").detail;
         assert!(sentence.contains("4200 W was kept from") && sentence.contains("at most 41"), "{sentence}");
-        assert_eq!(sentence.contains("not measured"), !measured, "{sentence}");
+        assert_eq!(sentence.contains("was not measured"), !measured, "{sentence}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use gridkeeper::quantity::Milliamp;
 use gridkeeper::simulator::http::{HttpFault, Shelly};
-use gridkeeper::simulator::{CarPlan, ChargerPlan, Plan, View};
+use gridkeeper::simulator::{CarPlan, ChargerPlan, MeterFault, Plan, View};
 
 use crate::meters::{amps, with_grid};
 use crate::scene::{Scene, Setting};
@@ -167,4 +167,41 @@ async fn without_its_battery_meter_the_surplus_is_that_of_the_grid_meter_alone()
     meter.fault(HttpFault::None);
     scene.event("meter_back", "battery").await;
     scene.until("what it gives is no surplus again", |view| garage_offers(view) == amps(0)).await;
+}
+
+/// The grid meter tells totals only: 2 A of house on each phase behind 10 A of sun. What the roof's meter shows is added
+/// back; without it nobody knows what flows on a phase, and the owner's `static_a` holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_meter_of_the_sun_a_meter_of_totals_guards_no_fuse() {
+    let meter = Shelly::pro_3em().await.unwrap();
+    for letter in ["a", "b", "c"] {
+        show(&meter, letter, 10.0);
+    }
+    let tables = format!(
+        "[[meter]]\nid = \"roof\"\nrole = \"solar\"\ndriver = \"shelly\"\nconnection = \"http://{}\"\n",
+        meter.address()
+    );
+    let charger = ChargerPlan { boot_current: Milliamp::ZERO, ..ChargerPlan::teltocharge(CarPlan::swift()) };
+    let setting = Setting {
+        tables,
+        charger: vec!["phase_switching = \"never\"\n".to_owned()],
+        ..with_grid("static_a = 8\nmeter_late_s = 2\nmeter_lost_s = 4\n")
+    };
+    let plan = Plan::quiet(vec![charger]).with_load([-8.0; 3]);
+    let scene = Scene::start_into(plan, setting, |house| house.meter(MeterFault::TotalsOnly)).await;
+    scene.until_status("the roof is measured", |status| meter_of(status, "roof")["quality"] == "good").await;
+    // 25 - 0.5 A less 3 x 2 A, all of which may flow on one phase.
+    scene.charging(0, 17).await;
+    meter.fault(HttpFault::Silent);
+    scene.event("meter_lost", "roof").await;
+    let held = |status: &serde_json::Value| {
+        let charger = &status["chargers"][0];
+        charger["limit_reason"] == "static" && charger["offered_current_a"] == 8.0
+    };
+    scene.until_status("the owner's figure holds", held).await;
+    scene.holds("no more than that", Duration::from_secs(1), |view| garage_offers(view) <= amps(8)).await;
+    assert_eq!(scene.events("meter_lost", "main"), 0, "{}", scene.app.log());
+    meter.fault(HttpFault::None);
+    scene.event("meter_back", "roof").await;
+    scene.charging(0, 17).await;
 }

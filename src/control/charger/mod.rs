@@ -419,6 +419,11 @@ impl Charger {
         self.measured && obey::exceeds(largest(&self.current()), self.order)
     }
 
+    /// It does so although it should have come down by now.
+    pub(in crate::control) fn is_overdue(&self) -> bool {
+        self.overdue
+    }
+
     fn response_is_over(&self, now: Mono, hard: bool, timing: &Timing) -> bool {
         let by_pilot = self.effective_at().is_some_and(|at| now.since(at) >= timing.cut_response);
         let by_write = self.written_at().is_some_and(|at| now.since(at) >= timing.cut_response_hard);
