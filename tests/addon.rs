@@ -99,6 +99,7 @@ fn its_rules_are_the_present_ones() {
     assert_eq!(list("arch"), ["aarch64", "amd64"]);
     assert_eq!(list("services"), ["mqtt:want"]);
     assert_eq!(list("map"), ["type: app_config"]);
+    assert_eq!(list("devices"), ["/dev/gpiochip0", "/dev/gpiochip4"], "the pins of a Raspberry Pi");
     // What costs points of the security rating, or opens more than the program needs.
     for key in ["host_network", "full_access", "privileged", "docker_api", "hassio_role", "apparmor", "usb", "ports"] {
         assert_eq!(value(&config, key), None, "{key}");

@@ -8,6 +8,7 @@ use config::{Config as Layers, ConfigError, Map, Source, Value, ValueKind};
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Severity};
+use super::form;
 use super::key::{Field, Node, NodeKind, closest, short};
 use super::meter_models;
 use super::naming::{variable_form, wrong_id};
@@ -80,6 +81,9 @@ pub(super) fn read(inputs: &Inputs, purpose: Purpose, report: &mut Report) -> (M
             None => complete = false,
         }
     }
+    if let (Some(form), Some(file)) = (&mut options, &inputs.options) {
+        form::agree(form, &layers, &file.name, reader.report);
+    }
     layers.push(reader.read_variables(&inputs.variables, complete));
     layers.extend(options);
 
@@ -95,7 +99,7 @@ pub(super) fn read(inputs: &Inputs, purpose: Purpose, report: &mut Report) -> (M
 
 /// One layer for the layering library.
 #[derive(Clone, Debug)]
-struct Layer(Map<String, Value>);
+pub(super) struct Layer(pub(super) Map<String, Value>);
 
 impl Source for Layer {
     fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {

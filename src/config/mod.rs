@@ -25,6 +25,7 @@ pub mod command;
 mod connection;
 mod diagnostic;
 pub(crate) mod durable;
+mod form;
 mod key;
 mod last_good;
 mod layer;

@@ -6,7 +6,7 @@ mod secrets;
 
 use std::path::{Path, PathBuf};
 
-use gridkeeper::config::model::{ChargerDriver, Connection, MeterDriver, MeterRole, Parity};
+use gridkeeper::config::model::{ChargerDriver, Connection, MeterDriver, MeterRole, MqttEndpoint, Parity};
 use gridkeeper::config::{self, Diagnostics, Loaded, Purpose, Severity};
 use gridkeeper::control::{BatteryRank, Mode, RelayRule, SolarPatience, SurplusKind};
 use gridkeeper::quantity::{Milliamp, Phase, Span, Watt};
@@ -247,6 +247,31 @@ fn a_variable_that_only_looks_like_ours_is_a_warning() {
         }
     }
     assert_eq!(Case::new(&[HOUSE]).env("GRIDKEEPER_LOG", "x").good().warnings.len(), 1, "only that of the EVSE-DIN");
+}
+
+#[test]
+fn the_form_does_not_overrule_the_fuse_nor_the_broker_of_a_file() {
+    let with =
+        |form: &str| Case::new(&[HOUSE, "[grid]\nfuse_a = 16\n[mqtt]\nurl = \"mqtt://broker:1884\"\n"]).options(form);
+    for (form, wrong) in [("25", true), ("16", false), ("16.0", false)] {
+        let case = with(&format!(r#"{{"grid":{{"fuse_a":{form}}}}}"#));
+        match case.load() {
+            Ok(loaded) => assert!(!wrong && loaded.config.grid.fuse == Some(Milliamp(16_000)), "{form}"),
+            Err(refused) => {
+                let text = refused.to_string();
+                assert!(
+                    wrong && text.contains("grid.fuse_a is 25 in the form of the add-on and 16 in the file"),
+                    "{text}"
+                );
+            }
+        }
+    }
+    let broker = |form: &str| match with(form).good().config.mqtt.unwrap().endpoint {
+        MqttEndpoint::Plain { host, port } => format!("{host}:{port}"),
+        other => format!("{other:?}"),
+    };
+    assert_eq!(broker(r#"{"mqtt":{"url":"supervisor"}}"#), "broker:1884", "the form is filled in with it");
+    assert_eq!(broker(r#"{"mqtt":{"url":"mqtt://other"}}"#), "other:1883", "somebody wrote this one");
 }
 
 #[test]

@@ -137,13 +137,13 @@ async def test(peers: Peers) -> None:
     say("  as installed: it waits for a broker, says so, and takes the Supervisor's")
 
     options = about["options"] | {
-        "grid": {"fuse_a": 25, "meter": "main"},
+        "grid": {"fuse_a": 25, "max_import_a": 24, "meter": "main"},
         "meter": [{"id": "main", "driver": "p1", "connection": house.places["meter"]}],
         "charger": [{"id": "garage", "name": "Garage", "driver": "teltocharge", "unit": 1, "fail_safe_current_a": 6,
                      "connection": house.places["chargers"][0]}],
     }  # fmt: skip
     (add_on.root / "config" / "gridkeeper.toml").write_text(
-        '[mqtt]\nbase_topic = "from/file"\n[grid]\nfuse_a = 10\n[[charger]]\nid = "garage"\nmax_current_a = 13\n'
+        '[mqtt]\nbase_topic = "from/file"\n[grid]\nmax_import_a = 10\n[[charger]]\nid = "garage"\nmax_current_a = 13\n'
     )
     await add_on.start(options)
     state = await listener.becomes("from/file/charger/garage/state", lambda it: it["status"] == "charging")
