@@ -24,7 +24,7 @@ impl Range {
         (sum(&self.least), sum(&self.most))
     }
 
-    fn include(&mut self, other: &Self) {
+    pub(super) fn include(&mut self, other: &Self) {
         for phase in Phase::ALL {
             self.least[phase] = self.least[phase].min(other.least[phase]);
             self.most[phase] = self.most[phase].max(other.most[phase]);

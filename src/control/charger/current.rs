@@ -162,6 +162,15 @@ impl Charger {
         range
     }
 
+    /// The same for the sun, where a guess endangers nobody: what it was found at next it may have drawn already.
+    pub(in crate::control) fn drawn_around(&self, sampled_at: Mono, timing: &Timing) -> Range {
+        let mut range = self.drawn_at(sampled_at, timing);
+        if let Some(next) = self.draws.next_after(sampled_at) {
+            range.include(&next);
+        }
+        range
+    }
+
     /// Measured current, or `None` where the charger does not measure.
     pub(in crate::control) fn shown_current(&self) -> Phases<Option<Milliamp>> {
         let current = self.current();

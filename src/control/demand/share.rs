@@ -57,6 +57,9 @@ struct Left {
     now: Pot,
     /// Loads of relays that come after this place and will open for it when their shortest time is over.
     later: Watt,
+    /// What those before this place may start on, less than nothing. Until they have proved it nobody else begins on it,
+    /// and no car that runs gives it up; a relay goes by a minute's mean, which is proof enough.
+    unproved: Pot,
 }
 
 impl Left {
@@ -65,13 +68,16 @@ impl Left {
         self.now.take(power, phases);
     }
 
+    /// What is left for a relay, and for a car that does not run yet.
+    fn to_begin(&self) -> Self {
+        let mut left = *self;
+        left.add(&self.unproved);
+        left
+    }
+
     fn add(&mut self, other: &Pot) {
-        for pot in [&mut self.steady, &mut self.now] {
-            pot.net += other.net;
-            for phase in Phase::ALL {
-                pot.phases[phase] += other.phases[phase];
-            }
-        }
+        self.steady = self.steady.plus(other);
+        self.now = self.now.plus(other);
     }
 }
 
@@ -123,19 +129,6 @@ impl Controller {
         if !known.lacks(self.grid_phases) {
             pot.phases = shown.map(|power| -power.unwrap_or_default());
         }
-        for charger in &self.chargers {
-            let following = mode(charger, self.signals).is_some_and(follows_sun);
-            if !following || !charger.link.is_up() {
-                continue;
-            }
-            let range = charger.drawn_at(frame.sampled_at, &self.timing);
-            for phase in charger.wired.iter() {
-                let middle = Milliamp(range.least[phase].0.midpoint(range.most[phase].0));
-                let power = charger.solar.active(middle.at(frame.voltage[phase].unwrap_or(NOMINAL)));
-                pot.net += power;
-                pot.phases[phase] += power;
-            }
-        }
         let mut flat = self.sun.setup.target;
         for battery in &self.batteries {
             let meter = &self.meters[*battery];
@@ -151,7 +144,28 @@ impl Controller {
         for phase in Phase::ALL {
             pot.phases[phase] += each[phase];
         }
-        self.sun.frame(frame.sampled_at, pot);
+        self.sun.frame(frame.sampled_at, pot, frame.voltage);
+        self.estimate_sun();
+    }
+
+    /// Adds back what the cars that follow the sun drew at the newest frame's time; polls since then may say it better.
+    fn estimate_sun(&mut self) {
+        let Some((at, voltage)) = self.sun.sampled() else { return };
+        let (mut least, mut most, mut followers) = (Pot::default(), Pot::default(), 0_u64);
+        for (index, charger) in self.chargers.iter().enumerate() {
+            let following = mode(charger, self.signals).is_some_and(follows_sun);
+            if !following || !charger.link.is_up() {
+                continue;
+            }
+            followers ^= 1 << (index % 64);
+            let range = charger.drawn_around(at, &self.timing);
+            for phase in charger.wired.iter() {
+                let volts = voltage[phase].unwrap_or(NOMINAL);
+                least.draw(charger.solar.active(range.least[phase].at(volts)), phase);
+                most.draw(charger.solar.active(range.most[phase].at(volts)), phase);
+            }
+        }
+        self.sun.estimate(&least, &most, followers);
     }
 
     /// What each car makes of its offer, by its box's own power or by the reactive current on its phases.
@@ -204,6 +218,7 @@ impl Controller {
 
     /// Gives the surplus to chargers and relays in order of priority, and lowers the wants of those that follow it.
     pub(in crate::control) fn share_surplus(&mut self, now: Mono, scratch: &mut Scratch) {
+        self.estimate_sun();
         let fresh = self.sun.take_fresh();
         scratch.shares.clear();
         for (index, charger) in self.chargers.iter_mut().enumerate() {
@@ -229,7 +244,7 @@ impl Controller {
         }));
         scratch.shares.sort_unstable();
         let mut left = match (self.sun.steady(), self.sun.now()) {
-            (Some(steady), Some(now)) => Some(Left { steady, now, later: Watt::ZERO }),
+            (Some(steady), Some(now)) => Some(Left { steady, now, later: Watt::ZERO, unproved: Pot::default() }),
             _ => None,
         };
         for relay in &self.relays {
@@ -257,7 +272,7 @@ impl Controller {
     ) {
         scratch.members.clear();
         // What those who are about to draw can use is not given to anybody behind the group.
-        let mut claims = Pot::default();
+        let (mut claims, mut unproved) = (Pot::default(), Pot::default());
         for place in group {
             let it = scratch.shares[place];
             if it.relay {
@@ -268,7 +283,7 @@ impl Controller {
                     left.later -= relay.kept_for_now();
                 }
                 // The target is for cars: a relay is closed for what is really exported.
-                let surplus = left.map(|left| left.now.net - self.sun.setup.target);
+                let surplus = left.map(|left| left.to_begin().now.net - self.sun.setup.target);
                 let room = self.room_for_relay(it.index, scratch);
                 let paired = self.paired_is_open(it.index);
                 let relay = &mut self.relays[it.index];
@@ -292,16 +307,17 @@ impl Controller {
                 self.without_sun(it.index, &need, scratch);
                 continue;
             };
-            let Some((running, enough, wait)) = self.judge(now, it.index, &need, left, fresh) else { continue };
-            scratch.wants[it.index].sun_phases = self.phases_for_sun(it.index, &need, left);
+            let on = need.mode == Mode::Eco || self.chargers[it.index].solar.account.is_some_and(|it| it.is_on());
+            let seen = if on { *left } else { left.to_begin() };
+            let Some((running, enough, wait)) = self.judge(now, it.index, &need, &seen, fresh) else { continue };
+            scratch.wants[it.index].sun_phases = self.phases_for_sun(it.index, &need, &seen);
             let can_have = self.can_have(now, it.index, scratch);
             let runs = can_have >= self.chargers[it.index].least();
             if !running {
                 if enough && runs && !matches!(wait, Wait::Rest(_)) {
-                    // It is about to start on this: nobody behind it begins to run on the same.
                     scratch.wants[it.index].claims = true;
-                    left.take(need.least, need.phases);
-                    claims.take(self.beyond(it.index, &need, can_have), need.phases);
+                    left.unproved.take(need.least, need.phases);
+                    unproved.take(self.beyond(it.index, &need, can_have), need.phases);
                 }
                 self.chargers[it.index].solar.rest();
                 let detail = match wait {
@@ -364,6 +380,7 @@ impl Controller {
             want.lower_until(level, LimitReason::Surplus, detail, wait);
         }
         left.add(&claims);
+        left.unproved = left.unproved.plus(&unproved);
     }
 
     /// One phase where the sun pays for one only, three where it pays for all of them; a tenth more than the minimum, so

@@ -1,11 +1,12 @@
 //! The surplus of each frame: what would be exported were nothing running that follows the sun.
 //!
 //! Judged by what the grid meter says at its own sample time: import, less what the cars in sun-following modes and the
-//! relays drew then. So neither a car on its way to a new offer nor one that takes less than it was offered changes it.
+//! relays drew then. What a car drew at that moment is known within bounds only, so the surplus is a range, and the
+//! estimate moves only as far as the evidence forces it: neither an order nor a car on its way to it makes any.
 
 use crate::control::interface::{BatteryRank, SurplusKind, SurplusSetup};
 use crate::control::phases::PhaseSet;
-use crate::quantity::{Mono, Phases, Span, Watt};
+use crate::quantity::{Millivolt, Mono, Phase, Phases, Span, Watt};
 
 /// Frames remembered.
 const DEPTH: usize = 8;
@@ -41,6 +42,25 @@ impl Pot {
             self.phases[phase] -= each;
         }
     }
+
+    /// Somebody on this phase draws so much of it.
+    pub(super) fn draw(&mut self, power: Watt, phase: Phase) {
+        self.net += power;
+        self.phases[phase] += power;
+    }
+
+    pub(super) fn plus(&self, other: &Self) -> Self {
+        self.by(other, |one, more| one + more)
+    }
+
+    /// Each figure by itself.
+    fn by(&self, other: &Self, of: impl Fn(Watt, Watt) -> Watt) -> Self {
+        let mut phases = self.phases;
+        for phase in Phase::ALL {
+            phases[phase] = of(self.phases[phase], other.phases[phase]);
+        }
+        Self { net: of(self.net, other.net), phases }
+    }
 }
 
 impl SurplusSetup {
@@ -70,23 +90,61 @@ pub(in crate::control) struct Sun {
     ring: [Sample; DEPTH],
     next: usize,
     len: usize,
+    /// The newest frame without the cars, and its voltages.
+    bare: Pot,
+    voltage: Phases<Option<Millivolt>>,
+    /// The estimate before it; before the first: nothing.
+    before: Pot,
+    /// Whose draw is in the frames, a bit each.
+    followers: u64,
     /// A frame that nobody has judged yet, and how long after the one before it was sampled.
     fresh: Option<Span>,
 }
 
 impl Sun {
     pub(in crate::control) fn new(setup: SurplusSetup) -> Self {
-        Self { setup, ring: [Sample::default(); DEPTH], next: 0, len: 0, fresh: None }
+        Self {
+            setup,
+            ring: [Sample::default(); DEPTH],
+            next: 0,
+            len: 0,
+            bare: Pot::default(),
+            voltage: Phases::default(),
+            before: Pot::default(),
+            followers: 0,
+            fresh: None,
+        }
     }
 
-    /// A believed frame, sampled at `at`.
-    pub(super) fn frame(&mut self, at: Mono, pot: Pot) {
-        let before = self.newest().map(|it| it.at);
-        let elapsed = before.map_or(Span::ZERO, |before| at.since(before));
+    /// A believed frame, sampled at `at`, with everything added back but the cars; follow with `estimate`.
+    pub(super) fn frame(&mut self, at: Mono, bare: Pot, voltage: Phases<Option<Millivolt>>) {
+        let elapsed = self.newest().map_or(Span::ZERO, |before| at.since(before.at));
         self.fresh = Some(Span(self.fresh.unwrap_or(Span::ZERO).0.saturating_add(elapsed.0)));
-        self.ring[self.next] = Sample { at, pot };
+        self.before = self.now().unwrap_or_default();
+        (self.bare, self.voltage) = (bare, voltage);
+        self.ring[self.next] = Sample { at, pot: bare };
         self.next = (self.next + 1) % DEPTH;
         self.len = (self.len + 1).min(DEPTH);
+    }
+
+    /// Sample time and voltages of the newest frame.
+    pub(super) fn sampled(&self) -> Option<(Mono, Phases<Option<Millivolt>>)> {
+        self.newest().map(|it| (it.at, self.voltage))
+    }
+
+    /// Takes the estimate of the newest frame anew: what the cars drew at its time, at least and at most. `followers`
+    /// tells which cars.
+    pub(super) fn estimate(&mut self, least: &Pot, most: &Pot, followers: u64) {
+        if self.len == 0 {
+            return;
+        }
+        if std::mem::replace(&mut self.followers, followers) != followers {
+            // What was there for others is no part of the median.
+            self.len = 1;
+        }
+        let newest = (self.next + DEPTH - 1) % DEPTH;
+        let (fewest, highest) = (self.bare.plus(least), self.bare.plus(most));
+        self.ring[newest].pot = self.before.by(&fewest, Watt::max).by(&highest, Watt::min);
     }
 
     /// Nothing is known any more.
@@ -135,7 +193,8 @@ impl Sun {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quantity::Phase;
+
+    const VOLTS: Phases<Option<Millivolt>> = Phases([None; 3]);
 
     fn pot(net: i32) -> Pot {
         Pot { net: Watt(net), phases: Phases([Watt(net / 2), Watt(net / 4), Watt(net / 4)]) }
@@ -146,11 +205,11 @@ mod tests {
         let mut sun = Sun::new(SurplusSetup::default());
         assert_eq!((sun.now(), sun.steady()), (None, None));
         for second in 0..10 {
-            sun.frame(Mono(second * 1000), pot(if second == 7 { -3_000 } else { 4_000 }));
+            sun.frame(Mono(second * 1000), pot(if second == 7 { -3_000 } else { 4_000 }), VOLTS);
             assert_eq!(sun.steady().map(|it| it.net), Some(Watt(4_000)));
         }
         for second in 10..13 {
-            sun.frame(Mono(second * 1000), pot(2_000));
+            sun.frame(Mono(second * 1000), pot(2_000), VOLTS);
         }
         assert_eq!(sun.steady().map(|it| it.net), Some(Watt(2_000)), "three of five");
         assert_eq!(sun.take_fresh(), Some(Span::from_secs(12)));
@@ -158,10 +217,25 @@ mod tests {
     }
 
     #[test]
+    fn a_car_on_its_way_to_its_offer_makes_no_surplus() {
+        let mut sun = Sun::new(SurplusSetup::default());
+        let mut see = |second: i64, export: i32, least: i32, most: i32| {
+            sun.frame(Mono(second * 1000), pot(export), VOLTS);
+            sun.estimate(&pot(least), &pot(most), 1);
+            sun.now().map(|it| it.net.0)
+        };
+        assert_eq!(see(0, 3_000, 4_000, 4_000), Some(7_000));
+        assert_eq!(see(1, 3_000, 4_000, 7_000), Some(7_000), "an offer was raised, the car may follow");
+        assert_eq!(see(2, 1_000, 4_000, 7_000), Some(7_000), "it does");
+        assert_eq!(see(3, 1_000, 4_000, 4_000), Some(5_000), "it did not: the sun went");
+        assert_eq!(see(4, -4_000, 4_000, 7_000), Some(3_000), "whatever the car may have done");
+    }
+
+    #[test]
     fn a_slow_meter_is_taken_at_its_word() {
         let mut sun = Sun::new(SurplusSetup::default());
-        sun.frame(Mono(0), pot(4_000));
-        sun.frame(Mono(10_000), pot(1_000));
+        sun.frame(Mono(0), pot(4_000), VOLTS);
+        sun.frame(Mono(10_000), pot(1_000), VOLTS);
         assert_eq!(sun.steady().map(|it| it.net), Some(Watt(1_000)));
     }
 
