@@ -118,11 +118,12 @@ impl Controller {
             return lasts.then_some(best);
         }
         // In steps, as they would be offered.
-        let three = on_three.min(want.cap).min(steady).floor_to(charger.step());
+        let lasting = on_three.min(steady);
+        let three = lasting.min(want.cap).floor_to(charger.step());
         let one = on_one.min(want.cap).max(charger.order());
         let worth = i64::from(three.0) * 3 * 4 >= i64::from(one.0) * 5;
         let paid = !by_sun || want.sun_phases == Some(3);
-        if on_three < least + MARGIN || !worth || !paid || one_phase_car {
+        if lasting < least + MARGIN || !worth || !paid || one_phase_car {
             return self.better_phase(now, index, scratch);
         }
         let lasts = charger.switch.prefer(now, wired.len()) >= TO_THREE;
