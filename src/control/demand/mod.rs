@@ -1,9 +1,11 @@
 //! What a charger may take by its mode: surplus, tariff, session. The fuses come after, and only ever leave less.
 //!
-//! `sun` finds the surplus, `account` decides who runs on it, `level` how high, `share` goes through cars and relays in
-//! one order of priority, `claim` says how much of it each may keep from the next, `tariff` says which mode is in force, `relay` switches the relays.
+//! `sun` finds the surplus, `battery` what comes before it, `account` decides who runs on it, `level` how high, `share`
+//! goes through cars and relays in one order of priority, `claim` says how much of it each may keep from the next,
+//! `tariff` says which mode is in force, `relay` switches the relays.
 
 mod account;
+mod battery;
 mod claim;
 mod level;
 mod relay;

@@ -5,7 +5,7 @@
 
 use crate::control::charger::Charger;
 use crate::control::controller::{Controller, Scratch};
-use crate::control::interface::{Detail, LimitReason, Mode, SolarPatience, SurplusKind};
+use crate::control::interface::{BatteryRank, Detail, LimitReason, Mode, SolarPatience, SurplusKind};
 use crate::control::meter::{Frame, NOMINAL};
 use crate::control::phases::PhaseSet;
 use crate::control::session::largest;
@@ -14,6 +14,7 @@ use crate::quantity::{Milliamp, Mono, Phase, Phases, Span, Watt};
 use crate::reading::PilotState;
 
 use super::account::{Account, Judged, Rules, Wait};
+use super::battery::Appetite;
 use super::relay::{Relay, Room};
 use super::sun::Pot;
 use super::tariff::{follows_sun, mode};
@@ -130,11 +131,17 @@ impl Controller {
             pot.phases = shown.map(|power| -power.unwrap_or_default());
         }
         let mut flat = self.sun.setup.target;
+        let mut charging = None;
         for battery in &self.batteries {
             let meter = &self.meters[*battery];
             if let Some(power) = meter.frame().filter(|_| !meter.is_stale()).and_then(|it| it.total) {
                 flat += self.sun.setup.of_battery(power);
+                charging = Some(charging.unwrap_or(Watt::ZERO) - power.min(Watt::ZERO));
             }
+        }
+        match charging.filter(|_| self.sun.setup.battery == BatteryRank::First) {
+            Some(charging) => flat -= self.sun.appetite.lacks(frame.sampled_at, charging, -total),
+            None => self.sun.appetite = Appetite::default(),
         }
         for relay in &self.relays {
             flat += relay.added_back();

@@ -8,6 +8,8 @@ use crate::control::interface::{BatteryRank, SurplusKind, SurplusSetup};
 use crate::control::phases::PhaseSet;
 use crate::quantity::{Millivolt, Mono, Phase, Phases, Span, Watt};
 
+use super::battery::Appetite;
+
 /// Frames remembered.
 const DEPTH: usize = 8;
 /// The steady figure is the median of the frames of this time: a hob that pulses faster than a car can follow is noise.
@@ -87,6 +89,7 @@ struct Sample {
 #[derive(Clone, Debug)]
 pub(in crate::control) struct Sun {
     pub(super) setup: SurplusSetup,
+    pub(super) appetite: Appetite,
     ring: [Sample; DEPTH],
     next: usize,
     len: usize,
@@ -105,6 +108,7 @@ impl Sun {
     pub(in crate::control) fn new(setup: SurplusSetup) -> Self {
         Self {
             setup,
+            appetite: Appetite::default(),
             ring: [Sample::default(); DEPTH],
             next: 0,
             len: 0,
