@@ -102,12 +102,14 @@ impl Controller {
     }
 
     /// What runs stays under `room` when it is offered the least, as far as it is measured: a car takes less than it is
-    /// offered. One that has not come down to its least yet is taken to; then its measured current decides.
+    /// offered. One that has not come down to its least yet is taken to; then its measured current decides. One that can go
+    /// to one phase is not kept on three.
     fn least_is_under(&self, now: Mono, room: Milliamp) -> bool {
         let running = || self.chargers.iter().filter(|it| it.order() >= it.least());
         let mut sum = Milliamp::ZERO;
         for charger in running() {
-            if !charger.is_measured() || !charger.link.is_up() {
+            let switches = charger.can_switch() && charger.settings.phases.is_none() && charger.phases().len() > 1;
+            if !charger.is_measured() || !charger.link.is_up() || switches {
                 return false;
             }
             let settled = charger.order() == charger.least()
