@@ -94,10 +94,18 @@ fn the_binary_reads(case: &Case, place: &str) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gridkeeper"));
     command.args(["modbus", "read", place, &UNIT.to_string(), &first.to_string()]);
     command.args(["--count", &words.len().to_string()]).args((function == 4).then_some("--input"));
-    let done = command.output().unwrap();
-    let found: Vec<u16> = String::from_utf8_lossy(&done.stdout)
-        .lines()
-        .map(|line| u16::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap())
-        .collect();
-    assert_eq!(found, words, "{} at {place}: {}", case.model, String::from_utf8_lossy(&done.stderr));
+    let begun = std::time::Instant::now();
+    loop {
+        let done = command.output().unwrap();
+        let found: Vec<u16> = String::from_utf8_lossy(&done.stdout)
+            .lines()
+            .map(|line| u16::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap())
+            .collect();
+        if done.status.success() {
+            return assert_eq!(found, words, "{} at {place}", case.model);
+        }
+        // A server that a busy machine holds up answers too late for a line of 9600 baud.
+        let why = String::from_utf8_lossy(&done.stderr);
+        assert!(begun.elapsed() < PATIENCE, "{} at {place}: {why}", case.model);
+    }
 }
