@@ -1,14 +1,18 @@
 //! A meter on a Modbus bus: asks what its model file says, in turns with whatever else is on the wire.
 //!
 //! Values that control needs come in every round. After them goes one slow request at most, so that counters and the
-//! like never hold a round up. Nothing is told of a meter before the registers were seen that decide about its signs.
+//! like never hold a round up. Nothing is told of a meter before the registers were seen that decide about its signs, and
+//! they are looked at again for as long as it is there.
 
 mod image;
+mod modes;
 mod reading;
 mod refused;
 mod slow;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wire_tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +29,7 @@ use crate::device::{ControlLink, DeviceRef, ToControl};
 use crate::link::modbus::{Bus, BusError, Operation, Priority, Reply};
 use crate::quantity::Mono;
 use image::Image;
+use modes::{Modes, Trust};
 use refused::Refused;
 use slow::{Job, Slow};
 
@@ -42,8 +47,6 @@ const GONE: u32 = 3;
 const RAREST: u32 = 5;
 /// A meter whose own time stands still for so long measures nothing: the slowest sample every ten seconds.
 const STANDS: Duration = Duration::from_secs(25);
-/// A register that was found wrong is looked at again so often: somebody may be setting it.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Which meter of the configuration it is.
 #[derive(Clone, Copy, Debug)]
@@ -85,20 +88,6 @@ impl Port {
     }
 }
 
-/// What the registers that decide about signs have said; later ones are stricter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Trust {
-    /// Not asked yet.
-    #[default]
-    Unknown,
-    /// As they should be.
-    All,
-    /// Whatever has a direction would be wrong.
-    NoSigns,
-    /// Every reading would be wrong.
-    Nothing,
-}
-
 /// Reads the meter until `cancel`.
 pub async fn run(
     who: Who<'_>,
@@ -114,6 +103,7 @@ pub async fn run(
         period: if matches!(who.role, MeterRole::Grid | MeterRole::Circuit) { GRID_PERIOD } else { PERIOD },
         image: Image::new(&port.model),
         refused: Refused::new(&port.model),
+        modes: Modes::new(&port.model),
         port,
         mapping,
         control,
@@ -121,10 +111,9 @@ pub async fn run(
         trouble: Trouble::new(who.id),
         slow,
         base: None,
-        trust: Trust::Unknown,
+        trust: None,
         risk: None,
         sampled: None,
-        look_again: Instant::now(),
         failures: 0,
         complaint: None,
     };
@@ -144,12 +133,13 @@ struct Task {
     slow: Slow,
     /// First register of the block; 0 for fixed addresses, `None` while it is not found.
     base: Option<u16>,
-    trust: Trust,
-    /// What is wrong with its mode, as it was told.
+    modes: Modes,
+    /// What `modes` lets be used; `None` until it has been told once.
+    trust: Option<Trust>,
+    /// What is wrong or not known about its mode, as it was told.
     risk: Option<String>,
     /// The meter's own time of the newest reading, and since when it is known.
     sampled: Option<(i64, Instant)>,
-    look_again: Instant,
     /// Rounds without a reading, one after the other.
     failures: u32,
     /// Said once, not with every answer.
@@ -176,9 +166,10 @@ impl Task {
             Some(base) => base,
             None => self.locate().await?,
         };
-        if self.trust == Trust::Unknown || (self.trust != Trust::All && Instant::now() >= self.look_again) {
-            self.verify().await?;
+        while let Some(index) = self.modes.unknown() {
+            self.look_at_mode(index, Priority::Poll).await?;
         }
+        self.judge_modes();
         let model = Arc::clone(&self.port.model);
         let begun = self.clock.now();
         for (index, poll) in model.polls.iter().enumerate() {
@@ -200,6 +191,10 @@ impl Task {
                 let result = answer.map(|words| self.image.detail(detail, &words));
                 self.slow_done(Job::Detail(index), result);
             }
+            Some(Job::Mode(index)) => match self.look_at_mode(index, Priority::Slow).await {
+                Ok(()) => self.slow.done(Job::Mode(index), self.modes.is_settled(index), Instant::now()),
+                Err(error) => self.slow_done(Job::Mode(index), Err(error)),
+            },
             Some(job @ Job::Poll(_)) => self.slow.done(job, false, Instant::now()),
             None => {}
         }
@@ -227,6 +222,12 @@ impl Task {
             }
             Err(BusError::Exception { code: 1..=3, .. }) if poll.optional => {
                 self.refused.refused(index, Instant::now());
+                self.image.refused(index);
+                Ok(())
+            }
+            // Counted, and no reason to give up what the meter does tell.
+            Err(error) if poll.optional && is_silence(&error) && self.refused.silent(index, Instant::now()) => {
+                self.count(&error);
                 self.image.refused(index);
                 Ok(())
             }
@@ -260,55 +261,52 @@ impl Task {
         Ok(base)
     }
 
-    /// Looks at the registers that decide whether signs can be believed.
-    async fn verify(&mut self) -> Result<(), BusError> {
+    /// Asks a register that decides whether signs and sizes can be believed. A refusal is an answer only where it says
+    /// that there is no such register: a device that is busy or a gateway in front of it says nothing about the register.
+    async fn look_at_mode(&mut self, index: usize, priority: Priority) -> Result<(), BusError> {
         let model = Arc::clone(&self.port.model);
-        let mut trust = Trust::All;
-        let mut wrong = Vec::new();
-        for mode in &model.modes {
-            match self.port.read(mode.table, mode.address, 1, Priority::Poll).await {
-                Ok(words) if words.first().is_some_and(|word| mode.wanted.contains(word)) => {}
-                Ok(words) => {
-                    trust = trust.max(if mode.everything { Trust::Nothing } else { Trust::NoSigns });
-                    let found = words.first().copied().unwrap_or_default();
-                    wrong.push(format!("{} (register {} is {found})", mode.otherwise, mode.address));
+        let mode = &model.modes[index];
+        match self.port.read(mode.table, mode.address, 1, priority).await {
+            Ok(words) => match words.first() {
+                Some(word) => self.modes.answered(index, *word, Instant::now()),
+                None => {
+                    let asked = format!("unit {}, register {}", self.port.unit, mode.address);
+                    return Err(BusError::BadRequest { asked, why: "the answer is empty".to_owned() });
                 }
-                // Clones and old firmware have no such register; their signs are those of the file. A meter that is busy or a
-                // gateway that did not reach it says nothing of the kind.
-                Err(BusError::Exception { code: code @ 1..=3, .. }) => {
-                    self.trouble.say(&format!(
-                        "register {} was refused (exception {code}): its mode was not checked",
-                        mode.address
-                    ));
-                }
-                Err(error) => return Err(error),
+            },
+            Err(BusError::Exception { code: code @ 1..=3, .. }) => {
+                self.modes.refused(index, mode, code, Instant::now());
             }
+            Err(error) => return Err(error),
         }
-        let what = if trust == Trust::Nothing {
-            "nothing of it is used"
-        } else {
-            "its powers and counters are not used, its currents count as import"
-        };
-        let risk = (!wrong.is_empty()).then(|| format!("{}; {what}", wrong.join("; ")));
-        if (trust, &risk) != (self.trust, &self.risk) {
-            if let Some(risk) = &risk {
-                self.trouble.say(risk);
-            }
-            let told = risk.as_ref().map(|risk| format!("{}: {risk}", self.trouble.name()));
-            self.control.tell(ToControl::Risk(DeviceRef::Meter(self.index), told));
-        }
-        (self.trust, self.risk) = (trust, risk);
-        self.look_again = Instant::now() + LOOK_AGAIN;
         Ok(())
+    }
+
+    /// What can be believed by the mode registers, and tells what stands against it.
+    fn judge_modes(&mut self) {
+        let (trust, risk) = self.modes.judge(&self.port.model.modes, Instant::now());
+        self.trust = Some(trust);
+        if risk == self.risk {
+            return;
+        }
+        if let Some(risk) = &risk {
+            self.trouble.say(risk);
+        }
+        let told = risk.as_ref().map(|risk| format!("{}: {risk}", self.trouble.name()));
+        if self.control.tell(ToControl::Risk(DeviceRef::Meter(self.index), told)) {
+            self.risk = risk;
+        }
     }
 
     /// `begun`: when this round began.
     fn tell_reading(&mut self, begun: Mono) {
-        if self.trust == Trust::Nothing {
+        let trust = self.trust.unwrap_or(Trust::Nothing);
+        if trust == Trust::Nothing {
+            self.trouble.health.online = false;
             return;
         }
         let now = self.clock.now();
-        let view = self.image.view(&self.mapping, self.trust != Trust::NoSigns, begun, now);
+        let view = self.image.view(&self.mapping, trust != Trust::NoSigns, begun, now);
         let reading = view.reading(now);
         if self.is_told_already(reading.stamp) {
             return;
@@ -359,7 +357,10 @@ impl Task {
             // What comes back may be another meter, or the same one with another setting.
             self.base = None;
             self.sampled = None;
-            self.trust = Trust::Unknown;
+            self.modes = Modes::new(&self.port.model);
+            if self.trust.is_none() {
+                self.judge_modes();
+            }
             self.refused = Refused::new(&self.port.model);
             self.image = Image::new(&self.port.model);
             self.slow = Slow::new(&self.port.model, Instant::now());
@@ -384,4 +385,9 @@ impl Task {
             self.control.tell(ToControl::Health(DeviceRef::Meter(self.index), health));
         }
     }
+}
+
+/// Nothing came from the meter, as its wire or the gateway in front of it says.
+fn is_silence(error: &BusError) -> bool {
+    matches!(error, BusError::Timeout { .. } | BusError::Exception { code: 11, .. })
 }

@@ -10,6 +10,8 @@ use crate::codec::model::Model;
 const EVERY: Duration = Duration::from_secs(10);
 /// A slow request that failed is tried again after this.
 const AGAIN: Duration = Duration::from_secs(5);
+/// Between two looks at a register that decides about signs: somebody may be setting it.
+const LOOK: Duration = Duration::from_secs(30);
 /// Attempts to read what the device says about itself.
 const ATTEMPTS: u32 = 3;
 
@@ -20,6 +22,8 @@ pub(super) enum Job {
     Poll(usize),
     /// A detail, until it was read once.
     Detail(usize),
+    /// A register that decides about signs and sizes, for as long as the meter is there.
+    Mode(usize),
 }
 
 #[derive(Debug)]
@@ -39,7 +43,10 @@ impl Slow {
     pub(super) fn new(model: &Model, now: Instant) -> Self {
         let polls = model.polls.iter().enumerate().filter(|(_, poll)| !poll.fast).map(|(index, _)| Job::Poll(index));
         let details = (0..model.details.len()).map(Job::Detail);
-        Self { entries: polls.chain(details).map(|job| Entry { job, due: now, attempts: 0 }).collect() }
+        let at_once = polls.chain(details).map(|job| Entry { job, due: now, attempts: 0 });
+        // These were asked before anything else; one that was refused then is asked again soon.
+        let modes = (0..model.modes.len()).map(|index| Entry { job: Job::Mode(index), due: now + AGAIN, attempts: 0 });
+        Self { entries: at_once.chain(modes).collect() }
     }
 
     /// The one that has waited longest, as far as any is due.
@@ -51,7 +58,12 @@ impl Slow {
         let Some(place) = self.entries.iter().position(|it| it.job == job) else { return };
         let entry = &mut self.entries[place];
         entry.attempts += 1;
-        entry.due = now + if good { EVERY } else { AGAIN };
+        entry.due = now
+            + match job {
+                _ if !good => AGAIN,
+                Job::Mode(_) => LOOK,
+                Job::Poll(_) | Job::Detail(_) => EVERY,
+            };
         if matches!(job, Job::Detail(_)) && (good || entry.attempts >= ATTEMPTS) {
             self.entries.remove(place);
         }
