@@ -37,6 +37,8 @@ pub struct MeterReading {
     pub energy_export: Option<WattHour>,
     /// Mean import of the running quarter of an hour where the meter computes it (1-0:1.4.0).
     pub demand: Option<Watt>,
+    /// It shows something that the controller has no use for: heat, volume, a counter of both directions.
+    pub shows_more: bool,
 }
 
 /// IEC 61851-1 state of a charger's control pilot.

@@ -428,6 +428,7 @@ impl FrameLine {
             energy_import: energy(self.energy_import_kwh, "energy_import_kwh")?,
             energy_export: energy(self.energy_export_kwh, "energy_export_kwh")?,
             demand: None,
+            shows_more: false,
         })
     }
 }

@@ -137,6 +137,7 @@ impl ControlLoop {
                     ToControl::Shutdown => return self.stop(),
                     ToControl::Meter { meter, mut reading, values, sub_meters } => {
                         pause = FRAME_EVERY;
+                        reading.shows_more = !values.values.is_empty();
                         self.tariffs.frame(meter, &values, reading.received_at, &mut observations);
                         for event in self.picture.meter(meter, &mut reading, values, sub_meters) {
                             self.publish(event);

@@ -2,13 +2,25 @@
 
 use super::model::{Charger, Config, Input, MeterDriver, MeterRole};
 use crate::control::{ChargerSetup, CircuitSetup, InputSetup, MeterSetup, Mode, Setup};
-use crate::device::charger;
+use crate::device::{charger, meter};
 use crate::quantity::{Milliamp, Span, Watt};
 
 /// A meter that sends by itself is lost after this time unless the file says otherwise.
 const PUSH_LOST: Span = Span::from_secs(10);
 /// P1 meters send every second or, before DSMR 5, every ten; SML and optical push meters every four or oftener.
 const PUSH_SLOWEST: Span = Span::from_secs(10);
+
+/// What a meter takes beside its pause to be read out at 300 baud.
+const READOUT: Span = Span::from_secs(60);
+
+/// The slowest period of a meter that this driver reads; `None` for one whose questions set the pace.
+fn slowest(driver: &MeterDriver, role: MeterRole) -> Option<Span> {
+    let pause = match driver {
+        MeterDriver::Iec62056 { period, .. } => meter::readout_pause(role, *period),
+        _ => Span::ZERO,
+    };
+    pushes(driver).then_some(if pause > PUSH_SLOWEST { Span(pause.0 + READOUT.0) } else { PUSH_SLOWEST })
+}
 
 /// Whether the driver stands for meters that send by themselves, or are read as if they did.
 fn pushes(driver: &MeterDriver) -> bool {
@@ -65,7 +77,7 @@ impl Config {
                     MeterDriver::Simulated { period } => period,
                     _ => None,
                 },
-                presumed_period: pushes(&it.driver).then_some(PUSH_SLOWEST),
+                presumed_period: slowest(&it.driver, it.role),
             }
         });
         let of_role = |role| {

@@ -254,11 +254,12 @@ impl Controller {
         if let Some(circuit) = self.circuits.iter().find(|circuit| circuit.setup.meter == Some(meter)) {
             let cars_idle = circuit.chargers.iter().all(|it| !self.chargers[*it].draws_current());
             let guard = Guard { fuse: circuit.setup.fuse, cars_idle };
-            return Surroundings { phases: self.grid_phases, guard: Some(guard) };
+            return Surroundings { phases: self.grid_phases, guard: Some(guard), informs_only: false };
         }
         let own = self.chargers.iter().filter(|charger| charger.setup.meter == Some(meter));
         let phases = own.fold(PhaseSet::NONE, |phases, charger| phases.union(charger.wired));
-        Surroundings { phases, guard: None }
+        let informs_only = phases == PhaseSet::NONE && !self.solar.contains(&meter) && !self.batteries.contains(&meter);
+        Surroundings { phases, guard: None, informs_only }
     }
 
     fn hear_charger(&mut self, index: usize, observation: &ChargerObservation) {

@@ -106,6 +106,8 @@ pub(super) struct Surroundings {
     pub(super) phases: PhaseSet,
     /// What it guards; `None` where no fuse depends on it.
     pub(super) guard: Option<Guard>,
+    /// Nothing is decided by it: whatever it shows is good, from its first frame on.
+    pub(super) informs_only: bool,
 }
 
 /// The circuit that a meter guards.
@@ -291,7 +293,7 @@ impl Meter {
         let doubted = [
             repeated,
             too_old,
-            self.lacks_a_phase(&frame, reading, around.phases),
+            self.lacks_a_phase(&frame, reading, around),
             self.flips(&frame),
             around.guard.is_some_and(|guard| self.zeroed(&frame, reading, guard)),
         ];
@@ -301,13 +303,13 @@ impl Meter {
             self.streak = 0;
             None
         } else {
-            self.believe(&frame, reading)
+            self.believe(&frame, reading, around.informs_only)
         };
         self.frame = Some(frame);
         (Some(frame), turn)
     }
 
-    fn believe(&mut self, frame: &Frame, reading: &MeterReading) -> Option<Turn> {
+    fn believe(&mut self, frame: &Frame, reading: &MeterReading, informs_only: bool) -> Option<Turn> {
         self.good_at = Some(frame.received_at);
         self.good_count = self.good_count.saturating_add(1);
         self.streak = self.streak.saturating_add(1);
@@ -323,6 +325,7 @@ impl Meter {
             self.proven = true;
             self.lost = false;
         }
+        self.lost &= !informs_only;
         if self.lost {
             return None;
         }
@@ -368,10 +371,13 @@ impl Meter {
     }
 
     /// A phase that must be there or was there before is missing, or there is nothing at all.
-    fn lacks_a_phase(&self, frame: &Frame, reading: &MeterReading, expected: PhaseSet) -> bool {
+    fn lacks_a_phase(&self, frame: &Frame, reading: &MeterReading, around: Surroundings) -> bool {
+        let expected = around.phases;
         let shown = PhaseSet::shown(&frame.current);
         if expected == PhaseSet::NONE {
-            let counts = reading.energy_import.is_some() || reading.energy_export.is_some();
+            let counts = reading.energy_import.is_some()
+                || reading.energy_export.is_some()
+                || (around.informs_only && reading.shows_more);
             let nothing = shown == PhaseSet::NONE && frame.total.is_none() && !counts;
             // What is missing for the lost time is not there: the next frames are judged by themselves.
             return nothing || (!self.lost && shown.lacks(self.seen));

@@ -392,6 +392,23 @@ driver = "simulated"
     assert_eq!(setting("site/colour"), None);
 }
 
+#[test]
+fn a_meter_that_is_asked_rarely_is_not_lost_between_two_readouts() {
+    let heat = |more: &str| {
+        let connection = "connection = \"tcp://192.0.2.1:5000\"";
+        format!("[[meter]]\nid = \"heat\"\ndriver = \"iec62056-21\"\n{connection}\n{more}\n")
+    };
+    for (more, seconds) in [
+        ("role = \"other\"", 960),
+        ("role = \"other\"\nperiod_s = 40", 100),
+        ("role = \"other\"\nperiod_s = 5", 10),
+        ("role = \"solar\"", 10),
+    ] {
+        let setup = Case::new(&[&heat(more)]).good().config.setup();
+        assert_eq!(setup.meters[0].presumed_period, Some(Span::from_secs(seconds)), "{more}");
+    }
+}
+
 const RELAYS: &str = r#"
 [control]
 surplus = "per_phase"

@@ -105,6 +105,51 @@ fn a_chargers_own_meter_is_good_and_measures_its_car() {
     assert_eq!(site.status(0).current, Phases([None; 3]), "assumed from the offer again");
 }
 
+/// A frame that shows heat, or anything else that control has no use for.
+fn heat(site: &Site) -> Observation {
+    Observation::Meter(1, MeterReading { received_at: site.now, shows_more: true, ..MeterReading::default() })
+}
+
+#[test]
+fn a_meter_that_informs_only_is_there_with_whatever_it_shows_at_its_own_pace() {
+    let mut setup = setup(1);
+    another_meter(&mut setup);
+    (setup.meters[1].lost_default, setup.meters[1].presumed_period) = (None, Some(Span::from_secs(100)));
+    let mut site = Site::new(setup);
+    let mut worst = 0;
+    for second in 0..1000 {
+        if second % 90 == 0 {
+            let frame = heat(&site);
+            site.tick_with(&[frame]);
+        } else {
+            site.tick();
+        }
+        worst = worst.max(usize::from(quality(&site, 1) != Quality::Good));
+    }
+    assert_eq!(worst, 0, "a readout each minute and a half");
+    site.run(250);
+    assert_eq!(quality(&site, 1), Quality::Lost, "more than two periods of silence");
+    let frame = heat(&site);
+    site.tick_with(&[frame]);
+    assert_eq!(quality(&site, 1), Quality::Good, "nothing is decided by it, so that its first readout is enough");
+    let empty = MeterReading { received_at: site.now, ..MeterReading::default() };
+    site.tick_with(&[Observation::Meter(1, empty)]);
+    assert_eq!(quality(&site, 1), Quality::Doubtful, "a frame without anything");
+}
+
+#[test]
+fn what_control_goes_by_must_show_it() {
+    let mut setup = setup(1);
+    another_meter(&mut setup);
+    setup.solar = vec![1];
+    let mut site = Site::new(setup);
+    for _ in 0..30 {
+        let frame = heat(&site);
+        site.tick_with(&[frame]);
+    }
+    assert_eq!(quality(&site, 1), Quality::Lost);
+}
+
 #[test]
 fn the_powers_of_some_phases_are_no_total() {
     let mut site = Site::new(setup(1));

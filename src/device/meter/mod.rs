@@ -20,8 +20,6 @@ pub mod sml;
 mod trouble;
 mod values;
 
-use std::time::Duration;
-
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -33,6 +31,7 @@ use crate::device::{ControlLink, DeviceRef, ToControl};
 use crate::link::http::Limits;
 use crate::link::modbus::{BusConfig, Buses};
 use crate::mqtt::Feeds;
+use crate::quantity::Span;
 use crate::status::Health;
 
 pub(crate) use homewizard::version_2;
@@ -40,9 +39,15 @@ pub use names::{Name, Names};
 use polled::{Destination, Patience};
 
 /// Pause between two readouts of a meter that is asked and that the controller waits for.
-const PROMPT: Duration = Duration::from_secs(1);
+const PROMPT: Span = Span::from_secs(1);
 /// The same for any other: it may run on a battery.
-const RARE: Duration = Duration::from_secs(900);
+const RARE: Span = Span::from_secs(900);
+
+/// Pause between two readouts of a meter with this role; `configured` goes before what is usual.
+#[must_use]
+pub fn readout_pause(role: MeterRole, configured: Option<Span>) -> Span {
+    configured.unwrap_or(if role == MeterRole::Other { RARE } else { PROMPT })
+}
 
 /// What all meters share.
 #[derive(Clone, Debug)]
@@ -103,8 +108,7 @@ pub async fn run(
             modbus::run(who, port, mapping, control, clock, cancel).await;
         }
         MeterDriver::Iec62056 { ref connection, period } => {
-            let usual = if meter.role == MeterRole::Other { RARE } else { PROMPT };
-            let period = period.map_or(usual, crate::quantity::Span::to_std);
+            let period = readout_pause(meter.role, period).to_std();
             iec62056::run(index, meter.common, connection.clone(), period, mapping, control, clock, cancel).await;
         }
         MeterDriver::Sml { ref connection } => {

@@ -78,6 +78,7 @@ fn a_dutch_meter() {
             energy_import: Some(WattHour(3_580_245)),
             energy_export: Some(WattHour(358_000)),
             demand: None,
+            shows_more: false,
         }
     );
     assert_eq!(dutch.number("power_w"), 1193.0);
