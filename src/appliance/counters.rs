@@ -1,9 +1,10 @@
 //! Counters never fall, jump or start at zero by accident.
 //!
 //! A statistic that sees one frame with 0, or one whose words were read while the counter moved on, books the whole
-//! counter as consumption of that moment. So every meter's counters pass here, whatever its driver: a figure that no
-//! meter can have reached since the last one is held back, and believed once it has stood for a while. Then it is
-//! another meter, and an event says so. A charger's counter passes here as well; another one there is only logged.
+//! counter as consumption of that moment. So every meter's counters pass here, whatever its driver: a figure that rose
+//! more than a house draws, or that no meter can have reached since the last one, is held back, and believed once it has
+//! stood for a while. If no meter can have reached it, it is another meter, and an event says so. A charger's counter
+//! passes here as well; another one there is only logged.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,17 +16,38 @@ use crate::quantity::{Mono, Span, WattHour};
 use crate::reading::{ChargerReport, MeterReading};
 use crate::status::{MeterValues, Value, published_key};
 
-/// A doubted figure must stand for so long, in so many frames, before it is believed.
+/// A doubted figure must stand for so long, in so many frames, before it is believed: a counter is read every ten seconds,
+/// and a value that was read once stands for up to a minute.
 const PROOF: Span = Span::from_secs(60);
 const FRAMES: u32 = 3;
-/// What a counter may rise by between two frames at once, and per hour: more than any house or plant behind these
-/// meters, and less than a half-read counter is off by. In kWh, kvarh, kVAh, m³ or GJ.
-const LEAP: f64 = 50.0;
-const PER_HOUR: f64 = 2000.0;
+/// A zero behind another figure stands for so long: gateways send it for as long as they do not reach their meter. A
+/// meter that was exchanged counts on sooner, or another counter of it does.
+const ZERO_PROOF: Span = Span::from_secs(24 * 3600);
+/// What a counter may rise by between two frames without any doubt: at once, which is the step of a coarse one, and per
+/// hour, three phases of 720 A. A counter whose words were read while it moved on is off by 65 536 of its steps, 6.5 kWh
+/// for one of 0.1 Wh. In kWh, kvarh, kVAh, m³ or GJ.
+const PLAIN: Rise = Rise { at_once: 1.0, per_hour: 500.0 };
+/// What one meter can have counted at all: more than any house or plant behind these meters.
+const MOST: Rise = Rise { at_once: 50.0, per_hour: 2000.0 };
 /// Nobody knows how long we were off: a counter may have risen by whatever it can rise by in this time.
 const OFF_AT_MOST: Span = Span::from_secs(365 * 24 * 3600);
 /// Sums of tariffs differ by this from rounding alone.
 const ROUNDING: f64 = 1e-6;
+
+/// Bounds of what a counter rises by.
+#[derive(Clone, Copy, Debug)]
+struct Rise {
+    at_once: f64,
+    per_hour: f64,
+}
+
+impl Rise {
+    /// Whether a counter can have gone from one figure to the other in this time.
+    fn allows(self, from: f64, to: f64, time: Span) -> bool {
+        let hours = time.as_secs_f64() / 3600.0;
+        (from - ROUNDING..=from + self.at_once + self.per_hour * hours).contains(&to)
+    }
+}
 
 /// A key whose value only ever rises.
 pub(crate) fn is_counter(key: &str) -> bool {
@@ -42,10 +64,18 @@ struct Doubt {
     heard: Mono,
 }
 
+/// The last figure that was let through.
+#[derive(Clone, Copy, Debug)]
+struct Good {
+    figure: f64,
+    heard: Mono,
+    /// For how long nobody may have looked before `heard`.
+    unseen: Span,
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Counter {
-    /// The last figure that was let through, and when.
-    good: Option<(f64, Mono)>,
+    good: Option<Good>,
     doubt: Option<Doubt>,
 }
 
@@ -60,26 +90,23 @@ enum Verdict {
     Replaced(f64),
 }
 
-/// Whether a meter can have counted from one figure to the other.
-fn follows(from: f64, before: Mono, to: f64, now: Mono) -> bool {
-    let hours = now.since(before).as_secs_f64() / 3600.0;
-    (from - ROUNDING..=from + LEAP + PER_HOUR * hours).contains(&to)
-}
-
 impl Counter {
-    fn take(&mut self, figure: f64, heard: Mono) -> Verdict {
+    /// `exchanged`: when another counter of the same meter was seen to be another meter's. A zero that was there then is
+    /// that meter's.
+    fn take(&mut self, figure: f64, heard: Mono, exchanged: Option<Mono>) -> Verdict {
+        let passed = Self { good: Some(Good { figure, heard, unseen: Span::ZERO }), doubt: None };
         let believable = match self.good {
-            Some((good, before)) => follows(good, before, figure, heard),
+            Some(good) => PLAIN.allows(good.figure, figure, heard.since(good.heard)),
             // A meter that starts up sends zero before it has read its memory.
             None => figure > 0.0,
         };
         if believable {
-            *self = Self { good: Some((figure, heard)), doubt: None };
+            *self = passed;
             return Verdict::Pass;
         }
         let fresh = Doubt { since: heard, figure, frames: 0, heard };
         let doubt = match &mut self.doubt {
-            Some(doubt) if follows(doubt.figure, doubt.heard, figure, heard) => doubt,
+            Some(doubt) if MOST.allows(doubt.figure, figure, heard.since(doubt.heard)) => doubt,
             place => place.insert(fresh),
         };
         // The same frame looked at twice proves nothing.
@@ -87,12 +114,19 @@ impl Counter {
             doubt.frames = doubt.frames.saturating_add(1);
         }
         (doubt.figure, doubt.heard) = (figure, heard);
-        let before = self.good.map(|it| it.0);
-        if doubt.frames < FRAMES || heard.since(doubt.since) < PROOF {
+        let before = self.good.map(|it| it.figure);
+        let is_of_another = exchanged.is_some_and(|at| doubt.since <= at);
+        let proof = if figure == 0.0 && before.is_some() && !is_of_another { ZERO_PROOF } else { PROOF };
+        if doubt.frames < FRAMES || heard.since(doubt.since) < proof {
             return Verdict::Hold(before);
         }
-        *self = Self { good: Some((figure, heard)), doubt: None };
-        before.map_or(Verdict::Pass, Verdict::Replaced)
+        let same_meter = |good: Good| MOST.allows(good.figure, figure, Span(heard.since(good.heard).0 + good.unseen.0));
+        let verdict = match self.good {
+            Some(good) if !same_meter(good) => Verdict::Replaced(good.figure),
+            _ => Verdict::Pass,
+        };
+        *self = passed;
+        verdict
     }
 }
 
@@ -105,7 +139,7 @@ impl ChargerCounter {
     pub(super) fn pass(&mut self, id: &str, report: &mut ChargerReport) {
         let Some(energy) = report.energy else { return };
         let figure = energy.as_f64() / 1000.0;
-        match self.0.take(figure, report.received_at) {
+        match self.0.take(figure, report.received_at, None) {
             Verdict::Pass => {}
             Verdict::Hold(shown) => report.energy = shown.map(|it| WattHour::from_f64(it * 1000.0)),
             Verdict::Replaced(before) => {
@@ -119,17 +153,27 @@ impl ChargerCounter {
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     serial: Option<String>,
-    own: BTreeMap<Arc<str>, Counter>,
-    behind: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Counter>>,
+    own: Registers,
+    behind: BTreeMap<Arc<str>, Registers>,
+}
+
+/// The counters of one meter by their keys.
+#[derive(Debug, Default)]
+struct Registers {
+    counters: BTreeMap<Arc<str>, Counter>,
+    /// When one of them was last seen to be another meter's.
+    exchanged: Option<Mono>,
 }
 
 impl Counters {
     /// As they were shown last before this start at `now`.
     pub(super) fn restored(kept: &Kept, now: Mono) -> Self {
-        let counters = |figures: &Figures| -> BTreeMap<Arc<str>, Counter> {
+        let counters = |figures: &Figures| -> Registers {
             let sane = figures.iter().filter(|it| is_counter(it.0) && it.1.is_finite());
-            let good = |figure| Counter { good: Some((figure, Mono(now.0 - OFF_AT_MOST.0))), doubt: None };
-            sane.map(|(key, figure)| (key.as_str().into(), good(*figure))).collect()
+            let good = |figure| Good { figure, heard: now, unseen: OFF_AT_MOST };
+            let counter = |figure| Counter { good: Some(good(figure)), doubt: None };
+            let counters = sane.map(|(key, figure)| (key.as_str().into(), counter(*figure))).collect();
+            Registers { counters, exchanged: None }
         };
         Self {
             serial: kept.serial.clone(),
@@ -140,8 +184,8 @@ impl Counters {
 
     /// What the next start must know of them.
     pub(super) fn kept(&self) -> Kept {
-        let figures = |counters: &BTreeMap<Arc<str>, Counter>| -> Figures {
-            counters.iter().filter_map(|(key, it)| Some((key.to_string(), it.good?.0))).collect()
+        let figures = |it: &Registers| -> Figures {
+            it.counters.iter().filter_map(|(key, it)| Some((key.to_string(), it.good?.figure))).collect()
         };
         Kept {
             serial: self.serial.clone(),
@@ -163,7 +207,7 @@ impl Counters {
         let serial = values.identity.serial.as_ref();
         if serial.is_some() && self.serial.is_some() && serial != self.serial.as_ref() {
             // The meter itself says that it is another one, which is an event of its own.
-            self.own.clear();
+            self.own = Registers::default();
             self.behind.clear();
         }
         if let Some(serial) = serial {
@@ -193,7 +237,7 @@ impl Counters {
 
 /// Holds back what is doubted; gives the keys that were held with what is shown instead.
 fn judge(
-    counters: &mut BTreeMap<Arc<str>, Counter>,
+    registers: &mut Registers,
     (id, role): (&str, MeterRole),
     values: &mut Arc<MeterValues>,
     events: &mut Vec<Event>,
@@ -205,17 +249,21 @@ fn judge(
         if !is_counter(key) {
             continue;
         }
-        let counter = match counters.get_mut(key) {
+        let counter = match registers.counters.get_mut(key) {
             Some(counter) => counter,
-            None => counters.entry(Arc::clone(key)).or_default(),
+            None => registers.counters.entry(Arc::clone(key)).or_default(),
         };
-        match counter.take(*figure, heard) {
+        match counter.take(*figure, heard, registers.exchanged) {
             Verdict::Pass => {}
             Verdict::Hold(shown) => held.push((Arc::clone(key), shown)),
             Verdict::Replaced(before) => {
+                if *figure != 0.0 {
+                    registers.exchanged = Some(heard);
+                }
+                let time = if *figure != 0.0 || registers.exchanged.is_some() { "a minute" } else { "a day" };
                 let key = published_key(role, key).unwrap_or_else(|| (&**key).into());
                 let detail =
-                    format!("{key} is {figure} for a minute now; it was {before} before: taken as another meter's");
+                    format!("{key} is {figure} for {time} now; it was {before} before: taken as another meter's");
                 events.push(Event::new(EventType::MeterReplaced, id, detail));
             }
         }
@@ -370,7 +418,15 @@ mod tests {
         let kept = before.kept();
         let again = |kept: &Kept| Counters::restored(kept, at(0));
         // It went on while we were off, and it fell.
-        assert_eq!(show(&mut again(&kept), 2500.0, 1), (Some(2500.0), Some(2_500_000), Vec::new()));
+        let mut grew = again(&kept);
+        for second in 1..61 {
+            assert_eq!(show(&mut grew, 2500.0 + second as f64 / 100.0, second).0, Some(500.0), "{second}");
+        }
+        assert_eq!(show(&mut grew, 2500.7, 61), (Some(2500.7), Some(2_500_700), Vec::new()), "no other meter's");
+        // A little more than before waits for nothing; half a counter as the first frame is never shown.
+        let mut half = again(&kept);
+        assert_eq!(show(&mut half, 500.0 + 6.5536, 1).0, Some(500.0));
+        assert_eq!(show(&mut half, 500.4, 11).0, Some(500.4));
         let mut fell = again(&kept);
         assert_eq!(show(&mut fell, 499.0, 1), (Some(500.0), Some(500_000), Vec::new()));
         assert_eq!(show(&mut fell, 0.0, 2).0, Some(500.0), "nor by a zero");
@@ -390,6 +446,82 @@ mod tests {
         let odd =
             Kept { own: [("power_w".to_owned(), 5.0), ("energy_gj".to_owned(), f64::NAN)].into(), ..Kept::default() };
         assert_eq!(again(&odd).kept(), Kept::default());
+    }
+
+    #[test]
+    fn half_a_counter_of_small_steps_is_held_while_a_large_plant_goes_on() {
+        // u64 of 0.1 Wh: the low word is worth 6.5536 kWh. It is read every ten seconds and told in every round.
+        let mut counters = Counters::default();
+        show(&mut counters, 500.0, 0);
+        for second in 1..=10 {
+            assert_eq!(show(&mut counters, 500.0 + 6.5536, second).0, Some(500.0), "{second}");
+        }
+        assert_eq!(show(&mut counters, 500.01, 11), (Some(500.01), Some(500_010), Vec::new()));
+        // 900 kW, counted in steps of ten seconds: late by a minute, and never another meter.
+        let mut counters = Counters::default();
+        let (mut shown, mut events) = (0.0, 0);
+        for second in 0..600 {
+            let (figure, _, told) = show(&mut counters, 500.0 + (second / 10) as f64 * 2.5, second);
+            (shown, events) = (figure.unwrap(), events + told.len());
+        }
+        assert!(shown >= 500.0 + 2.5 * 52.0 && events == 0, "{shown}, {events} events");
+    }
+
+    #[test]
+    fn a_gateway_that_sends_zeros_for_minutes_is_not_believed() {
+        let mut counters = Counters::default();
+        show(&mut counters, 500.0, 0);
+        for second in 1..3600 {
+            assert_eq!(show(&mut counters, 0.0, second), (Some(500.0), Some(500_000), Vec::new()), "{second}");
+        }
+        assert_eq!(show(&mut counters, 500.5, 3600).0, Some(500.5));
+        // A meter that starts at zero is one as soon as it counts …
+        for second in 3601..3700 {
+            assert_eq!(show(&mut counters, 0.0, second).0, Some(500.5), "{second}");
+        }
+        let (shown, _, events) = show(&mut counters, 0.001, 3700);
+        assert_eq!((shown, events.len()), (Some(0.001), 1));
+        // … and one that never counts is one after a day.
+        let mut counters = Counters::default();
+        show(&mut counters, 500.0, 0);
+        for minute in 1..=24 * 60 {
+            assert_eq!(show(&mut counters, 0.0, minute * 60).0, Some(500.0), "{minute}");
+        }
+        let (shown, _, events) = show(&mut counters, 0.0, (24 * 60 + 1) * 60);
+        assert_eq!((shown, events.len()), (Some(0.0), 1));
+        assert!(events[0].detail.contains("for a day"), "{}", events[0].detail);
+    }
+
+    #[test]
+    fn the_export_of_another_meter_that_never_exported_follows_its_import() {
+        let mut counters = Counters::default();
+        let mut show = |import: f64, export: f64, second: i64| {
+            let mut values = frame(import, second);
+            let number = Value::Number { value: export, unit: "kWh", decimals: 3 };
+            Arc::make_mut(&mut values).values.insert("energy_export_kwh".into(), number);
+            let events = counters.pass(
+                ("main", MeterRole::Other),
+                &mut MeterReading::default(),
+                &mut values,
+                &mut Arc::default(),
+            );
+            let Some(Value::Number { value, .. }) = values.values.get("energy_export_kwh") else { panic!("{second}") };
+            (*value, events.len())
+        };
+        assert_eq!(show(500.0, 70.0, 0), (70.0, 0));
+        for second in 1..=60 {
+            assert_eq!(show(3.0, 0.0, second), (70.0, 0), "{second}");
+        }
+        assert_eq!(show(3.0, 0.0, 61), (70.0, 1), "the import");
+        assert_eq!(show(3.0, 0.0, 62), (0.0, 1), "the export");
+        // Zeros that come later are those of a gateway again.
+        assert_eq!(show(3.0, 5.0, 63).0, 0.0);
+        for second in 64..=130 {
+            show(3.0, 5.0, second);
+        }
+        for second in 131..300 {
+            assert_eq!(show(3.0, 0.0, second).0, 5.0, "{second}");
+        }
     }
 
     #[test]
