@@ -5,10 +5,14 @@
 //! | EMH ED300L and relatives | 15.7.0 is a size; the direction is bit 5 of the status word of the energy, bit 11 of a newer one | sign from the bit |
 //! | DZG DVS74 below serial 60000000 | 328 to 655 W come as a negative number of two bytes | read without sign where the status word says import |
 //! | DZG DVBS12, EFR SGM-DD | small negative powers come with a zero byte in front | sign-extended from the byte behind it where the status word says export |
-//! | Holley DTZ541 | 16.7.0 is a size | sign from the status word |
+//! | Holley DTZ541, Elster AS2020 | 16.7.0 is a size | sign from the status word |
+//!
+//! What these makers send of single phases has no bit that tells its direction: it is believed where it adds up to the
+//! total.
 //!
 //! Sources: volkszaehler/libsml issues 59, 101, 105, 125, 162; atc1441/OBI_Energy_Tracker_Local_Cloud issue 59; the
-//! Tasmota documentation of its Smart Meter Interface (option so1, bit 11 for the DTZ541); dumps of devZer0/libsml-testing
+//! Tasmota documentation of its Smart Meter Interface (option so1, bit 11 for the DTZ541) and its driver, which turns the
+//! AS2020 round by the same bit; dumps of devZer0/libsml-testing
 //! with known direction (ED300L: 0x0182 import, 0x01B0 export; DZG: 0x1C0104 import, 0x1C6904 export). Where a meter of
 //! these makers sends no status word its number is taken as sent.
 
@@ -26,9 +30,14 @@ pub(super) fn net_power(maker: Option<&[u8]>, status: Option<u64>, raw: i64, wid
     match maker {
         Some(b"DZG" | b"EFR") if !export => without_sign(raw, width),
         Some(b"DZG" | b"EFR") => sign_extended(raw, width),
-        Some(b"HLY") if export => -raw.saturating_abs(),
+        Some(b"HLY" | b"ELS") if export => -raw.saturating_abs(),
         _ => raw,
     }
+}
+
+/// A maker whose powers may come with wrong signs.
+pub(super) fn is_suspect(maker: Option<&[u8]>) -> bool {
+    matches!(maker, Some(b"DZG" | b"EFR" | b"HLY" | b"ELS"))
 }
 
 /// The raw number of a power that is sent as a size; `exports` and `imports` say which counters the meter has. `None`
@@ -75,8 +84,11 @@ mod tests {
         assert_eq!(net_power(dzg, Some(0x001C_7904), -78_851, 3), -78_851);
         assert_eq!(net_power(dzg, EXPORT, 60_852, 3), -4684);
         assert_eq!(net_power(Some(b"EFR"), EXPORT, 0xC7, 2), -57);
-        assert_eq!(net_power(Some(b"HLY"), Some(0x001C_0904), 376, 2), -376);
-        assert_eq!(net_power(Some(b"HLY"), IMPORT, 376, 2), 376);
+        for maker in [b"HLY", b"ELS"] {
+            assert_eq!(net_power(Some(maker), Some(0x001C_0904), 376, 2), -376);
+            assert_eq!(net_power(Some(maker), EXPORT, -376, 2), -376);
+            assert_eq!(net_power(Some(maker), IMPORT, 376, 2), 376);
+        }
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub(super) fn understand(
     let (imports, exports) = (has_energy(1), has_energy(2));
     // The status word stands with the energy.
     let status = entries(frame).find_map(|entry| entry.status.filter(|_| entry.obis.d == 8));
-    let phases_fit = maker != Some(b"DZG") || phases_add_up(frame, status);
+    let phases_fit = !direction::is_suspect(maker) || phases_add_up(frame, maker, status);
     let mut collect = Collect::new(mapping);
     for entry in entries(frame) {
         let Some(number) = entry.decimal() else { continue };
@@ -110,15 +110,15 @@ fn letters<'a>(frame: &Frame<'a>) -> Option<&'a [u8]> {
     octets(frame, &MAKER).filter(|it| it.len() == 3).or_else(server)
 }
 
-/// DZG meters send single phases with the same wrong signs as the total, and no word that tells their direction. They
-/// are believed when they add up to the total, within what it moves between two samples.
-fn phases_add_up(frame: &Frame<'_>, status: Option<u64>) -> bool {
+/// Single phases come with the same wrong signs as the total, and no word that tells their direction. They are believed
+/// when they add up to the total, within what it moves between two samples.
+fn phases_add_up(frame: &Frame<'_>, maker: Option<&[u8]>, status: Option<u64>) -> bool {
     const APART_W: i64 = 50;
     let watts = |code: Obis| {
         let entry = entries(frame).find(|entry| entry.obis == code)?;
         let entry = match entry.value {
             Value::Int(raw, width) if code == NET_POWER => {
-                Entry { value: Value::Int(direction::net_power(Some(b"DZG"), status, raw, width), width), ..entry }
+                Entry { value: Value::Int(direction::net_power(maker, status, raw, width), width), ..entry }
             }
             _ => entry,
         };

@@ -128,6 +128,30 @@ fn phases_of_dzg_must_add_up() {
 }
 
 #[test]
+fn phases_that_lost_their_sign_do_not_stand_beside_a_total_that_was_put_right() {
+    let frame = |maker: &[u8; 3], status: u32, total: i64, phases: [i64; 3]| {
+        let power = |c: u8, raw: i64| entry(Obis::new(1, 0, c, 7, 0), None, Some(27), 0, Field::Int(raw, 2));
+        let server = [b"\x0A\x01", &maker[..], b"\x00\x03\x93\x87\x01"].concat();
+        let energy = entry(Obis::new(1, 0, 1, 8, 0), Some(status), Some(30), -1, Field::Uint(1, 4));
+        let [l1, l2, l3] = phases;
+        encode(&server, &[energy, power(16, total), power(36, l1), power(56, l2), power(76, l3)])
+    };
+    let power = |maker, status, total, phases| {
+        let (reading, ..) = meaning_of(&frame(maker, status, total, phases), Mapping::default());
+        (reading.power_total.unwrap().0, reading.power.0.map(|it| it.map(|it| it.0)))
+    };
+    let (import, export) = (0x001C_0104, 0x001C_6904);
+    for maker in [b"HLY", b"ELS"] {
+        assert_eq!(power(maker, export, 2760, [920; 3]), (-2760, [None; 3]));
+        assert_eq!(power(maker, export, 2760, [-920; 3]), (-2760, [Some(-920); 3]));
+        assert_eq!(power(maker, import, 2760, [920; 3]), (2760, [Some(920); 3]));
+    }
+    assert_eq!(power(b"EFR", export, 0xC7, [0xEC, 0xED, 0xEE]), (-57, [None; 3]));
+    assert_eq!(power(b"EFR", import, 600, [200; 3]), (600, [Some(200); 3]));
+    assert_eq!(power(b"ISK", export, 600, [100; 3]), (600, [Some(100); 3]), "what nothing speaks against stays");
+}
+
+#[test]
 fn a_power_without_any_direction_is_left_out() {
     let number = |c: u8, unit: u8| entry(Obis::new(1, 0, c, 8, 0), None, Some(unit), 0, Field::Uint(7, 4));
     let power = entry(Obis::new(1, 0, 15, 7, 0), None, Some(27), 0, Field::Uint(7, 4));
