@@ -1,5 +1,6 @@
 //! A model file as a whole, and everything that is checked when it is read.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::ops::Range;
 
@@ -319,8 +320,8 @@ fn plausible(part: &Part<'_>, faults: &mut Faults) -> Vec<(Quantity, (f64, f64))
     let mut out = Vec::new();
     for (word, range) in part.entries::<(f64, f64)>(faults) {
         let (low, high) = *range.get_ref();
-        // Not so for what is no number, either.
-        if !(low < high) {
+        // What is no number is no bound, either.
+        if low.partial_cmp(&high) != Some(Ordering::Less) {
             let what = format!("the range of `{}` is empty", short(word.get_ref()));
             part.complain(faults, Some(range.span()), &what, "[lowest, highest]");
         }
