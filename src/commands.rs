@@ -348,13 +348,13 @@ pub fn scan_serial(port: &str, from: usize, all: bool) -> u8 {
     let course = scan::Course { from: from.saturating_sub(1), all, turn: scan::SERIAL_TURN };
     scan(
         async |stop, out, progress| scan::serial(&line, course, stop, out, progress).await,
-        |stopped| format!("gridkeeper scan serial {port} --from {}", stopped + 1),
+        |outcome| scan::serial_again(port, &line, all, outcome),
     )
 }
 
 /// `gridkeeper scan tcp`
 #[must_use]
-pub fn scan_tcp(host: &str, all: bool) -> u8 {
+pub fn scan_tcp(host: &str, from: usize, all: bool) -> u8 {
     let has_port = host.contains("]:") || host.matches(':').count() == 1;
     let address = if has_port { format!("tcp://{host}") } else { format!("tcp://{host}:502") };
     let (name, port) = match config::connection(&address) {
@@ -365,9 +365,10 @@ pub fn scan_tcp(host: &str, all: bool) -> u8 {
             return WRONG_USAGE;
         }
     };
+    let course = scan::Course { from: from.saturating_sub(1), all, turn: scan::NETWORK_TURN };
     scan(
-        async |stop, out, progress| scan::tcp(&name, port, all, stop, out, progress).await,
-        |_| format!("gridkeeper scan tcp {host}"),
+        async |stop, out, progress| scan::tcp(&name, port, course, stop, out, progress).await,
+        |outcome| scan::tcp_again(host, all, outcome),
     )
 }
 
@@ -377,14 +378,17 @@ pub fn scan_lan(from: std::net::Ipv4Addr) -> u8 {
     let network = scan::Network { from: from.into(), ..scan::Network::default() };
     scan(
         async |stop, out, progress| scan::lan(&network, stop, out, progress).await,
-        |_| "gridkeeper scan lan".to_owned(),
+        |outcome| {
+            let from = if from.is_unspecified() { String::new() } else { format!(" --from {from}") };
+            outcome.stopped_at.map(|_| format!("gridkeeper scan lan{from}"))
+        },
     )
 }
 
 /// Runs a scan until its end or the first signal; says how to go on.
 fn scan(
     work: impl AsyncFnOnce(&CancellationToken, &mut dyn Write, &mut dyn Write) -> Result<scan::Outcome, ScanError>,
-    again: impl FnOnce(usize) -> String,
+    again: impl FnOnce(&scan::Outcome) -> Option<String>,
 ) -> u8 {
     let stop = CancellationToken::new();
     let told = stop.clone();
@@ -400,8 +404,8 @@ fn scan(
             ScanError::Output(error) => ToolError::Output(error),
             ScanError::NoLink(why) => ToolError::NotTaken(why),
         })?;
-        match (outcome.stopped_at, outcome.instead) {
-            (Some(step), _) => writeln!(std::io::stdout(), "# interrupted; go on with: {}", again(step))?,
+        match (again(&outcome), outcome.instead) {
+            (Some(command), _) => writeln!(std::io::stdout(), "# interrupted; go on with: {command}")?,
             (None, _) if outcome.found > 0 => {}
             (None, Some(instead)) => return Err(ToolError::NotTaken(format!("nothing was found: {instead}"))),
             (None, None) => return Err(ToolError::NotTaken("nothing was found: nobody answered".to_owned())),

@@ -141,6 +141,9 @@ enum ScanPlace {
     Tcp {
         /// HOST or HOST:PORT; the port is 502 unless given.
         host: String,
+        /// Go on with this step, as an interrupted scan has named it.
+        #[arg(long, value_name = "STEP", default_value_t = 1)]
+        from: usize,
         /// Every unit from 1 to 247.
         #[arg(long)]
         all: bool,
@@ -236,7 +239,7 @@ fn main() -> ExitCode {
             commands::pair_homewizard(&host, &id, &config)
         }
         Command::Scan { place: ScanPlace::Serial { port, from, all } } => commands::scan_serial(&port, from, all),
-        Command::Scan { place: ScanPlace::Tcp { host, all } } => commands::scan_tcp(&host, all),
+        Command::Scan { place: ScanPlace::Tcp { host, from, all } } => commands::scan_tcp(&host, from, all),
         Command::Scan { place: ScanPlace::Lan { from } } => commands::scan_lan(from),
         Command::Modbus {
             action: ModbusAction::Read { connection, unit, register, count, input, kind, low_first },

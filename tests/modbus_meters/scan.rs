@@ -48,7 +48,9 @@ async fn scanned(peer: &Peer) -> String {
             let mut counted = Counting { steps: 0, stop_after: likely, end };
             scan::serial(&line, course(0), &stop, &mut out, &mut counted).await.unwrap()
         }
-        Connection::Tcp { host, port } => scan::tcp(host, *port, false, &stop, &mut out, &mut progress).await.unwrap(),
+        Connection::Tcp { host, port } => {
+            scan::tcp(host, *port, course(0), &stop, &mut out, &mut progress).await.unwrap()
+        }
         Connection::RtuOverTcp { .. } => unreachable!("no such scan"),
     };
     assert!(outcome.found > 0);
@@ -56,7 +58,7 @@ async fn scanned(peer: &Peer) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// Progress that interrupts the scan after so many steps, as a person does.
+/// Progress that interrupts the scan at the step after so many, as a person does.
 struct Counting {
     steps: usize,
     stop_after: usize,
@@ -66,7 +68,7 @@ struct Counting {
 impl std::io::Write for Counting {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.steps += bytes.iter().filter(|byte| **byte == b'/').count();
-        if self.steps >= self.stop_after {
+        if self.steps > self.stop_after {
             self.end.cancel();
         }
         Ok(bytes.len())
@@ -143,7 +145,7 @@ async fn a_server_of_something_else_is_told_as_what_it_is() {
         }
     });
     let (stop, mut out) = (CancellationToken::new(), Vec::new());
-    let outcome = scan::tcp("127.0.0.1", port, false, &stop, &mut out, &mut Vec::new()).await.unwrap();
+    let outcome = scan::tcp("127.0.0.1", port, course(0), &stop, &mut out, &mut Vec::new()).await.unwrap();
     server.abort();
     assert_eq!((outcome.found, out.len()), (0, 0));
     let instead = outcome.instead.unwrap();
@@ -167,4 +169,75 @@ async fn an_interrupted_scan_goes_on_where_it_stopped() {
     let second = scan::serial(&line, course(2), &stop, &mut out, &mut progress).await.unwrap();
     assert_eq!((second.found, second.stopped_at), (1, Some(5)));
     assert!(String::from_utf8(out).unwrap().contains("unit = 5"));
+}
+
+/// Interrupted after somebody has answered, it goes on at that setting: both parts together ask everybody once.
+#[tokio::test]
+async fn the_command_that_is_printed_goes_on_at_the_setting_that_was_found() {
+    const METER: u8 = 3;
+    let peer = Peer::start(Medium::Serial, line_of(&[(METER, "eastron-sdm630")])).await;
+    let Connection::Serial(line) = peer.connection.clone() else { panic!() };
+    let port = line.path.display().to_string();
+    let line = SerialLine { baud: None, ..line };
+    let stop = CancellationToken::new();
+    let mut progress = Counting { steps: 0, stop_after: 20, end: stop.clone() };
+    let first = scan::serial(&line, course(0), &stop, &mut Vec::new(), &mut progress).await.unwrap();
+    assert_eq!(first.found, 1);
+    let command = scan::serial_again(&port, &line, false, &first).unwrap();
+    let rest = command.strip_prefix("gridkeeper scan serial '").unwrap();
+    let (named, from) = rest.split_once("' --from ").expect(&command);
+    assert_eq!(named, format!("serial://{port}?baud=9600&parity=none&stop=1"));
+    let Ok(Connection::Serial(line)) = gridkeeper::config::connection(named) else { panic!("{command}") };
+    let asked = peer.log().len();
+    let from: usize = from.parse().unwrap();
+    let (stop, mut out) = (CancellationToken::new(), Vec::new());
+    let second = scan::serial(&line, course(from - 1), &stop, &mut out, &mut Vec::new()).await.unwrap();
+    assert_eq!((second.found, second.stopped_at), (0, None), "{}", String::from_utf8_lossy(&out));
+    let order = |log: &[Ask]| {
+        let mut units: Vec<u8> = log.iter().map(|ask| ask.unit).collect();
+        units.dedup();
+        units
+    };
+    let mut all = order(&peer.log()[..asked]);
+    assert_eq!(all.len(), 20);
+    all.extend(order(&peer.log()[asked..]));
+    assert_eq!(all.len(), 247, "{all:?}");
+    all.sort_unstable();
+    assert!(all.into_iter().eq(1..=247));
+}
+
+/// In the middle of one unit, of which much is asked while nothing comes.
+#[tokio::test]
+async fn a_scan_is_interrupted_while_it_waits() {
+    for medium in [Medium::Serial, Medium::Tcp] {
+        let peer = Peer::start(medium, |ask| match ask.address() {
+            0x000B => Reaction::Answer(vec![ask.function() | 0x80, ILLEGAL_ADDRESS]),
+            _ => Reaction::Silence,
+        })
+        .await;
+        let stop = CancellationToken::new();
+        let course = scan::Course { from: 2, all: true, turn: 60 * PATIENCE };
+        let (mut out, mut progress) = (Vec::new(), Vec::new());
+        let scanned = async {
+            match &peer.connection {
+                Connection::Serial(line) => scan::serial(line, course, &stop, &mut out, &mut progress).await.unwrap(),
+                Connection::Tcp { host, port } => {
+                    scan::tcp(host, *port, course, &stop, &mut out, &mut progress).await.unwrap()
+                }
+                Connection::RtuOverTcp { .. } => unreachable!("not among these"),
+            }
+        };
+        let interrupted = async {
+            peer.requests(2).await;
+            stop.cancel();
+        };
+        let (outcome, ()) = tokio::time::timeout(PATIENCE, async { tokio::join!(scanned, interrupted) }).await.unwrap();
+        assert_eq!((outcome.found, outcome.stopped_at), (0, Some(2)), "{medium:?}");
+        assert!(peer.log().iter().all(|ask| ask.unit == 3), "the third one is the first that is asked");
+        let command = match &peer.connection {
+            Connection::Serial(line) => scan::serial_again("/dev/ttyUSB0", line, course.all, &outcome),
+            _ => scan::tcp_again("gateway", course.all, &outcome),
+        };
+        assert!(command.unwrap().ends_with(" --all --from 3"));
+    }
 }

@@ -1,5 +1,6 @@
 //! `gridkeeper scan`: what is on a wire, how sure that is, and the lines to paste. Only reads.
 
+mod again;
 mod lan;
 mod plan;
 mod probe;
@@ -13,13 +14,14 @@ use crate::config::meter_models;
 use crate::config::model::{Connection, SerialLine};
 use crate::link::modbus::{Bus, BusConfig, BusError};
 
+pub use again::{serial_again, tcp_again};
 pub use lan::{Network, lan};
 pub use plan::{Setting, Step};
 use plan::{serial_steps, tcp_units};
 use probe::{Found, Kind, Presence, Probe};
 
 /// For one answer on the network, where a gateway may wait for its own line.
-const NETWORK_TURN: Duration = Duration::from_millis(1000);
+pub const NETWORK_TURN: Duration = Duration::from_millis(1000);
 /// For one answer on a serial line beyond its time on the wire. Meters answer within 100 ms.
 pub const SERIAL_TURN: Duration = Duration::from_millis(150);
 /// More than any request and its answer are on the wire at 1200 baud; the bus knows how long they really are.
@@ -34,18 +36,21 @@ pub struct Outcome {
     pub found: usize,
     /// What was there instead, where nobody answered and that is known.
     pub instead: Option<String>,
-    /// The step at which it was interrupted.
+    /// The step at which it was interrupted, of those that are left: a serial port's are counted at the settled setting.
     pub stopped_at: Option<usize>,
+    /// The setting of a serial line at which somebody answered, where the others are left out since.
+    pub settled: Option<Setting>,
 }
 
-/// What is looked for on a serial port.
+/// What is looked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Course {
     /// The step at which an earlier scan was interrupted.
     pub from: usize,
-    /// Every address at every setting, not only at the one at which somebody answered.
+    /// Every address, on a serial port at every setting, not only at the one at which somebody answered.
     pub all: bool,
-    /// For one answer beyond its time on the wire; [`SERIAL_TURN`] but for lines that are slow to answer.
+    /// For one answer, on a serial port beyond its time on the wire; [`SERIAL_TURN`] and [`NETWORK_TURN`] but for those
+    /// who are slow to answer.
     pub turn: Duration,
 }
 
@@ -62,22 +67,13 @@ pub async fn serial(
 ) -> Result<Outcome, ScanError> {
     let models = meter_models::embedded();
     let steps = serial_steps(line);
-    let mut outcome = Outcome { found: 0, instead: None, stopped_at: None };
+    let mut outcome = Outcome { found: 0, instead: None, stopped_at: None, settled: None };
     let mut ids = Ids::default();
-    let mut heard: Vec<(Setting, u8)> = Vec::new();
     let mut wire: Option<(Setting, Wire)> = None;
     for (index, step) in steps.iter().enumerate().skip(course.from) {
-        let settled = heard.first().map(|it| it.0);
         // A line has one setting: once somebody answered, the others need no second look.
-        if !course.all && settled.is_some_and(|it| it != step.setting) {
+        if outcome.settled.is_some_and(|it| it != step.setting) {
             continue;
-        }
-        if heard.contains(&(step.setting, step.unit)) {
-            continue;
-        }
-        if stop.is_cancelled() {
-            outcome.stopped_at = Some(index);
-            break;
         }
         write!(progress, "\r{:>5}/{} {} unit {:<3} ", index + 1, steps.len(), step.setting, step.unit)?;
         progress.flush()?;
@@ -90,8 +86,14 @@ pub async fn serial(
         }
         let Some((_, current)) = &wire else { continue };
         let probe = Probe { bus: &current.bus, unit: step.unit, limit: WHOLE + course.turn, models: &models };
-        if let Presence::Answers(found) = look(&probe).await? {
-            heard.push((step.setting, step.unit));
+        let Some(presence) = look(&probe, stop).await? else {
+            outcome.stopped_at = Some(step_of(&steps, index, outcome.settled));
+            break;
+        };
+        if let Presence::Answers(found) = presence {
+            if !course.all {
+                outcome.settled = Some(step.setting);
+            }
             outcome.found += 1;
             writeln!(progress)?;
             let place = Place { connection: step.setting.connection_text(&line.path), host: None, unit: step.unit };
@@ -112,25 +114,25 @@ pub async fn serial(
 pub async fn tcp(
     host: &str,
     port: u16,
-    all: bool,
+    course: Course,
     stop: &CancellationToken,
     out: &mut dyn Write,
     progress: &mut dyn Write,
 ) -> Result<Outcome, ScanError> {
     let models = meter_models::embedded();
-    let wire = Wire::open(&Connection::Tcp { host: host.to_owned(), port }, NETWORK_TURN);
-    let mut outcome = Outcome { found: 0, instead: None, stopped_at: None };
+    let wire = Wire::open(&Connection::Tcp { host: host.to_owned(), port }, course.turn);
+    let mut outcome = Outcome { found: 0, instead: None, stopped_at: None, settled: None };
     let (mut ids, mut why) = (Ids::default(), None);
     let shown = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    for (index, unit) in tcp_units(all).into_iter().enumerate() {
-        if stop.is_cancelled() {
-            outcome.stopped_at = Some(index);
-            break;
-        }
+    for (index, unit) in tcp_units(course.all).into_iter().enumerate().skip(course.from) {
         write!(progress, "\runit {unit:<3} ")?;
         progress.flush()?;
-        let probe = Probe { bus: &wire.bus, unit, limit: NETWORK_TURN, models: &models };
-        match look(&probe).await? {
+        let probe = Probe { bus: &wire.bus, unit, limit: course.turn, models: &models };
+        let Some(presence) = look(&probe, stop).await? else {
+            outcome.stopped_at = Some(index);
+            break;
+        };
+        match presence {
             Presence::Answers(found) => {
                 outcome.found += 1;
                 writeln!(progress)?;
@@ -158,8 +160,18 @@ pub enum ScanError {
     Output(#[from] io::Error),
 }
 
-/// Asks one unit; waits for the link where it is not open yet.
-async fn look(probe: &Probe<'_>) -> Result<Presence, ScanError> {
+/// A step's number among those of the settled setting, with which the scan that goes on begins.
+fn step_of(steps: &[Step], index: usize, settled: Option<Setting>) -> usize {
+    let left = |it: &&Step| settled.is_none_or(|settled| settled == it.setting);
+    steps.iter().take(index).filter(left).count()
+}
+
+/// Asks one unit; waits for the link where it is not open yet. `None`: interrupted before all was known of it.
+async fn look(probe: &Probe<'_>, stop: &CancellationToken) -> Result<Option<Presence>, ScanError> {
+    stop.run_until_cancelled(presence(probe)).await.transpose()
+}
+
+async fn presence(probe: &Probe<'_>) -> Result<Presence, ScanError> {
     let begun = tokio::time::Instant::now();
     loop {
         match probe.run().await {

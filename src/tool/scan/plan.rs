@@ -101,7 +101,7 @@ pub(super) fn serial_steps(line: &SerialLine) -> Vec<Step> {
     likely.chain(others).collect()
 }
 
-/// Units behind a host: the likely ones, then all others where they are asked for.
+/// Units behind a host: the likely ones, then all others where they are asked for; always in the same order.
 pub(super) fn tcp_units(all: bool) -> Vec<u8> {
     let others = (1..=247).filter(|unit| all && !NETWORK.contains(unit));
     NETWORK.into_iter().chain(others).collect()

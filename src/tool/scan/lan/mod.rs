@@ -80,7 +80,7 @@ pub async fn lan(
     if left_out > 0 {
         writeln!(out, "# {left_out} more announce themselves and were not asked: {MOST_DEVICES} at a time")?;
     }
-    Ok(Outcome { found: found.len(), instead: None, stopped_at: stop.is_cancelled().then_some(0) })
+    Ok(Outcome { found: found.len(), instead: None, stopped_at: stop.is_cancelled().then_some(0), settled: None })
 }
 
 async fn ask(network: &Network, directory: &mut Directory, progress: &mut dyn Write) -> Result<(), ScanError> {

@@ -1,0 +1,55 @@
+//! The command with which an interrupted scan goes on, whole: what was asked for, what was learnt, and where it stopped.
+
+use super::Outcome;
+use crate::config::model::SerialLine;
+
+/// `None`: the scan was not interrupted. `port` is what the user wrote, `line` what it means.
+#[must_use]
+pub fn serial_again(port: &str, line: &SerialLine, all: bool, outcome: &Outcome) -> Option<String> {
+    let port = outcome.settled.map_or_else(|| port.to_owned(), |it| it.connection_text(&line.path));
+    Some(format!("gridkeeper scan serial {}{}", quoted(&port), rest(all, outcome.stopped_at?)))
+}
+
+/// `None`: the scan was not interrupted. `host` is what the user wrote.
+#[must_use]
+pub fn tcp_again(host: &str, all: bool, outcome: &Outcome) -> Option<String> {
+    Some(format!("gridkeeper scan tcp {}{}", quoted(host), rest(all, outcome.stopped_at?)))
+}
+
+/// Steps are counted from 1 for people.
+fn rest(all: bool, step: usize) -> String {
+    let all = if all { " --all" } else { "" };
+    format!("{all} --from {}", step + 1)
+}
+
+/// A word of a shell's command line: `&` and `?` mean something there.
+fn quoted(word: &str) -> String {
+    let plain = |it: char| it.is_ascii_alphanumeric() || "/._-:,+=@".contains(it);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::Parity;
+    use crate::tool::scan::Setting;
+
+    #[test]
+    fn the_command_holds_what_was_asked_for_and_what_was_learnt() {
+        let line = SerialLine { path: "/dev/ttyUSB0".into(), baud: None, parity: None, stop: None };
+        let mut outcome = Outcome { found: 0, instead: None, stopped_at: None, settled: None };
+        assert_eq!(serial_again("/dev/ttyUSB0", &line, false, &outcome), None);
+        outcome.stopped_at = Some(16);
+        let serial = |port: &str, all, outcome: &Outcome| serial_again(port, &line, all, outcome).unwrap();
+        assert_eq!(serial("/dev/ttyUSB0", false, &outcome), "gridkeeper scan serial /dev/ttyUSB0 --from 17");
+        let named = "serial:///dev/ttyUSB0?baud=9600&stop=1";
+        let again = serial(named, true, &outcome);
+        assert_eq!(again, format!("gridkeeper scan serial '{named}' --all --from 17"));
+        outcome.settled = Some(Setting { baud: 9600, parity: Parity::Even, stop: 1 });
+        let again = serial("/dev/ttyUSB0", false, &outcome);
+        assert_eq!(again, "gridkeeper scan serial 'serial:///dev/ttyUSB0?baud=9600&parity=even&stop=1' --from 17");
+        let again = tcp_again("[2001:db8::1]:502", true, &outcome).unwrap();
+        assert_eq!(again, "gridkeeper scan tcp '[2001:db8::1]:502' --all --from 17");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
+    }
+}
