@@ -31,9 +31,10 @@ pub(crate) const CASES: &[Case] = &[
         (4, 70, &[0x4247, 0xEB85]),
         (4, 72, &[0x47C0, 0xE6C0, 0x4587, 0x0A00]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5), ("current_l2_a", -0.25),
-        ("current_l3_a", 3.0), ("power_l2_w", -57.5), ("power_w", 3033.0), ("reactive_power_var", -120.5),
-        ("frequency_hz", 49.98), ("energy_import_kwh", 98765.5), ("energy_export_kwh", 4321.25),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.5), ("power_l2_w", -57.5),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("reactive_power_var", -120.5), ("frequency_hz", 49.98),
+        ("energy_import_kwh", 98765.5), ("energy_export_kwh", 4321.25),
     ] },
     Case { model: "eastron-sdm72", registers: &[
         (4, 52, &[0xC4BB, 0x9000]),
@@ -47,8 +48,9 @@ pub(crate) const CASES: &[Case] = &[
         (4, 12, &[0x43AC, 0x8000, 0x4410, 0x8000, 0x4448, 0x8000]),
         (4, 72, &[0x4442, 0x5000, 0x4148, 0x0000]),
     ], expected: &[
-        ("voltage_l2_v", 231.2), ("current_l3_a", 3.5), ("power_l1_w", 345.0), ("power_w", 1725.0),
-        ("energy_import_kwh", 777.25), ("energy_export_kwh", 12.5),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 1.5),
+        ("current_l2_a", 2.5), ("current_l3_a", 3.5), ("power_l1_w", 345.0), ("power_l2_w", 578.0),
+        ("power_l3_w", 802.0), ("power_w", 1725.0), ("energy_import_kwh", 777.25), ("energy_export_kwh", 12.5),
     ] },
     Case { model: "carlo-gavazzi-em24", registers: &[
         (4, 0, &[0x08FD, 0x0000, 0x0908, 0x0000, 0x08F5, 0x0000]),
@@ -59,9 +61,10 @@ pub(crate) const CASES: &[Case] = &[
         (4, 62, &[0xE240, 0x0001]),
         (4, 92, &[0x1ED2, 0x0000]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5), ("current_l2_a", -0.25),
-        ("power_l1_w", 2400.5), ("power_l2_w", -57.5), ("power_w", 3033.0), ("frequency_hz", 50.0),
-        ("energy_import_kwh", 12345.6), ("energy_export_kwh", 789.0),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.5), ("power_l2_w", -57.5),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 50.0), ("energy_import_kwh", 12345.6),
+        ("energy_export_kwh", 789.0),
     ] },
     Case { model: "carlo-gavazzi-em24-e1", registers: &[
         (4, 0, &[0x08FD, 0x0000, 0x0908, 0x0000, 0x08F5, 0x0000]),
@@ -72,9 +75,10 @@ pub(crate) const CASES: &[Case] = &[
         (4, 52, &[0xE240, 0x0001]),
         (4, 78, &[0x1ED2, 0x0000]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5), ("current_l2_a", -0.25),
-        ("power_l1_w", 2400.5), ("power_l2_w", -57.5), ("power_w", 3033.0), ("frequency_hz", 49.9),
-        ("energy_import_kwh", 12345.6), ("energy_export_kwh", 789.0),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.5), ("power_l2_w", -57.5),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 49.9), ("energy_import_kwh", 12345.6),
+        ("energy_export_kwh", 789.0),
     ] },
     Case { model: "carlo-gavazzi-em1xx", registers: &[
         (4, 0, &[0x08FD, 0x0000, 0xD6FC, 0xFFFF, 0xA23B, 0xFFFF]),
@@ -95,9 +99,10 @@ pub(crate) const CASES: &[Case] = &[
         (4, 52, &[0xE240, 0x0001]),
         (4, 78, &[0x1ED2, 0x0000]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5), ("current_l2_a", -0.25),
-        ("power_l1_w", 2400.5), ("power_l2_w", -57.5), ("power_w", 3033.0), ("frequency_hz", 50.0),
-        ("energy_import_kwh", 12345.6), ("energy_export_kwh", 789.0),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.5), ("power_l2_w", -57.5),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 50.0), ("energy_import_kwh", 12345.6),
+        ("energy_export_kwh", 789.0),
     ] },
     Case { model: "carlo-gavazzi-em5xx", registers: &[
         (4, 0, &[0x08FD, 0x0000, 0x0908, 0x0000, 0x08F5, 0x0000]),
@@ -108,9 +113,10 @@ pub(crate) const CASES: &[Case] = &[
         (4, 52, &[0xE240, 0x0001]),
         (4, 78, &[0x1ED2, 0x0000]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5), ("current_l2_a", -0.25),
-        ("power_l1_w", 2400.5), ("power_l2_w", -57.5), ("power_w", 3033.0), ("frequency_hz", 50.0),
-        ("energy_import_kwh", 12345.6), ("energy_export_kwh", 789.0),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.5), ("power_l2_w", -57.5),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 50.0), ("energy_import_kwh", 12345.6),
+        ("energy_export_kwh", 789.0),
     ] },
     Case { model: "siemens-pac", registers: &[
         (3, 1, &[0x4366, 0x199A, 0x4367, 0x3333, 0x4365, 0x4CCD]),
@@ -119,9 +125,10 @@ pub(crate) const CASES: &[Case] = &[
         (3, 55, &[0x4248, 0x0A3D]),
         (3, 801, &[0x412E, 0x8480, 0x0000, 0x0000, 0x411E, 0x8480, 0x0000, 0x0000, 0x40A7, 0x7000, 0x0000, 0x0000, 0x40AF, 0x4000, 0x0000, 0x0000]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", 10.5), ("current_l2_a", -0.25), ("power_l3_w", 690.0),
-        ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 1500.0), ("energy_import_t1_kwh", 1000.0),
-        ("energy_import_t2_kwh", 500.0), ("energy_export_kwh", 7.0),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.5), ("power_l2_w", -57.5),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 1500.0),
+        ("energy_import_t1_kwh", 1000.0), ("energy_import_t2_kwh", 500.0), ("energy_export_kwh", 7.0),
     ] },
     Case { model: "siemens-pac1600", registers: &[
         (3, 1, &[0x0000, 0x59E2, 0x0000, 0x5A50, 0x0000, 0x5992, 0x0001, 0x9A28, 0x0000, 0x09C4, 0x0000, 0x7530]),
@@ -129,8 +136,10 @@ pub(crate) const CASES: &[Case] = &[
         (3, 49, &[0x0000, 0x1389]),
         (3, 6687, &[0x00BC, 0x614E, 0x000C, 0x0A14]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", 10.5), ("current_l2_a", -0.25), ("power_l1_w", 2400.5),
-        ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 12345.678), ("energy_export_kwh", 789.012),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.5), ("power_l2_w", -57.5),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 12345.678),
+        ("energy_export_kwh", 789.012),
     ] },
     Case { model: "abb-ab", registers: &[
         (3, 23296, &[0x0000, 0x08FD, 0x0000, 0x0908, 0x0000, 0x08F5]),
@@ -139,8 +148,10 @@ pub(crate) const CASES: &[Case] = &[
         (3, 23340, &[0x138A]),
         (3, 20480, &[0x0000, 0x0000, 0x0012, 0xD687, 0x0000, 0x0000, 0x0000, 0x22C5]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", 10.5), ("current_l2_a", -0.25), ("power_l2_w", -57.5),
-        ("power_w", 3033.0), ("frequency_hz", 50.02), ("energy_import_kwh", 12345.67), ("energy_export_kwh", 89.01),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.5), ("power_l2_w", -57.5),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 50.02), ("energy_import_kwh", 12345.67),
+        ("energy_export_kwh", 89.01),
     ] },
     Case { model: "inepro-pro", registers: &[
         (3, 20482, &[0x4366, 0x199A, 0x4367, 0x3333, 0x4365, 0x4CCD]),
@@ -150,9 +161,10 @@ pub(crate) const CASES: &[Case] = &[
         (3, 24588, &[0x449A, 0x5000, 0x447A, 0x1000, 0x436A, 0x4000]),
         (3, 24600, &[0x4263, 0x0000]),
     ], expected: &[
-        ("voltage_l2_v", 231.2), ("current_l1_a", 10.5), ("current_l2_a", -0.25), ("power_l2_w", -57.5),
-        ("power_w", 3033.0), ("energy_import_kwh", 1234.5), ("energy_import_t1_kwh", 1000.25), ("energy_import_t2_kwh", 234.25),
-        ("energy_export_kwh", 56.75),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.5), ("power_l2_w", -57.5),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("energy_import_kwh", 1234.5), ("energy_import_t1_kwh", 1000.25),
+        ("energy_import_t2_kwh", 234.25), ("energy_export_kwh", 56.75),
     ] },
     Case { model: "chint-ddsu666", registers: &[
         (3, 8192, &[0x4367, 0x8000, 0x40C8, 0x0000, 0xBFB9, 0x1687]),
@@ -170,8 +182,10 @@ pub(crate) const CASES: &[Case] = &[
         (3, 4126, &[0x449A, 0x5000]),
         (3, 4136, &[0x4261, 0x0000]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", 10.5), ("current_l2_a", -0.25), ("power_l1_w", 2400.5),
-        ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 1234.5), ("energy_export_kwh", 56.25),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.5), ("power_l2_w", -57.5),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 1234.5),
+        ("energy_export_kwh", 56.25),
     ] },
     Case { model: "entes-emm", registers: &[
         (3, 0, &[0x4366, 0x199A, 0x4367, 0x3333, 0x4365, 0x4CCD]),
@@ -180,8 +194,9 @@ pub(crate) const CASES: &[Case] = &[
         (3, 26, &[0x4516, 0x0800, 0xC266, 0x0000, 0x442C, 0x8000]),
         (3, 38, &[0x453D, 0x9000]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", 10.5), ("current_l2_a", -0.25), ("power_l1_w", 2400.5),
-        ("power_w", 3033.0), ("frequency_hz", 50.01),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.5), ("power_l2_w", -57.5),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 50.01),
     ] },
     Case { model: "entes-mpr", registers: &[
         (3, 0, &[0x0000, 0x08FD, 0x0000, 0x0908, 0x0000, 0x08F5]),
@@ -190,8 +205,9 @@ pub(crate) const CASES: &[Case] = &[
         (3, 26, &[0x4516, 0x0800, 0xC266, 0x0000, 0x442C, 0x8000]),
         (3, 38, &[0x453D, 0x9000]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", 10.5), ("current_l2_a", -0.25), ("power_l1_w", 2400.5),
-        ("power_w", 3033.0), ("frequency_hz", 50.01),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.5), ("power_l2_w", -57.5),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 50.01),
     ] },
     Case { model: "acrel-adl400", registers: &[
         (3, 97, &[0x08FD, 0x0908, 0x08F5, 0x041A, 0x0019, 0x012C]),
@@ -199,9 +215,10 @@ pub(crate) const CASES: &[Case] = &[
         (3, 119, &[0x1389]),
         (3, 10, &[0x0001, 0xE240, 0x0001, 0x86A0, 0x0000, 0x2710, 0x0000, 0x2710, 0x0000, 0x0D80, 0x0000, 0x1ED2]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", 10.5), ("current_l2_a", -0.25), ("power_l1_w", 2400.0),
-        ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 1234.56), ("energy_import_t1_kwh", 1000.0),
-        ("energy_import_t4_kwh", 34.56), ("energy_export_kwh", 78.9),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.0), ("power_l2_w", -57.0),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 1234.56),
+        ("energy_import_t1_kwh", 1000.0), ("energy_import_t4_kwh", 34.56), ("energy_export_kwh", 78.9),
     ] },
     Case { model: "acrel-adl3000", registers: &[
         (3, 97, &[0x08FD, 0x0908, 0x08F5, 0x041A, 0x0019, 0x012C, 0x0960, 0xFFC7, 0x02B2, 0x0BD9]),
@@ -209,8 +226,9 @@ pub(crate) const CASES: &[Case] = &[
         (3, 10, &[0x0001, 0xE240]),
         (3, 20, &[0x0000, 0x1ED2]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", 10.5), ("power_l2_w", -57.0), ("power_w", 3033.0),
-        ("energy_import_kwh", 1234.56), ("energy_export_kwh", 78.9),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.0), ("power_l2_w", -57.0),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("energy_import_kwh", 1234.56), ("energy_export_kwh", 78.9),
     ] },
     Case { model: "acrel-adw300", registers: &[
         (3, 20, &[0x08FD, 0x0908, 0x08F5]),
@@ -218,8 +236,9 @@ pub(crate) const CASES: &[Case] = &[
         (3, 30, &[0x0000, 0x0960, 0xFFFF, 0xFFC7, 0x0000, 0x02B2, 0x0000, 0x0BD9]),
         (3, 62, &[0x0001, 0xE240, 0x0000, 0x1ED2]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", 10.5), ("power_l2_w", -57.0), ("power_w", 3033.0),
-        ("energy_import_kwh", 1234.56), ("energy_export_kwh", 78.9),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.0), ("power_l2_w", -57.0),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("energy_import_kwh", 1234.56), ("energy_export_kwh", 78.9),
     ] },
     Case { model: "acrel-acr10r", registers: &[
         (4, 97, &[0x090B]),
@@ -237,8 +256,10 @@ pub(crate) const CASES: &[Case] = &[
         (4, 253, &[0x0000, 0x0960, 0xFFFF, 0xFFC7, 0x0000, 0x02B2, 0x0000, 0x0BD9]),
         (4, 365, &[0x0000, 0x04D2, 0x0000, 0x0038]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", 10.5), ("power_l2_w", -57.0), ("power_w", 3033.0),
-        ("frequency_hz", 50.01), ("energy_import_kwh", 1234.0), ("energy_export_kwh", 56.0),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.2), ("current_l3_a", 3.0), ("power_l1_w", 2400.0), ("power_l2_w", -57.0),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 1234.0),
+        ("energy_export_kwh", 56.0),
     ] },
     Case { model: "acrel-single-phase", registers: &[
         (4, 11, &[0x090B, 0x0271, 0xFA5A]),
@@ -258,8 +279,10 @@ pub(crate) const CASES: &[Case] = &[
         (4, 1, &[0x574D, 0x334D, 0x3443]),
         (4, 9, &[0x494B, 0x3132, 0x3334, 0x3536]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", 10.5), ("current_l2_a", -0.25), ("power_l2_w", -57.5),
-        ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 12345.67), ("energy_export_kwh", 56.25),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.5), ("power_l2_w", -57.5),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 12345.67),
+        ("energy_export_kwh", 56.25),
     ] },
     Case { model: "iskra-mc", registers: &[
         (4, 2500, &[0x4366, 0x199A, 0x4367, 0x3333, 0x4365, 0x4CCD]),
@@ -267,8 +290,9 @@ pub(crate) const CASES: &[Case] = &[
         (4, 2530, &[0x4516, 0x0800, 0xC266, 0x0000, 0x442C, 0x8000, 0x453D, 0x9000]),
         (4, 2584, &[0x4248, 0x0A3D]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", 10.5), ("power_l2_w", -57.5), ("power_w", 3033.0),
-        ("frequency_hz", 50.01),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.5), ("power_l2_w", -57.5),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 50.01),
     ] },
     Case { model: "janitza-umg", registers: &[
         (3, 19000, &[0x4366, 0x199A, 0x4367, 0x3333, 0x4365, 0x4CCD]),
@@ -278,8 +302,10 @@ pub(crate) const CASES: &[Case] = &[
         (3, 19068, &[0x4B3C, 0x609C]),
         (3, 19076, &[0x475B, 0xBA00]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", 10.5), ("power_l2_w", -57.5), ("power_w", 3033.0),
-        ("frequency_hz", 50.01), ("energy_import_kwh", 12345.5), ("energy_export_kwh", 56.25),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.5), ("power_l2_w", -57.5),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 12345.5),
+        ("energy_export_kwh", 56.25),
     ] },
     Case { model: "shelly-pro-3em", registers: &[
         (4, 1020, &[0x199A, 0x4366]),
@@ -295,15 +321,18 @@ pub(crate) const CASES: &[Case] = &[
         (4, 1162, &[0xB220, 0x4996]),
         (4, 1164, &[0xBA00, 0x475B]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", 10.5), ("current_l2_a", -0.25), ("power_l2_w", -57.5),
-        ("power_w", 3033.0), ("frequency_hz", 50.0), ("energy_import_kwh", 1234.5), ("energy_export_kwh", 56.25),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.5), ("power_l2_w", -57.5),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 50.0), ("energy_import_kwh", 1234.5),
+        ("energy_export_kwh", 56.25),
     ] },
     Case { model: "smartstuff-p1", registers: &[
         (3, 0, &[0x6AB1, 0x3B80, 0x000F, 0x4434, 0x0003, 0x9210, 0x0000, 0xDBBA, 0x0000, 0x0000, 0x0012, 0xD644, 0x0000, 0xDBBA, 0x0000, 0x0000, 0x0000, 0x0039]),
         (3, 18, &[0x0003, 0x82D4, 0x0003, 0x8720, 0x0003, 0x7FB4, 0x0000, 0x2710, 0x0000, 0x03E8, 0x0000, 0x0BB8]),
-        (3, 38, &[0x0000, 0x0000, 0x0000, 0x0000, 0x0000, 0x02B2, 0x0000, 0x02EB, 0x0000, 0x0000, 0x0000, 0x0000]),
+        (3, 38, &[0x0000, 0x0000, 0x0000, 0x000A, 0x0000, 0x02B2, 0x0000, 0x02F5, 0x0000, 0x0000, 0x0000, 0x0000]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", -10.0), ("current_l3_a", 3.0), ("power_l1_w", -747.0),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", -10.0),
+        ("current_l2_a", 1.0), ("current_l3_a", 3.0), ("power_l1_w", -757.0), ("power_l2_w", 10.0),
         ("power_l3_w", 690.0), ("power_w", -57.0), ("energy_import_kwh", 1234.5), ("energy_import_t1_kwh", 1000.5),
         ("energy_export_kwh", 56.25),
     ] },
@@ -314,14 +343,16 @@ pub(crate) const CASES: &[Case] = &[
         (3, 20, &[0x4366, 0x199A, 0x4367, 0x3333, 0x4365, 0x4CCD]),
         (3, 26, &[0xC120, 0x0000, 0x3F80, 0x0000, 0x4040, 0x0000]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", -10.0), ("power_w", -57.5), ("energy_import_kwh", 1234.5),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", -10.0),
+        ("current_l2_a", 1.0), ("current_l3_a", 3.0), ("power_w", -57.5), ("energy_import_kwh", 1234.5),
         ("energy_export_kwh", 56.25),
     ] },
     Case { model: "smartstuff-p1-tcp", registers: &[
         (3, 0, &[0x6AB1, 0x3B80, 0x000F, 0x4434, 0x0003, 0x9210, 0x0000, 0xDBBA, 0x0000, 0x0000, 0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF, 0x0000, 0x0000, 0x0000, 0x0039]),
         (3, 18, &[0x0003, 0x82D4, 0x0003, 0x8720, 0x0003, 0x7FB4, 0x0000, 0x2710, 0x0000, 0x03E8, 0x0000, 0x0BB8]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", 10.0), ("power_w", -57.0), ("energy_import_kwh", 1234.5),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.0),
+        ("current_l2_a", 1.0), ("current_l3_a", 3.0), ("power_w", -57.0), ("energy_import_kwh", 1234.5),
         ("energy_export_kwh", 56.25),
     ] },
     Case { model: "esp-p1-modbus", registers: &[
@@ -329,8 +360,9 @@ pub(crate) const CASES: &[Case] = &[
         (3, 10, &[0x0000, 0x0BD9, 0x0000, 0x0000]),
         (3, 30, &[0x0003, 0x82D4, 0x0003, 0x8720, 0x0003, 0x7FB4, 0x0000, 0x2904, 0x0000, 0x00FA, 0x0000, 0x0BB8, 0x0000, 0x0960, 0x0000, 0x0000, 0x0000, 0x02B2, 0x0000, 0x0000, 0x0000, 0x0039, 0x0000, 0x0000]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", 10.5), ("current_l2_a", -0.25), ("power_l2_w", -57.0),
-        ("power_w", 3033.0), ("energy_import_kwh", 1234.5), ("energy_export_kwh", 56.25),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.0), ("power_l2_w", -57.0),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("energy_import_kwh", 1234.5), ("energy_export_kwh", 56.25),
     ] },
     Case { model: "kostal-ksem", registers: &[
         (3, 40, &[0x0000, 0x5DC5, 0x0000, 0x0000]),
@@ -342,8 +374,10 @@ pub(crate) const CASES: &[Case] = &[
         (3, 26, &[0x0000, 0xC35A]),
         (3, 512, &[0x0000, 0x0000, 0x075B, 0xC618, 0x0000, 0x0000, 0x0008, 0x9544]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", 10.5), ("current_l2_a", -0.25), ("power_l2_w", -57.5),
-        ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 12345.5), ("energy_export_kwh", 56.25),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.5), ("power_l2_w", -57.5),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 12345.5),
+        ("energy_export_kwh", 56.25),
     ] },
     Case { model: "sunspec-meter", registers: &[
         (3, 40000, &[0x5375, 0x6E53]),
@@ -359,8 +393,10 @@ pub(crate) const CASES: &[Case] = &[
         (3, 40096, &[0x8000]),
         (3, 40101, &[0x8000]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", 10.5), ("current_l2_a", -0.25), ("power_l2_w", -57.0),
-        ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 1234.5), ("energy_export_kwh", 56.25),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.0), ("power_l2_w", -57.0),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 1234.5),
+        ("energy_export_kwh", 56.25),
     ] },
     // Imports 3 kW by the meter's own sign, in which an import is negative.
     Case { model: "solaredge-meter", registers: &[
@@ -379,8 +415,10 @@ pub(crate) const CASES: &[Case] = &[
         (3, 40215, &[0x8000]),
         (3, 40220, &[0x8000]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", 10.5), ("current_l2_a", -0.25), ("power_l2_w", -57.0),
-        ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 1234.5), ("energy_export_kwh", 56.25),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.0), ("power_l2_w", -57.0),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 1234.5),
+        ("energy_export_kwh", 56.25),
     ] },
     Case { model: "sunspec-meter-float", registers: &[
         (3, 40000, &[0x5375, 0x6E53]),
@@ -392,7 +430,9 @@ pub(crate) const CASES: &[Case] = &[
         (3, 40129, &[0x475B, 0xBA00]),
         (3, 40137, &[0x4996, 0xB220]),
     ], expected: &[
-        ("voltage_l1_v", 230.1), ("current_l1_a", 10.5), ("current_l2_a", -0.25), ("power_l2_w", -57.5),
-        ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 1234.5), ("energy_export_kwh", 56.25),
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.5), ("power_l2_w", -57.5),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 50.01), ("energy_import_kwh", 1234.5),
+        ("energy_export_kwh", 56.25),
     ] },
 ];

@@ -145,6 +145,38 @@ fn every_embedded_model_has_expectations_of_its_own() {
     }
 }
 
+/// Each phase has a value of its own: an address of one phase that reads another's shows.
+#[test]
+fn every_phase_of_every_embedded_model_has_expectations_of_its_own() {
+    use gridkeeper::codec::model::Quantity;
+    use gridkeeper::quantity::Phase;
+    for case in CASES {
+        let model = model(case.model);
+        for (what, unit, quantities) in [
+            ("voltage", "v", &[Quantity::Voltage][..]),
+            ("current", "a", &[Quantity::Current]),
+            ("power", "w", &[Quantity::Power, Quantity::PowerImport]),
+        ] {
+            let mut values = Vec::new();
+            for (number, phase) in (1..).zip([Phase::L1, Phase::L2, Phase::L3]) {
+                if !quantities.iter().any(|it| model.measures(*it, Some(phase))) {
+                    continue;
+                }
+                let key = format!("{what}_l{number}_{unit}");
+                let expected = case.expected.iter().find(|it| it.0 == key);
+                let (_, value) = expected.unwrap_or_else(|| panic!("{}: nothing is expected of {key}", case.model));
+                assert!(
+                    !values.contains(value) && *value != 0.0,
+                    "{}: {key} is that of another phase, or 0",
+                    case.model
+                );
+                values.push(*value);
+            }
+            assert!(model.phases == 1 || matches!(values.len(), 0 | 3), "{}: {what}", case.model);
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_embedded_model_is_read_over_every_wire() {
     let all_at_once = async {
