@@ -1,6 +1,6 @@
 //! `gridkeeper pair`: a person presses a button at a device, and gets a token and the device's key in a file.
 
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,8 +16,10 @@ use crate::link::http::{Client, Limits, Login, Method, Seen, Trust};
 const PRESS_WITHIN: Duration = Duration::from_secs(120);
 /// Between two questions.
 const ASK_EVERY: Duration = Duration::from_secs(1);
-/// Under which the device shows us in its list of users.
-const NAME: &str = "local/gridkeeper";
+/// Under which the device shows us in its list of users, before what tells one installation from another.
+const NAME: &str = "local/gridkeeper-";
+/// What does, in the data directory: a device ends the token of a name that asks for another one.
+const NAME_FILE: &str = "homewizard-name";
 
 /// Pairs with a HomeWizard device and writes `<folder>/homewizard-<id>.token`. Progress goes to `progress`, the lines to
 /// paste to `out`.
@@ -31,7 +33,8 @@ pub async fn homewizard(
     out: &mut impl Write,
     progress: &mut impl Write,
 ) -> Result<(), String> {
-    let pairing = token(address, PRESS_WITHIN, ASK_EVERY, progress).await?;
+    let name = name(folder)?;
+    let pairing = token(address, &name, PRESS_WITHIN, ASK_EVERY, progress).await?;
     let file = folder.join(format!("homewizard-{id}.token"));
     durable::replace(&file, pairing.text().as_bytes())
         .map_err(|error| format!("{} cannot be written: {error}", file.display()))?;
@@ -44,6 +47,25 @@ pub async fn homewizard(
     .map_err(|error| error.to_string())
 }
 
+/// The name of this installation: the one that it has, else one that no other has.
+fn name(folder: &Path) -> Result<String, String> {
+    let file = folder.join(NAME_FILE);
+    if let Ok(text) = std::fs::read_to_string(&file) {
+        let own = text.trim_end();
+        if own.len() == 8 && own.bytes().all(|it| it.is_ascii_hexdigit()) {
+            return Ok(format!("{NAME}{own}"));
+        }
+    }
+    let mut random = [0; 4];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut it| it.read_exact(&mut random))
+        .map_err(|error| format!("/dev/urandom: {error}"))?;
+    let own = format!("{:08x}", u32::from_be_bytes(random));
+    durable::replace(&file, own.as_bytes())
+        .map_err(|error| format!("{} cannot be written: {error}", file.display()))?;
+    Ok(format!("{NAME}{own}"))
+}
+
 fn host(address: &HttpAddress) -> String {
     let text = address.to_string();
     let text = text.strip_prefix("https://").unwrap_or(&text);
@@ -54,6 +76,7 @@ fn host(address: &HttpAddress) -> String {
 /// only the same key is.
 async fn token(
     address: &HttpAddress,
+    name: &str,
     within: Duration,
     every: Duration,
     progress: &mut impl Write,
@@ -66,7 +89,7 @@ async fn token(
     let mut asked = false;
     loop {
         let mut lost = None;
-        let body = format!("{{\"name\":\"{NAME}\"}}");
+        let body = format!("{{\"name\":\"{name}\"}}");
         let answer = client.send(Method::POST, "/api/user", headers.clone(), Some(body)).await;
         match answer.map(|it| (it.status, codec::error(&it.body), it.body)) {
             Ok((200..=299, _, body)) => {
@@ -141,11 +164,12 @@ mod tests {
             device.fault(HttpFault::None);
             device.press_button();
         };
-        let (pairing, ()) = tokio::join!(token(&address, Duration::from_secs(60), every, &mut progress), healed);
+        let (pairing, ()) =
+            tokio::join!(token(&address, "local/us", Duration::from_secs(60), every, &mut progress), healed);
         pairing.unwrap();
         let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let address = HttpAddress { port: free.port(), ..address };
-        let error = token(&address, Duration::from_secs(60), every, &mut Vec::new()).await.unwrap_err();
+        let error = token(&address, "local/us", Duration::from_secs(60), every, &mut Vec::new()).await.unwrap_err();
         assert!(!error.contains("not pressed"), "who never answered is not waited for: {error}");
     }
 
@@ -156,7 +180,7 @@ mod tests {
         let address = HttpAddress { tls: true, host: at.ip().to_string(), port: at.port() };
         let every = Duration::from_millis(10);
         let mut said = Vec::new();
-        let late = token(&address, Duration::from_millis(30), every, &mut said).await.unwrap_err();
+        let late = token(&address, "local/us", Duration::from_millis(30), every, &mut said).await.unwrap_err();
         assert!(late.contains("not pressed"), "{late}");
         assert!(String::from_utf8(said).unwrap().contains("Press the button"));
         device.press_button();
@@ -172,5 +196,24 @@ mod tests {
         // Once more over the old file.
         homewizard(&address, "p1", &folder.path().join("new"), &mut Vec::new(), &mut Vec::new()).await.unwrap();
         assert_eq!(Pairing::parse(&std::fs::read_to_string(&file).unwrap()), Ok(pairing));
+    }
+
+    /// A second appliance, a test beside the running one: neither may take the other's token away.
+    #[tokio::test]
+    async fn every_installation_has_a_name_of_its_own_and_keeps_it() {
+        let device = HomeWizard::p1_v2(certificate()).await.unwrap();
+        device.press_button();
+        let at = device.address();
+        let address = HttpAddress { tls: true, host: at.ip().to_string(), port: at.port() };
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for (folder, users) in [(&one, 1), (&other, 2), (&one, 2)] {
+            homewizard(&address, "p1", folder.path(), &mut Vec::new(), &mut Vec::new()).await.unwrap();
+            assert_eq!(device.users().len(), users, "{:?}", device.users());
+        }
+        assert!(device.users().iter().all(|it| it.len() == NAME.len() + 8 && it.starts_with(NAME)));
+        // A file that holds something else is no name.
+        std::fs::write(one.path().join(NAME_FILE), "../x\"").unwrap();
+        homewizard(&address, "p1", one.path(), &mut Vec::new(), &mut Vec::new()).await.unwrap();
+        assert_eq!(device.users().len(), 3, "{:?}", device.users());
     }
 }

@@ -44,6 +44,7 @@ struct Inner {
     telegram: Option<Vec<u8>>,
     fault: HttpFault,
     requests: Vec<String>,
+    users: Vec<String>,
     button: bool,
     sockets: bool,
     disabled: bool,
@@ -58,6 +59,7 @@ impl HomeWizard {
             telegram: None,
             fault: HttpFault::None,
             requests: Vec::new(),
+            users: Vec::new(),
             button: false,
             sockets: true,
             disabled: false,
@@ -189,6 +191,12 @@ impl HomeWizard {
         }
     }
 
+    /// Names of those who were given a token, each once: a second token for one name ends the first.
+    #[must_use]
+    pub fn users(&self) -> Vec<String> {
+        lock(&self.state.inner).users.clone()
+    }
+
     /// Method, path and query of the last thousand requests.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
@@ -227,7 +235,11 @@ impl Device for State {
             }
             let asked: Map<String, Value> = serde_json::from_slice(&call.body).unwrap_or_default();
             return match asked.get("name").and_then(Value::as_str) {
-                Some(name) if name.starts_with("local/") => answer_json(200, &json!({"name": name, "token": TOKEN})),
+                Some(name) if name.starts_with("local/") => {
+                    inner.users.retain(|it| it != name);
+                    inner.users.push(name.to_owned());
+                    answer_json(200, &json!({"name": name, "token": TOKEN}))
+                }
                 _ => answer_json(400, &json!({"error": "json:parameter-missing:name"})),
             };
         }
