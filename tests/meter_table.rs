@@ -12,11 +12,29 @@ const NOT_YET: &[(&str, &str)] = &[
     ("Eastron SEM (Modbus TCP)", "no public register map was found"),
     ("KEBA KC-E10", "no public register map was found; the name is known from KEBA's list of meters only"),
     (
-        "Gossen Metrawatt EM228X, EM238X",
-        "one public source (int16 values with exponents at 0, 100, 200, counters at 300); a second one is missing",
+        "Gossen Metrawatt EM2281, EM2381 (one phase), EM2387 (three wires)",
+        "which registers of the map hold a value in them is in no source; EM2289 and EM2389 are supported",
     ),
-    ("ABB M2M, M4M", "ABB's own protocol document is known by its title only; no map could be read"),
-    ("Siemens 7KT1260", "no public register map was found; the 7KT166x are supported"),
+    (
+        "ABB M2M",
+        "the maker's protocol 2CSG445011D0201 is public (two registers each from 0x1000 on, in V, mA, VA, W and var); what \
+         stands at which place and the sign of its powers could not be read there, and a second source is missing",
+    ),
+    (
+        "ABB M4M",
+        "one public driver (currents at 23312, total power at 23322, counter at 20480) without phase powers and \
+         voltages to neutral; a second source is missing. The map is not that of A and B",
+    ),
+    (
+        "Siemens 7KT1260 (7KT PAC1200)",
+        "Siemens' manual (totals from 0 on as integers; the pages of the phases could not be read) and a public driver (the \
+         same places, phases from 40, 80 and 120 on, as in `kostal-ksem`, all as floats) contradict each other",
+    ),
+    (
+        "Siemens 7KT1661 (PAC1600 with current transformers)",
+        "one public driver has its map (counters of 64 bits at 6944); a second source with the whole of it is missing. \
+         7KT1665 and 7KT1666 are supported",
+    ),
     (
         "Herholdt / Janitza ECSEM113, ECSEM114",
         "addresses (power at 4151, counters at 4119) from one source, without scales; a second one is missing",

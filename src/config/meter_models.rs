@@ -30,6 +30,7 @@ embedded![
     "carlo-gavazzi-em24",
     "carlo-gavazzi-em24-e1",
     "carlo-gavazzi-em3xx",
+    "carlo-gavazzi-em3xx-s27",
     "carlo-gavazzi-em5xx",
     "chint-ddsu666",
     "chint-dtsu666",
@@ -40,6 +41,7 @@ embedded![
     "entes-emm",
     "entes-mpr",
     "esp-p1-modbus",
+    "gossen-energymid",
     "inepro-pro",
     "iskra-mc",
     "iskra-wm3m4",
@@ -135,6 +137,23 @@ pub fn own_names(data_dir: &Path) -> Vec<String> {
     files.flatten().filter_map(name).collect()
 }
 
+/// Every model: the user's own first, then those of the binary whose names no file of the user has. Beside them why files
+/// of the user cannot be used.
+#[must_use]
+pub fn with_own(data_dir: &Path) -> (Vec<Model>, Vec<Unusable>) {
+    let mut own = own_names(data_dir);
+    own.sort();
+    let (mut models, mut unusable) = (Vec::new(), Vec::new());
+    for name in &own {
+        match find(name, data_dir) {
+            Ok(model) => models.push(model),
+            Err(error) => unusable.push(error),
+        }
+    }
+    models.extend(embedded().into_iter().filter(|it| !own.contains(&it.id)));
+    (models, unusable)
+}
+
 /// The model of this name: the user's own, or that of the binary.
 pub fn find(name: &str, data_dir: &Path) -> Result<Model, Unusable> {
     // The name becomes part of a path.
@@ -213,6 +232,11 @@ mod tests {
         assert_eq!(find("eastron-sdm630", folder.path()).unwrap().vendor, "Mine");
         std::fs::write(&file, "format = 2").unwrap();
         assert!(matches!(find("eastron-sdm630", folder.path()), Err(Unusable::Wrong { .. })));
+        std::fs::write(folder.path().join("models/mine.toml"), text).unwrap();
+        let (models, unusable) = with_own(folder.path());
+        assert_eq!(models.first().map(|it| it.id.as_str()), Some("mine"));
+        assert!(!models.iter().any(|it| it.id == "eastron-sdm630"), "the user's own one is meant, and it is wrong");
+        assert_eq!((models.len(), unusable.len()), (names().count(), 1));
         for name in ["", "../models/x", "a/b", "Eastron", "none-such"] {
             assert!(matches!(find(name, folder.path()), Err(Unusable::Unknown(_))), "{name}");
         }

@@ -104,6 +104,20 @@ pub(crate) const CASES: &[Case] = &[
         ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 50.0), ("energy_import_kwh", 12345.6),
         ("energy_export_kwh", 789.0),
     ] },
+    Case { model: "carlo-gavazzi-em3xx-s27", registers: &[
+        (4, 0, &[0x08FD, 0x0000, 0x0908, 0x0000, 0x08F5, 0x0000]),
+        (4, 12, &[0x2904, 0x0000, 0x00FA, 0x0000, 0x0BB8, 0x0000]),
+        (4, 18, &[0x5DC5, 0x0000, 0xFDC1, 0xFFFF, 0x1AF4, 0x0000]),
+        (3, 4355, &[0x0001]),
+        (4, 55, &[0x01F4]),
+        (4, 62, &[0xE240, 0x0001]),
+        (4, 92, &[0x1ED2, 0x0000]),
+    ], expected: &[
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.5), ("power_l2_w", -57.5),
+        ("power_l3_w", 690.0), ("power_w", 3033.0), ("frequency_hz", 50.0), ("energy_import_kwh", 12345.6),
+        ("energy_export_kwh", 789.0),
+    ] },
     Case { model: "carlo-gavazzi-em5xx", registers: &[
         (4, 0, &[0x08FD, 0x0000, 0x0908, 0x0000, 0x08F5, 0x0000]),
         (4, 12, &[0x2904, 0x0000, 0x00FA, 0x0000, 0x0BB8, 0x0000]),
@@ -363,6 +377,18 @@ pub(crate) const CASES: &[Case] = &[
         ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
         ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.0), ("power_l2_w", -57.0),
         ("power_l3_w", 690.0), ("power_w", 3033.0), ("energy_import_kwh", 1234.5), ("energy_export_kwh", 56.25),
+    ] },
+    // Powers in tens of watts, and transformers of 50:5 A.
+    Case { model: "gossen-energymid", registers: &[
+        (4, 4, &[0x08FD, 0x0908, 0x08F5, 0x08FE, 0x0010, 0x0011, 0x0012, 0x1389, 0xFFFF]),
+        (4, 100, &[0x041A, 0x0019, 0x012C, 0x01CA, 0x0000, 0x0010, 0x0011, 0x0012, 0xFFFE]),
+        (4, 200, &[0x00F0, 0xFFFA, 0x0045, 0x012F, 0x0000, 0x0000, 0x0000, 0x0000, 0x03E8, 0xFC18, 0x03E8, 0x03E8, 0x0001]),
+        (4, 300, &[0x0012, 0xD644, 0x0000, 0xDBBA, 0x0000, 0x0001, 0x0000, 0x0002, 0x0000, 0x000A]),
+    ], expected: &[
+        ("voltage_l1_v", 230.1), ("voltage_l2_v", 231.2), ("voltage_l3_v", 229.3), ("current_l1_a", 10.5),
+        ("current_l2_a", -0.25), ("current_l3_a", 3.0), ("power_l1_w", 2400.0), ("power_l2_w", -60.0),
+        ("power_l3_w", 690.0), ("power_w", 3030.0), ("frequency_hz", 50.01), ("energy_import_kwh", 12345.0),
+        ("energy_export_kwh", 562.5),
     ] },
     Case { model: "kostal-ksem", registers: &[
         (3, 40, &[0x0000, 0x5DC5, 0x0000, 0x0000]),

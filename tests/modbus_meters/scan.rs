@@ -111,6 +111,26 @@ async fn a_meter_behind_an_inverter_is_found_by_its_chain() {
     assert!(!text.contains("model = \"sunspec-meter\"\n"), "{text}");
 }
 
+/// A code in the middle of a family's, whose counters stand elsewhere.
+#[tokio::test]
+async fn a_meter_of_another_map_is_not_taken_for_its_family() {
+    for (code, named, not) in [
+        (338, "carlo-gavazzi-em3xx-s27", "model = \"carlo-gavazzi-em3xx\""),
+        (340, "carlo-gavazzi-em3xx", "model = \"carlo-gavazzi-em3xx-s27\""),
+    ] {
+        let mut registers = map(CASES.iter().find(|it| it.model == named).unwrap());
+        registers.insert((3, 0x000B), code);
+        let peer = Peer::start(Medium::Tcp, move |ask| match ask.unit {
+            1 => serve(&registers, &Ask { unit: UNIT, ..ask.clone() }),
+            _ => Reaction::Answer(vec![ask.function() | 0x80, 11]),
+        })
+        .await;
+        let text = scanned(&peer).await;
+        assert!(text.contains(&format!("model = \"{named}\"\n")) && text.contains(", recognised"), "{text}");
+        assert!(!text.contains(not) && !text.contains("any of these"), "{text}");
+    }
+}
+
 /// Two files read the same block with opposite signs: the chain's own names say which of them is meant.
 #[tokio::test]
 async fn of_two_files_for_one_block_the_one_for_its_maker_is_named() {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Poll, Quantity, Value};
+use super::{Kind, Poll, Quantity, Value};
 use crate::quantity::Phase;
 
 /// Powers of ten that a register may hold; more is no exponent.
@@ -62,6 +62,12 @@ impl Poll {
     }
 }
 
+/// Some meters fill the high byte of a negative one, others do not.
+fn exponent(word: u16) -> Option<i16> {
+    let short = u8::try_from(word).map(|low| i16::from(low as i8));
+    [Ok(word as i16), short].into_iter().flatten().find(|it| EXPONENTS.contains(it))
+}
+
 impl Value {
     fn decode(&self, words: &[u16]) -> Result<f64, Refusal> {
         let first = usize::from(self.offset);
@@ -75,11 +81,12 @@ impl Value {
             return Err(Refusal::Absent);
         }
         if let Some(place) = self.exponent {
-            let exponent = *words.get(usize::from(place)).ok_or(Refusal::Absent)? as i16;
-            if !EXPONENTS.contains(&exponent) {
-                return Err(Refusal::Absent);
-            }
+            let exponent = words.get(usize::from(place)).and_then(|word| exponent(*word)).ok_or(Refusal::Absent)?;
             value *= 10_f64.powi(i32::from(exponent));
+        }
+        if let Some(place) = self.factor.map(usize::from) {
+            let factor = words.get(place..place + 2).and_then(|own| Kind::U32.pattern(own, self.order));
+            value *= factor.filter(|it| *it > 0).map(|it| Kind::U32.number(it)).ok_or(Refusal::Absent)?;
         }
         value *= self.scale;
         if self.magnitude {

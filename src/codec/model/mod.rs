@@ -185,8 +185,10 @@ pub struct Value {
     pub order: WordOrder,
     /// From the number to the controller's unit.
     pub scale: f64,
-    /// Register behind the poll's first that holds a power of ten as i16.
+    /// Register behind the poll's first that holds a power of ten as i16, or as i8 in its low byte.
     pub exponent: Option<u16>,
+    /// First of two registers behind the poll's first that hold a whole factor as u32, 1 or more.
+    pub factor: Option<u16>,
     /// The meter may send it with a sign that means nothing.
     pub magnitude: bool,
     /// Bit patterns that mean "no value".

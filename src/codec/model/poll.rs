@@ -92,12 +92,17 @@ fn values(part: &mut Part<'_>, block: Option<Block>, around: &Surroundings, faul
         part.complain(faults, Some(it.span()), &what, "a number above 0; `export_positive` turns the sign");
     }
     let exponent_at = part.optional::<u16>("exponent_at", faults);
+    let factor_at = part.optional::<u16>("factor_at", faults);
     let magnitude = part.flag("magnitude", faults);
     let export_positive = part.flag("export_positive", faults);
     part.end(faults);
     let (at, block) = (at?, block?);
     let exponent = match &exponent_at {
         Some(it) => Some(offset(part, *it.get_ref(), 1, block, it.span(), faults)?),
+        None => None,
+    };
+    let times = match &factor_at {
+        Some(it) => Some(offset(part, *it.get_ref(), 2, block, it.span(), faults)?),
         None => None,
     };
     let (quantity, phases, kind, order, factor) = (quantity?, phases?, kind?, order?, factor?);
@@ -125,6 +130,7 @@ fn values(part: &mut Part<'_>, block: Option<Block>, around: &Surroundings, faul
             order,
             scale,
             exponent,
+            factor: times,
             magnitude,
             invalid: invalid.clone(),
             plausible,

@@ -238,3 +238,28 @@ fn a_sunspec_chain_is_walked_to_its_meter() {
     let end = (0..10).find_map(|_| chain.take(None, &[213]).err());
     assert_eq!(end, Some(ChainError::NoMarker));
 }
+
+#[test]
+fn an_exponent_may_fill_one_byte_and_a_factor_is_at_least_one() {
+    let polls = r#"
+[[poll]]
+every = "cycle"
+from = 0
+count = 6
+values = [
+  { is = "current", on = ["L1"], at = 0, exponent_at = 1 },
+  { is = "energy-import", at = 2, type = "u32", factor_at = 4 },
+]
+"#;
+    let model = Model::with_polls(polls);
+    let values = |words: [u16; 6]| model.polls[0].decode(&words).map(|it| it.value).collect::<Vec<_>>();
+    for exponent in [0xFFFE, 0x00FE] {
+        let found = values([1050, exponent, 0, 1234, 0, 10]);
+        assert!(matches!(found[..], [Ok(amps), Ok(12_340.0)] if (amps - 10.5).abs() < 1e-9), "{found:?}");
+    }
+    for none in [0x0100, 0x007F, 0xFE00, 0x8000] {
+        assert_eq!(values([1050, none, 0, 1234, 0, 1])[0], Err(Refusal::Absent), "{none:#X}");
+    }
+    assert_eq!(values([1050, 0, 0, 1234, 1, 0])[1], Ok(1234.0 * 65_536.0));
+    assert_eq!(values([1050, 0, 0, 1234, 0, 0])[1], Err(Refusal::Absent), "no factor");
+}
