@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::appliance::{Appliance, Options};
-use crate::codec::model::{Kind, WordOrder};
+use crate::codec::model::{Kind, Model, WordOrder};
 use crate::codec::p1::Keys;
 use crate::config::model::{Connection, HttpAddress};
 use crate::config::{self, Purpose, Severity};
@@ -258,11 +258,7 @@ pub fn pair_homewizard(host: &str, id: &str, files: &[PathBuf]) -> u8 {
         complain("--id: 1 to 32 of a-z, 0-9, _ and -");
         return WRONG_USAGE;
     }
-    // A file that is wrong elsewhere still says where the data are.
-    let folder = match config::load(files, config::environment(), add_on_options(), Purpose::Run) {
-        Ok(loaded) => loaded.config.storage.data_dir,
-        Err(refused) => refused.usable.storage.data_dir.clone(),
-    };
+    let folder = data_dir(files);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -278,6 +274,23 @@ pub fn pair_homewizard(host: &str, id: &str, files: &[PathBuf]) -> u8 {
             FAILED
         }
     }
+}
+
+/// Where the data are; a file that is wrong elsewhere still says it.
+fn data_dir(files: &[PathBuf]) -> PathBuf {
+    match config::load(files, config::environment(), add_on_options(), Purpose::Run) {
+        Ok(loaded) => loaded.config.storage.data_dir,
+        Err(refused) => refused.usable.storage.data_dir.clone(),
+    }
+}
+
+/// Models of meters that a scan looks for: the user's own and those of the binary.
+fn models(files: &[PathBuf]) -> Vec<Model> {
+    let (models, unusable) = config::meter_models::with_own(&data_dir(files));
+    for error in unusable {
+        note(&format!("not looked for: {error}"));
+    }
+    models
 }
 
 /// A register or its value on the command line: decimal, or hexadecimal with `0x`.
@@ -332,7 +345,7 @@ pub fn modbus_write(connection: &str, unit: u8, register: u16, values: &[u16], c
 
 /// `gridkeeper scan serial`
 #[must_use]
-pub fn scan_serial(port: &str, from: usize, all: bool) -> u8 {
+pub fn scan_serial(port: &str, from: usize, all: bool, files: &[PathBuf]) -> u8 {
     let text = if port.starts_with('/') { format!("serial://{port}") } else { port.to_owned() };
     let line = match config::connection(&text) {
         Ok(Connection::Serial(line)) => line,
@@ -346,29 +359,38 @@ pub fn scan_serial(port: &str, from: usize, all: bool) -> u8 {
         }
     };
     let course = scan::Course { from: from.saturating_sub(1), all, turn: scan::SERIAL_TURN };
+    let (models, asked) = (models(files), scan::Asked { place: port, all, config: files });
     scan(
-        async |stop, out, progress| scan::serial(&line, course, stop, out, progress).await,
-        |outcome| scan::serial_again(port, &line, all, outcome),
+        async |stop, out, progress| scan::serial(&line, &models, course, stop, out, progress).await,
+        |outcome| scan::serial_again(asked, &line, outcome),
     )
 }
 
 /// `gridkeeper scan tcp`
 #[must_use]
-pub fn scan_tcp(host: &str, from: usize, all: bool) -> u8 {
+pub fn scan_tcp(host: &str, from: usize, all: bool, files: &[PathBuf]) -> u8 {
     let has_port = host.contains("]:") || host.matches(':').count() == 1;
-    let address = if has_port { format!("tcp://{host}") } else { format!("tcp://{host}:502") };
-    let (name, port) = match config::connection(&address) {
-        Ok(Connection::Tcp { host, port }) => (host, port),
-        Ok(_) => return WRONG_USAGE,
+    let address = match (host.contains("://"), has_port) {
+        (true, _) => host.to_owned(),
+        (false, true) => format!("tcp://{host}"),
+        (false, false) => format!("tcp://{host}:502"),
+    };
+    let connection = match config::connection(&address) {
+        Ok(Connection::Serial(_)) => {
+            complain("a host is needed: HOST, HOST:PORT, or rtu+tcp://HOST:PORT for a converter that passes RTU on");
+            return WRONG_USAGE;
+        }
+        Ok(connection) => connection,
         Err(error) => {
             complain(&error);
             return WRONG_USAGE;
         }
     };
     let course = scan::Course { from: from.saturating_sub(1), all, turn: scan::NETWORK_TURN };
+    let (models, asked) = (models(files), scan::Asked { place: host, all, config: files });
     scan(
-        async |stop, out, progress| scan::tcp(&name, port, course, stop, out, progress).await,
-        |outcome| scan::tcp_again(host, all, outcome),
+        async |stop, out, progress| scan::tcp(&connection, &models, course, stop, out, progress).await,
+        |outcome| scan::tcp_again(asked, outcome),
     )
 }
 
@@ -385,6 +407,9 @@ pub fn scan_lan(from: std::net::Ipv4Addr) -> u8 {
     )
 }
 
+/// Between two lines of progress where none is overwritten.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
 /// Runs a scan until its end or the first signal; says how to go on.
 fn scan(
     work: impl AsyncFnOnce(&CancellationToken, &mut dyn Write, &mut dyn Write) -> Result<scan::Outcome, ScanError>,
@@ -397,8 +422,10 @@ fn scan(
         return FAILED;
     }
     tool(async {
-        let mut progress: Box<dyn Write> =
-            if std::io::stderr().is_terminal() { Box::new(std::io::stderr()) } else { Box::new(std::io::sink()) };
+        let mut progress: Box<dyn Write> = match std::io::stderr() {
+            terminal if terminal.is_terminal() => Box::new(terminal),
+            other => Box::new(scan::Lines::new(other, PROGRESS_EVERY)),
+        };
         let outcome = work(&stop, &mut std::io::stdout(), &mut progress).await;
         let outcome = outcome.map_err(|error| match error {
             ScanError::Output(error) => ToolError::Output(error),

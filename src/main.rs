@@ -136,10 +136,13 @@ enum ScanPlace {
         /// Every address at every setting, even after somebody has answered at one.
         #[arg(long)]
         all: bool,
+        /// Configuration file that says where the data directory, with model files of your own, is.
+        #[arg(short, long = "config", value_name = "FILE")]
+        config: Vec<PathBuf>,
     },
-    /// A device or gateway on the network that speaks Modbus TCP.
+    /// A device or gateway on the network that speaks Modbus TCP, or a converter that passes RTU on.
     Tcp {
-        /// HOST or HOST:PORT; the port is 502 unless given.
+        /// HOST or HOST:PORT; the port is 502 unless given. rtu+tcp://HOST:PORT for a converter.
         host: String,
         /// Go on with this step, as an interrupted scan has named it.
         #[arg(long, value_name = "STEP", default_value_t = 1)]
@@ -147,6 +150,9 @@ enum ScanPlace {
         /// Every unit from 1 to 247.
         #[arg(long)]
         all: bool,
+        /// Configuration file that says where the data directory, with model files of your own, is.
+        #[arg(short, long = "config", value_name = "FILE")]
+        config: Vec<PathBuf>,
     },
     /// Shelly and HomeWizard devices on the local network (mDNS).
     Lan {
@@ -238,8 +244,12 @@ fn main() -> ExitCode {
         Command::Pair { kind: PairKind::Homewizard, host, id, config } => {
             commands::pair_homewizard(&host, &id, &config)
         }
-        Command::Scan { place: ScanPlace::Serial { port, from, all } } => commands::scan_serial(&port, from, all),
-        Command::Scan { place: ScanPlace::Tcp { host, from, all } } => commands::scan_tcp(&host, from, all),
+        Command::Scan { place: ScanPlace::Serial { port, from, all, config } } => {
+            commands::scan_serial(&port, from, all, &config)
+        }
+        Command::Scan { place: ScanPlace::Tcp { host, from, all, config } } => {
+            commands::scan_tcp(&host, from, all, &config)
+        }
         Command::Scan { place: ScanPlace::Lan { from } } => commands::scan_lan(from),
         Command::Modbus {
             action: ModbusAction::Read { connection, unit, register, count, input, kind, low_first },

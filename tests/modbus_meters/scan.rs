@@ -36,6 +36,14 @@ fn course(from: usize) -> scan::Course {
     scan::Course { from, all: false, turn: TURN }
 }
 
+fn known() -> Vec<Model> {
+    meter_models::embedded()
+}
+
+fn asked(place: &str, all: bool) -> scan::Asked<'_> {
+    scan::Asked { place, all, config: &[] }
+}
+
 async fn scanned(peer: &Peer) -> String {
     let (mut out, mut progress) = (Vec::new(), Vec::new());
     let stop = CancellationToken::new();
@@ -46,12 +54,9 @@ async fn scanned(peer: &Peer) -> String {
             let end = stop.clone();
             let likely = 15;
             let mut counted = Counting { steps: 0, stop_after: likely, end };
-            scan::serial(&line, course(0), &stop, &mut out, &mut counted).await.unwrap()
+            scan::serial(&line, &known(), course(0), &stop, &mut out, &mut counted).await.unwrap()
         }
-        Connection::Tcp { host, port } => {
-            scan::tcp(host, *port, course(0), &stop, &mut out, &mut progress).await.unwrap()
-        }
-        Connection::RtuOverTcp { .. } => unreachable!("no such scan"),
+        network => scan::tcp(network, &known(), course(0), &stop, &mut out, &mut progress).await.unwrap(),
     };
     assert!(outcome.found > 0);
     assert!(peer.log().iter().all(|ask| ask.function() <= 4), "a scan only reads");
@@ -165,7 +170,16 @@ async fn a_server_of_something_else_is_told_as_what_it_is() {
         }
     });
     let (stop, mut out) = (CancellationToken::new(), Vec::new());
-    let outcome = scan::tcp("127.0.0.1", port, course(0), &stop, &mut out, &mut Vec::new()).await.unwrap();
+    let outcome = scan::tcp(
+        &Connection::Tcp { host: "127.0.0.1".to_owned(), port },
+        &known(),
+        course(0),
+        &stop,
+        &mut out,
+        &mut Vec::new(),
+    )
+    .await
+    .unwrap();
     server.abort();
     assert_eq!((outcome.found, out.len()), (0, 0));
     let instead = outcome.instead.unwrap();
@@ -179,14 +193,14 @@ async fn an_interrupted_scan_goes_on_where_it_stopped() {
     let line = SerialLine { baud: Some(115_200), ..line };
     let stop = CancellationToken::new();
     let mut progress = Counting { steps: 0, stop_after: 2, end: stop.clone() };
-    let first = scan::serial(&line, course(0), &stop, &mut Vec::new(), &mut progress).await.unwrap();
+    let first = scan::serial(&line, &known(), course(0), &stop, &mut Vec::new(), &mut progress).await.unwrap();
     assert_eq!((first.found, first.stopped_at), (0, Some(2)));
     let asked: Vec<u8> = peer.log().iter().map(|ask| ask.unit).collect();
     assert!(!asked.contains(&5) && asked.contains(&1), "{asked:?}");
     let stop = CancellationToken::new();
     let mut progress = Counting { steps: 0, stop_after: 3, end: stop.clone() };
     let mut out = Vec::new();
-    let second = scan::serial(&line, course(2), &stop, &mut out, &mut progress).await.unwrap();
+    let second = scan::serial(&line, &known(), course(2), &stop, &mut out, &mut progress).await.unwrap();
     assert_eq!((second.found, second.stopped_at), (1, Some(5)));
     assert!(String::from_utf8(out).unwrap().contains("unit = 5"));
 }
@@ -201,9 +215,9 @@ async fn the_command_that_is_printed_goes_on_at_the_setting_that_was_found() {
     let line = SerialLine { baud: None, ..line };
     let stop = CancellationToken::new();
     let mut progress = Counting { steps: 0, stop_after: 20, end: stop.clone() };
-    let first = scan::serial(&line, course(0), &stop, &mut Vec::new(), &mut progress).await.unwrap();
+    let first = scan::serial(&line, &known(), course(0), &stop, &mut Vec::new(), &mut progress).await.unwrap();
     assert_eq!(first.found, 1);
-    let command = scan::serial_again(&port, &line, false, &first).unwrap();
+    let command = scan::serial_again(asked(&port, false), &line, &first).unwrap();
     let rest = command.strip_prefix("gridkeeper scan serial '").unwrap();
     let (named, from) = rest.split_once("' --from ").expect(&command);
     assert_eq!(named, format!("serial://{port}?baud=9600&parity=none&stop=1"));
@@ -211,7 +225,7 @@ async fn the_command_that_is_printed_goes_on_at_the_setting_that_was_found() {
     let asked = peer.log().len();
     let from: usize = from.parse().unwrap();
     let (stop, mut out) = (CancellationToken::new(), Vec::new());
-    let second = scan::serial(&line, course(from - 1), &stop, &mut out, &mut Vec::new()).await.unwrap();
+    let second = scan::serial(&line, &known(), course(from - 1), &stop, &mut out, &mut Vec::new()).await.unwrap();
     assert_eq!((second.found, second.stopped_at), (0, None), "{}", String::from_utf8_lossy(&out));
     let order = |log: &[Ask]| {
         let mut units: Vec<u8> = log.iter().map(|ask| ask.unit).collect();
@@ -229,7 +243,7 @@ async fn the_command_that_is_printed_goes_on_at_the_setting_that_was_found() {
 /// In the middle of one unit, of which much is asked while nothing comes.
 #[tokio::test]
 async fn a_scan_is_interrupted_while_it_waits() {
-    for medium in [Medium::Serial, Medium::Tcp] {
+    for medium in ALL {
         let peer = Peer::start(medium, |ask| match ask.address() {
             0x000B => Reaction::Answer(vec![ask.function() | 0x80, ILLEGAL_ADDRESS]),
             _ => Reaction::Silence,
@@ -240,11 +254,10 @@ async fn a_scan_is_interrupted_while_it_waits() {
         let (mut out, mut progress) = (Vec::new(), Vec::new());
         let scanned = async {
             match &peer.connection {
-                Connection::Serial(line) => scan::serial(line, course, &stop, &mut out, &mut progress).await.unwrap(),
-                Connection::Tcp { host, port } => {
-                    scan::tcp(host, *port, course, &stop, &mut out, &mut progress).await.unwrap()
+                Connection::Serial(line) => {
+                    scan::serial(line, &known(), course, &stop, &mut out, &mut progress).await.unwrap()
                 }
-                Connection::RtuOverTcp { .. } => unreachable!("not among these"),
+                network => scan::tcp(network, &known(), course, &stop, &mut out, &mut progress).await.unwrap(),
             }
         };
         let interrupted = async {
@@ -255,9 +268,99 @@ async fn a_scan_is_interrupted_while_it_waits() {
         assert_eq!((outcome.found, outcome.stopped_at), (0, Some(2)), "{medium:?}");
         assert!(peer.log().iter().all(|ask| ask.unit == 3), "the third one is the first that is asked");
         let command = match &peer.connection {
-            Connection::Serial(line) => scan::serial_again("/dev/ttyUSB0", line, course.all, &outcome),
-            _ => scan::tcp_again("gateway", course.all, &outcome),
+            Connection::Serial(line) => scan::serial_again(asked("/dev/ttyUSB0", course.all), line, &outcome),
+            _ => scan::tcp_again(asked("gateway", course.all), &outcome),
         };
         assert!(command.unwrap().ends_with(" --all --from 3"));
     }
+}
+
+/// It answers what it has and is silent about the rest: the first question is one about the rest.
+#[tokio::test]
+async fn a_meter_that_is_silent_about_the_first_register_is_found() {
+    let mut registers = map(CASES.iter().find(|it| it.model == "eastron-sdm630").unwrap());
+    registers.insert((3, 0xFC02), 112);
+    for medium in ALL {
+        let registers = registers.clone();
+        let peer = Peer::start(medium, move |ask| match (ask.unit, ask.function(), ask.address()) {
+            (2, 3, 0x000B) => Reaction::Silence,
+            (2, ..) => serve(&registers, &Ask { unit: UNIT, ..ask.clone() }),
+            _ => Reaction::Answer(vec![ask.function() | 0x80, 11]),
+        })
+        .await;
+        let text = scanned(&peer).await;
+        assert!(text.contains("# unit 2: Eastron SDM630, recognised\n"), "{medium:?}: {text}");
+        let scheme = ["tcp://", "rtu+tcp://", "serial://"][ALL.iter().position(|it| *it == medium).unwrap()];
+        assert!(text.contains(&format!("connection = \"{scheme}")), "{text}");
+    }
+}
+
+/// Two meters with one address speak at once.
+#[tokio::test]
+async fn bytes_that_make_no_answer_are_told() {
+    for medium in [Medium::Serial, Medium::RtuOverTcp] {
+        let peer = Peer::start(medium, |ask| match ask.unit {
+            6 => Reaction::Raw(vec![6, 3, 2, 0x13, 0x37, 0xAA, 0x55]),
+            _ => Reaction::Answer(vec![ask.function() | 0x80, 11]),
+        })
+        .await;
+        let stop = CancellationToken::new();
+        let (mut out, mut progress) = (Vec::new(), Counting { steps: 0, stop_after: 15, end: stop.clone() });
+        let outcome = match &peer.connection {
+            Connection::Serial(line) => {
+                scan::serial(line, &known(), course(0), &stop, &mut out, &mut progress).await.unwrap()
+            }
+            network => scan::tcp(network, &known(), course(0), &stop, &mut out, &mut progress).await.unwrap(),
+        };
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.matches("something answers that cannot be read").count(), 1, "{medium:?}: {text}");
+        assert!(text.starts_with("# unit 6") && text.lines().all(|it| it.starts_with('#')), "{text}");
+        assert_eq!(outcome.found, 0);
+        assert!(outcome.instead.unwrap().starts_with("unit 6: something answers"));
+    }
+}
+
+/// A file of one's own is looked for as those of the binary are.
+#[tokio::test]
+async fn a_meter_of_one_s_own_file_is_recognised() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("models")).unwrap();
+    let file = |name: &str, text: &str| std::fs::write(folder.path().join("models").join(name), text).unwrap();
+    let mine = r#"
+format = 1
+vendor = "Mine"
+name = "M"
+fits = ["M"]
+phases = 1
+sure = "one source"
+sources = ["me"]
+[transport]
+kinds = ["tcp"]
+[defaults]
+table = "holding"
+type = "u16"
+words = "high-first"
+[[identity]]
+at = 11
+is = [4711]
+[[poll]]
+every = "cycle"
+from = 100
+count = 2
+values = [{ is = "voltage", on = ["L1"], at = 100, scale = 0.1 }, { is = "current", on = ["L1"], at = 101 }]
+"#;
+    file("mine.toml", mine);
+    file("wrong.toml", "format = 2");
+    let (models, unusable) = meter_models::with_own(folder.path());
+    assert_eq!(unusable.len(), 1);
+    let registers = Map::from([((3, 11), 4711), ((3, 100), 2300), ((3, 101), 5)]);
+    let peer = Peer::start(Medium::Tcp, move |ask| match ask.unit {
+        1 => serve(&registers, &Ask { unit: UNIT, ..ask.clone() }),
+        _ => Reaction::Answer(vec![ask.function() | 0x80, 11]),
+    })
+    .await;
+    let (stop, mut out) = (CancellationToken::new(), Vec::new());
+    scan::tcp(&peer.connection, &models, course(0), &stop, &mut out, &mut Vec::new()).await.unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.contains("# unit 1: Mine M, recognised") && text.contains("model = \"mine\"\n"), "{text}");
 }

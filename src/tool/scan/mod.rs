@@ -4,21 +4,23 @@ mod again;
 mod lan;
 mod plan;
 mod probe;
+mod progress;
 
 use std::io::{self, Write};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::config::meter_models;
+use crate::codec::model::Model;
 use crate::config::model::{Connection, SerialLine};
 use crate::link::modbus::{Bus, BusConfig, BusError};
 
-pub use again::{serial_again, tcp_again};
+pub use again::{Asked, serial_again, tcp_again};
 pub use lan::{Network, lan};
 pub use plan::{Setting, Step};
-use plan::{serial_steps, tcp_units};
-use probe::{Found, Kind, Presence, Probe};
+use plan::{is_likely, network_units, serial_steps};
+use probe::{Found, Kind, Presence, Probe, is_unreadable};
+pub use progress::Lines;
 
 /// For one answer on the network, where a gateway may wait for its own line.
 pub const NETWORK_TURN: Duration = Duration::from_millis(1000);
@@ -60,15 +62,15 @@ pub struct Course {
 /// When the port cannot be opened, and as the terminal says it.
 pub async fn serial(
     line: &SerialLine,
+    models: &[Model],
     course: Course,
     stop: &CancellationToken,
     out: &mut dyn Write,
     progress: &mut dyn Write,
 ) -> Result<Outcome, ScanError> {
-    let models = meter_models::embedded();
     let steps = serial_steps(line);
     let mut outcome = Outcome { found: 0, instead: None, stopped_at: None, settled: None };
-    let mut ids = Ids::default();
+    let (mut ids, mut unreadable) = (Ids::default(), Unreadable::default());
     let mut wire: Option<(Setting, Wire)> = None;
     for (index, step) in steps.iter().enumerate().skip(course.from) {
         // A line has one setting: once somebody answered, the others need no second look.
@@ -85,21 +87,36 @@ pub async fn serial(
             wire = Some((step.setting, Wire::open(&step.setting.connection(&line.path), course.turn)));
         }
         let Some((_, current)) = &wire else { continue };
-        let probe = Probe { bus: &current.bus, unit: step.unit, limit: WHOLE + course.turn, models: &models };
+        let probe = Probe {
+            bus: &current.bus,
+            unit: step.unit,
+            limit: WHOLE + course.turn,
+            models,
+            likely: is_likely(step.unit),
+        };
         let Some(presence) = look(&probe, stop).await? else {
             outcome.stopped_at = Some(step_of(&steps, index, outcome.settled));
             break;
         };
-        if let Presence::Answers(found) = presence {
-            if !course.all {
-                outcome.settled = Some(step.setting);
+        match presence {
+            Presence::Answers(found) => {
+                if !course.all {
+                    outcome.settled = Some(step.setting);
+                }
+                outcome.found += 1;
+                writeln!(progress)?;
+                let place = Place { connection: step.setting.connection_text(&line.path), host: None, unit: step.unit };
+                report(&found, &place, &mut ids, out)?;
             }
-            outcome.found += 1;
-            writeln!(progress)?;
-            let place = Place { connection: step.setting.connection_text(&line.path), host: None, unit: step.unit };
-            report(&found, &place, &mut ids, out)?;
+            Presence::Silent(error) => {
+                if unreadable.take(&error, step.unit) {
+                    writeln!(progress)?;
+                    writeln!(out, "# unit {} at {}: {UNREADABLE} ({error})", step.unit, step.setting)?;
+                }
+            }
         }
     }
+    outcome.instead = unreadable.instead();
     writeln!(progress)?;
     if let Some((_, old)) = wire.take() {
         old.close().await;
@@ -107,27 +124,32 @@ pub async fn serial(
     Ok(outcome)
 }
 
-/// Looks through the units behind a host.
+/// Looks through the units behind a host that speaks Modbus TCP, or passes RTU on.
 ///
 /// # Errors
 /// When the host cannot be reached, and as the terminal says it.
 pub async fn tcp(
-    host: &str,
-    port: u16,
+    connection: &Connection,
+    models: &[Model],
     course: Course,
     stop: &CancellationToken,
     out: &mut dyn Write,
     progress: &mut dyn Write,
 ) -> Result<Outcome, ScanError> {
-    let models = meter_models::embedded();
-    let wire = Wire::open(&Connection::Tcp { host: host.to_owned(), port }, course.turn);
+    let (host, port, raw) = match connection {
+        Connection::Tcp { host, port } => (host, port, false),
+        Connection::RtuOverTcp { host, port } => (host, port, true),
+        Connection::Serial(_) => return Err(ScanError::NoLink("a serial port is no host".to_owned())),
+    };
+    let wire = Wire::open(connection, course.turn);
     let mut outcome = Outcome { found: 0, instead: None, stopped_at: None, settled: None };
-    let (mut ids, mut why) = (Ids::default(), None);
+    let (mut ids, mut unreadable, mut why) = (Ids::default(), Unreadable::default(), None);
     let shown = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    for (index, unit) in tcp_units(course.all).into_iter().enumerate().skip(course.from) {
+    let scheme = if raw { "rtu+tcp" } else { "tcp" };
+    for (index, unit) in network_units(raw, course.all).into_iter().enumerate().skip(course.from) {
         write!(progress, "\runit {unit:<3} ")?;
         progress.flush()?;
-        let probe = Probe { bus: &wire.bus, unit, limit: course.turn, models: &models };
+        let probe = Probe { bus: &wire.bus, unit, limit: course.turn, models, likely: is_likely(unit) };
         let Some(presence) = look(&probe, stop).await? else {
             outcome.stopped_at = Some(index);
             break;
@@ -136,16 +158,23 @@ pub async fn tcp(
             Presence::Answers(found) => {
                 outcome.found += 1;
                 writeln!(progress)?;
-                let place = Place { connection: format!("tcp://{shown}:{port}"), host: Some(host), unit };
+                let place = Place { connection: format!("{scheme}://{shown}:{port}"), host: Some(host), unit };
                 report(&found, &place, &mut ids, out)?;
             }
-            // The first one says most: later ones may meet a server that has had enough of us.
-            Presence::Silent(error) => why = why.or(Some(error)),
+            Presence::Silent(error) => {
+                if raw && unreadable.take(&error, unit) {
+                    writeln!(progress)?;
+                    writeln!(out, "# unit {unit}: {UNREADABLE} ({error})")?;
+                }
+                // The first one says most: later ones may meet a server that has had enough of us.
+                why = why.or(Some(error));
+            }
         }
     }
     writeln!(progress)?;
     wire.close().await;
-    outcome.instead = why.as_ref().map(|it| instead(&format!("{shown}:{port}"), it));
+    let place = format!("{shown}:{port}");
+    outcome.instead = unreadable.instead().or_else(|| why.as_ref().map(|it| instead(&place, raw, it)));
     Ok(outcome)
 }
 
@@ -220,7 +249,13 @@ impl Wire {
 }
 
 /// What is at a host where no unit gave a good answer, by what came of the first question.
-fn instead(place: &str, error: &BusError) -> String {
+fn instead(place: &str, raw: bool, error: &BusError) -> String {
+    if raw {
+        return format!(
+            "{place} takes the connection, and of these units none answers behind it: look at the line, and at its speed \
+             and parity, which are set in the converter; --all asks every unit; without rtu+tcp:// Modbus TCP is spoken"
+        );
+    }
     let answers = match error {
         BusError::Garbled { .. } | BusError::WrongTransaction { .. } | BusError::WrongFunction { .. } => true,
         BusError::Broken { received, .. } | BusError::Timeout { received, .. } => !received.is_empty(),
@@ -239,10 +274,33 @@ fn instead(place: &str, error: &BusError) -> String {
              line behind it, its speed and its parity"
         ),
         _ => format!(
-            "{place} takes the connection and does not answer Modbus TCP: look for the port, for RTU over TCP (a \
-             converter's raw mode, which this scan does not speak), and whether Modbus is switched on; --all asks every \
-             unit"
+            "{place} takes the connection and does not answer Modbus TCP: look for the port, and whether Modbus is switched \
+             on; a converter that passes RTU on is scanned with rtu+tcp://{place}; --all asks every unit"
         ),
+    }
+}
+
+/// What may be where bytes come that make no answer.
+const UNREADABLE: &str = "something answers that cannot be read: two devices with this address, another setting of the line, \
+                          or noise";
+
+/// Units at which bytes came that make no answer; each is told once.
+#[derive(Debug, Default)]
+struct Unreadable(Vec<u8>);
+
+impl Unreadable {
+    /// Whether this is one that was not told yet.
+    fn take(&mut self, error: &BusError, unit: u8) -> bool {
+        let new = is_unreadable(error) && !self.0.contains(&unit);
+        if new {
+            self.0.push(unit);
+        }
+        new
+    }
+
+    fn instead(&self) -> Option<String> {
+        let units: Vec<String> = self.0.iter().map(u8::to_string).collect();
+        (!units.is_empty()).then(|| format!("unit {}: {UNREADABLE}", units.join(", ")))
     }
 }
 

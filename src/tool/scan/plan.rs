@@ -101,10 +101,17 @@ pub(super) fn serial_steps(line: &SerialLine) -> Vec<Step> {
     likely.chain(others).collect()
 }
 
-/// Units behind a host: the likely ones, then all others where they are asked for; always in the same order.
-pub(super) fn tcp_units(all: bool) -> Vec<u8> {
-    let others = (1..=247).filter(|unit| all && !NETWORK.contains(unit));
-    NETWORK.into_iter().chain(others).collect()
+/// Units behind a host: the likely ones, then all others where they are asked for; always in the same order. Behind a
+/// converter that passes RTU on (`raw`) there is a line.
+pub(super) fn network_units(raw: bool, all: bool) -> Vec<u8> {
+    let likely: &[u8] = if raw { &LIKELY } else { &NETWORK };
+    let others = (1..=247).filter(|unit| all && !likely.contains(unit));
+    likely.iter().copied().chain(others).collect()
+}
+
+/// Whether somebody is often at this address of a line.
+pub(super) fn is_likely(unit: u8) -> bool {
+    LIKELY.contains(&unit) || NETWORK.contains(&unit)
 }
 
 #[cfg(test)]

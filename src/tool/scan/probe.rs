@@ -8,6 +8,8 @@ use crate::quantity::Phase;
 
 /// Most devices answer or refuse this one; Carlo Gavazzi's say what they are.
 const FIRST_ASKED: u16 = 0x000B;
+/// Asked as well where somebody is likely to be: some meters are silent about registers that they lack.
+const ALSO_ASKED: [(Table, u16, u16); 2] = [(Table::Input, 0, 2), (Table::Holding, 0, 2)];
 /// Register 9 of a TeltoCharge, and the registers of an EVSE-DIN that every one of them has (manual: 1000 set-point,
 /// 1002 vehicle state 1 to 5, 1005 firmware).
 const TELTOCHARGE_ID: (u16, u16) = (9, crate::device::charger::teltocharge::registers::EVSE_ID);
@@ -63,6 +65,8 @@ pub(super) struct Probe<'a> {
     /// For one answer where the bus does not shorten it.
     pub(super) limit: Duration,
     pub(super) models: &'a [Model],
+    /// Worth more than one question.
+    pub(super) likely: bool,
 }
 
 impl Probe<'_> {
@@ -71,7 +75,7 @@ impl Probe<'_> {
     /// # Errors
     /// When there is no link, and when the unit does not answer.
     pub(super) async fn run(&self) -> Result<Presence, BusError> {
-        self.read(Table::Holding, FIRST_ASKED, 1).await?;
+        self.knock().await?;
         let mut found = self.chargers().await?;
         if found.is_empty() {
             found = self.recognised().await?;
@@ -80,6 +84,23 @@ impl Probe<'_> {
             found = self.guesses().await?;
         }
         Ok(Presence::Answers(found))
+    }
+
+    /// Whether anybody is there. Of several failures the one is told that says most.
+    async fn knock(&self) -> Result<(), BusError> {
+        let Err(mut why) = self.read(Table::Holding, FIRST_ASKED, 1).await else { return Ok(()) };
+        for (table, address, count) in ALSO_ASKED.into_iter().filter(|_| self.likely) {
+            if matches!(why, BusError::NotConnected { .. }) {
+                break;
+            }
+            match self.read(table, address, count).await {
+                Ok(_) => return Ok(()),
+                Err(BusError::NotConnected { .. }) => break,
+                Err(error) if is_unreadable(&error) && !is_unreadable(&why) => why = error,
+                Err(_) => {}
+            }
+        }
+        Err(why)
     }
 
     /// `None` for a proper refusal.
@@ -209,6 +230,15 @@ impl Probe<'_> {
             recognised,
             sure: model.sure,
         }
+    }
+}
+
+/// Bytes came, and they make no answer.
+pub(super) fn is_unreadable(error: &BusError) -> bool {
+    match error {
+        BusError::Garbled { .. } | BusError::WrongCount { .. } | BusError::WrongFunction { .. } => true,
+        BusError::Timeout { received, .. } | BusError::Broken { received, .. } => !received.is_empty(),
+        _ => false,
     }
 }
 
