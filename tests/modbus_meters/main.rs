@@ -147,11 +147,10 @@ fn every_embedded_model_has_expectations_of_its_own() {
 
 /// Each phase has a value of its own: an address of one phase that reads another's shows.
 #[test]
-fn every_phase_of_every_embedded_model_has_expectations_of_its_own() {
+fn every_phase_of_every_three_phase_model_has_expectations_of_its_own() {
     use gridkeeper::codec::model::Quantity;
     use gridkeeper::quantity::Phase;
-    for case in CASES {
-        let model = model(case.model);
+    for (case, model) in CASES.iter().map(|case| (case, model(case.model))).filter(|it| it.1.phases == 3) {
         for (what, unit, quantities) in [
             ("voltage", "v", &[Quantity::Voltage][..]),
             ("current", "a", &[Quantity::Current]),
@@ -172,7 +171,7 @@ fn every_phase_of_every_embedded_model_has_expectations_of_its_own() {
                 );
                 values.push(*value);
             }
-            assert!(model.phases == 1 || matches!(values.len(), 0 | 3), "{}: {what}", case.model);
+            assert!(matches!(values.len(), 0 | 3), "{}: {what}", case.model);
         }
     }
 }
