@@ -31,13 +31,21 @@ pub(super) struct Budget {
     pub(super) sum_word: LimitReason,
     /// The owner's figure for a lost meter is in force, given out in steps of 6 A.
     pub(super) lost: bool,
+    /// A car behind it is to be started.
+    pub(super) starts: bool,
 }
 
 impl Budget {
     /// The same figure on each phase, at once and for raises.
     pub(super) fn flat(figure: Milliamp, blocked: Option<LimitReason>, word: Option<LimitReason>, lost: bool) -> Self {
         let all = Flow::flat(figure);
-        Self { cut: all, raise: all, start: all, blocked, word, sum_word: LimitReason::Circuit, lost }
+        Self { cut: all, raise: all, start: all, blocked, word, sum_word: LimitReason::Circuit, lost, starts: false }
+    }
+
+    /// What is shared: what is allowed now, and where a car is to be started what a start may count on. Else the others
+    /// come down to what is there at this moment, and the start waits for more.
+    pub(super) fn shared(&self) -> Flow {
+        if self.starts { self.cut.lower(self.start) } else { self.cut }
     }
 
     /// All phases together at most this.

@@ -17,7 +17,7 @@ use super::interface::{
     ChargerStatus, InputMeaning, InputStatus, MeterStatus, Reason, RelayStatus, Setup, SiteSettings, SiteStatus, Timing,
 };
 use super::link::Change;
-use super::meter::{Guard, Meter, Surroundings, Turn};
+use super::meter::{Guard, Meter, NOISE, Surroundings, Turn};
 use super::obey::Foreign;
 use super::overload;
 use super::phases::PhaseSet;
@@ -253,7 +253,9 @@ impl Controller {
     fn surroundings(&self, meter: usize) -> Surroundings {
         if let Some(circuit) = self.circuits.iter().find(|circuit| circuit.setup.meter == Some(meter)) {
             let cars_idle = circuit.chargers.iter().all(|it| !self.chargers[*it].draws_current());
-            let guard = Guard { fuse: circuit.setup.fuse, cars_idle };
+            let cars_heard = circuit.chargers.iter().all(|it| self.chargers[*it].link.is_up());
+            let cars_alone = circuit.house.was_empty(NOISE);
+            let guard = Guard { fuse: circuit.setup.fuse, cars_idle, cars_heard, cars_alone };
             return Surroundings { phases: self.grid_phases, guard: Some(guard), informs_only: false };
         }
         let own = self.chargers.iter().filter(|charger| charger.setup.meter == Some(meter));

@@ -7,6 +7,7 @@
 use crate::quantity::{Milliamp, Mono, Span};
 
 use super::allocate;
+use super::circuit::Budget;
 use super::controller::{Controller, Scratch};
 
 /// So many share evenly at once: an order each is not too many.
@@ -39,7 +40,7 @@ impl Controller {
     fn lower(&mut self, now: Mono, scratch: &mut Scratch) {
         // What is left when everybody keeps what it has.
         scratch.spare.clear();
-        scratch.spare.extend(scratch.budgets.iter().map(|budget| budget.cut));
+        scratch.spare.extend(scratch.budgets.iter().map(Budget::shared));
         self.reserve(&mut scratch.spare, &scratch.asks);
         scratch.order.clear();
         for index in 0..self.chargers.len() {

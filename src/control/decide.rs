@@ -1,13 +1,12 @@
 //! One decision for all chargers: ceilings, shares, cuts, then the raises that are already safe.
 
 use crate::quantity::{Milliamp, Mono, Phase, Span};
-use crate::reading::PilotState;
 
 use super::allocate::{self, Ask};
-use super::charger::Charger;
+use super::circuit::Budget;
 use super::controller::Controller;
-use super::interface::{Detail, LimitReason, Reason, Sharing};
-use super::want::starts_drawing;
+use super::interface::{Detail, LimitReason, Reason};
+use super::meter::Meter;
 
 /// A running car is raised by at most so much at a time; at least one step.
 const RAISE_STEP: Milliamp = Milliamp::from_amps(4);
@@ -18,16 +17,8 @@ const LITTLE: Milliamp = Milliamp::from_amps(1);
 const LITTLE_EVERY: Span = Span::from_secs(20);
 /// Cars are started one after another.
 const START_EVERY: Span = Span(900);
-/// A car that draws nothing for so long after its offer goes behind the others.
-const IDLE_AFTER: Span = Span::from_secs(90);
 /// Good frames of every meter above it before a charger that appeared may be raised.
 const FRAMES: u32 = 3;
-/// Turns last this many times `min_on`, once more for each interruption that the car has had …
-const TURN: i64 = 3;
-/// … and at most so many times more: the others wait as long.
-const TURN_LONGER: i64 = 2;
-/// No run is longer, in ms: three years.
-const LONGEST_RUN: i64 = 100_000_000_000;
 
 impl Controller {
     pub(super) fn decide(&mut self, now: Mono) {
@@ -48,7 +39,7 @@ impl Controller {
                 phases: charger.phases(),
                 circuit: charger.setup.circuit,
                 uneven: self.limits_imbalance() && charger.phases().is_uneven(),
-                tier: want.rank.0,
+                tier: want.rank.tier,
                 keeps: false,
             });
         }
@@ -79,35 +70,6 @@ impl Controller {
             charger.program(now, want.forbidden, replaced);
         }
         self.scratch = scratch;
-    }
-
-    /// Who is served first: by sharing rule, then who is in its turn, then who waits longest.
-    pub(super) fn rank(&self, now: Mono, charger: &Charger) -> (u8, u8, i64) {
-        let state = charger.state().unwrap_or_default();
-        let tier = match self.site.sharing {
-            Sharing::Equal => 0,
-            Sharing::Priority => charger.settings.priority,
-            Sharing::State => u8::from(state != PilotState::C),
-        };
-        if state == PilotState::D {
-            return (tier, 5, 0);
-        }
-        let on_for = charger.on_since.map(|since| now.since(since));
-        match on_for {
-            Some(on) if !starts_drawing(charger) && on >= IDLE_AFTER => (tier, 4, on.0),
-            Some(on) => {
-                let turns = TURN + i64::from(charger.session.interruptions).min(TURN_LONGER);
-                // Who was interrupted often is the last to be interrupted again; of two alike, who began last goes first.
-                let spared = -i64::from(charger.session.interruptions) * LONGEST_RUN - on.0.min(LONGEST_RUN - 1);
-                if on < self.min_on.times(turns) { (tier, 0, spared) } else { (tier, 2, on.0) }
-            }
-            None => {
-                let stopped = charger.off_since.or(charger.session.start).unwrap_or(Mono(0));
-                let waits = now.since(stopped);
-                let served = charger.session.has_drawn;
-                if served && waits < self.min_off { (tier, 3, -waits.0) } else { (tier, 1, -waits.0) }
-            }
-        }
     }
 
     /// Nothing may be raised for this charger now, and why.
@@ -144,9 +106,10 @@ impl Controller {
 
     /// Whoever was stopped in this step although it may charge had too little room.
     fn count_short_runs(&mut self, now: Mono, scratch: &super::controller::Scratch) {
+        let turn = self.turn();
         for (charger, want) in self.chargers.iter_mut().zip(&scratch.wants) {
             if charger.off_since == Some(now) && charger.link.is_up() && want.cap >= charger.least() {
-                charger.displaced(now, self.min_on, self.min_on.times(TURN));
+                charger.displaced(now, self.min_on, turn);
             }
         }
     }
@@ -174,19 +137,6 @@ impl Controller {
 
     /// What each charger is to get in the end: the shares of what the circuits leave now.
     fn target(&mut self, now: Mono, scratch: &mut super::controller::Scratch) {
-        scratch.room.clear();
-        scratch.room.extend(scratch.budgets.iter().map(|budget| budget.cut));
-        scratch.start_room.clear();
-        scratch.start_room.extend(scratch.budgets.iter().map(|budget| budget.start));
-        self.reserve(&mut scratch.room, &scratch.asks);
-        self.reserve(&mut scratch.start_room, &scratch.asks);
-        for (index, ask) in scratch.asks.iter().enumerate() {
-            // Whoever runs keeps its least before anybody new is started.
-            if self.chargers[index].link.is_up() && self.chargers[index].order() >= ask.least {
-                allocate::take(ask, ask.least, &self.chains, &mut scratch.start_room);
-            }
-        }
-        let someone_yields = scratch.wants.iter().any(|want| want.rank.1 == 2);
         for index in 0..self.chargers.len() {
             let charger = &self.chargers[index];
             let ask = &mut scratch.asks[index];
@@ -195,13 +145,12 @@ impl Controller {
                 ask.cap = Milliamp::ZERO;
             } else if self.raise_blocked(now, index, &scratch.budgets).is_some() {
                 ask.cap = ask.cap.min(charger.order());
-            } else if charger.order() < ask.least && !someone_yields {
-                let room = allocate::room_for(ask, &self.chains, &scratch.start_room);
-                if room < ask.least {
-                    ask.cap = Milliamp::ZERO;
-                }
             }
         }
+        self.admit(now, scratch);
+        scratch.room.clear();
+        scratch.room.extend(scratch.budgets.iter().map(Budget::shared));
+        self.reserve(&mut scratch.room, &scratch.asks);
         self.lost_meters(scratch);
         scratch.target.clear();
         scratch.target.resize(self.chargers.len(), Milliamp::ZERO);
@@ -317,7 +266,9 @@ impl Controller {
             return Reason { wait: spared, ..with(LimitReason::Car, Detail::Spared, None) };
         }
         if let Some(word) = blocked.filter(|_| spared.is_none()) {
-            return with(word, Detail::None, None);
+            let late = self.meters_above(index).any(Meter::is_late);
+            let doubted = word == LimitReason::MeterLate && !late;
+            return with(word, if doubted { Detail::Doubted } else { Detail::None }, None);
         }
         if charger.is_overdue() {
             return with(LimitReason::Car, Detail::NotDown, None);
@@ -343,11 +294,19 @@ impl Controller {
         }
         // Its share is there now; for a raise it must have been there for a while.
         let short = self.tightest(index, scratch, &scratch.start_room, with);
+        let lost = self.meters_above(index).any(Meter::is_lost);
         let word = match (short.word, short.detail) {
+            (LimitReason::Turn | LimitReason::Sharing, Detail::Phase(_)) if lost => LimitReason::MeterLost,
             (LimitReason::Turn | LimitReason::Sharing, Detail::Phase(phase)) => LimitReason::of_phase(phase),
             (word, _) => word,
         };
         Reason { word, detail: Detail::MustLast, ..short }
+    }
+
+    /// The meters of all circuits that a charger is behind.
+    fn meters_above(&self, index: usize) -> impl Iterator<Item = &Meter> {
+        let circuits = self.chains[self.chargers[index].setup.circuit].iter();
+        circuits.filter_map(|circuit| self.circuits[*circuit].setup.meter).map(|meter| &self.meters[meter])
     }
 
     /// What leaves the least.

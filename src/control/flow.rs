@@ -34,6 +34,15 @@ impl Flow {
         phases.iter().fold(self.sum, |least, phase| least.min(self.phases[phase]))
     }
 
+    /// The lower of both, figure by figure.
+    pub(super) fn lower(mut self, other: Self) -> Self {
+        for (phase, left) in other.phases.iter() {
+            self.phases[phase] = self.phases[phase].min(*left);
+        }
+        self.sum = self.sum.min(other.sum);
+        self
+    }
+
     /// Takes `amount` per phase out; a negative one gives back.
     pub(super) fn take(&mut self, phases: PhaseSet, amount: Milliamp) {
         for phase in phases.iter() {

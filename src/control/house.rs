@@ -11,6 +11,9 @@ use super::flow::Flow;
 
 /// Frames remembered for the raise rule.
 const DEPTH: usize = 256;
+/// The frames believed last: so many, and those of this time.
+const FEW: usize = 3;
+const RECENT: Span = Span::from_secs(10);
 /// A doubt that no believed frame has settled is forgotten after this time.
 const DOUBT: Span = Span::from_secs(60);
 
@@ -151,6 +154,15 @@ impl House {
             load.sum = load.sum.max(doubted);
         }
         Some(load)
+    }
+
+    /// Nothing but cars flowed, to within `noise` on each phase, in one of the frames believed last; `None` while there is
+    /// none. Not in the very last alone: a meter whose delay nobody knows shows a car that its box says has gone.
+    pub(super) fn was_empty(&self, noise: Milliamp) -> Option<bool> {
+        let (newest, _) = self.frame?;
+        let recent = (1..=self.len).map(|back| (back, self.past[(self.next + DEPTH - back) % DEPTH]));
+        let mut recent = recent.take_while(|(back, past)| *back <= FEW || newest.since(past.sampled_at) <= RECENT);
+        Some(recent.any(|(_, past)| past.load.phases.iter().all(|(_, load)| load.abs() < noise)))
     }
 
     /// The same, of the last minute only: for a meter that is lost.

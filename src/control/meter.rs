@@ -20,11 +20,14 @@ pub(super) const NOMINAL: Millivolt = Millivolt(230_000);
 /// Below this a voltage is none.
 const PLAUSIBLE: Millivolt = Millivolt(100_000);
 /// Below this a current is noise: no load, no direction.
-const NOISE: Milliamp = Milliamp(1_000);
+pub(super) const NOISE: Milliamp = Milliamp(1_000);
 
 /// Zeros under which the counters move faster than this, in at least so many steps and for so long (s), are none.
 const LEAK: Watt = Watt(300);
 const LEAK_SEEN: (u8, i64) = (3, 10);
+
+/// A car that draws while so many frames of zeros come shows that they are none: one may be older than the draw.
+const DRAWN: u8 = 2;
 
 /// Frames of zeros one after another.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +38,10 @@ struct Zeros {
     last: (Option<WattHour>, Option<WattHour>),
     /// How often a counter has moved.
     steps: u8,
+    /// Before them nothing but cars flowed, as far as that is known.
+    cars_alone: bool,
+    /// Frames of them in a row under which a car drew.
+    drawn: u8,
 }
 
 impl Zeros {
@@ -116,6 +123,10 @@ pub(super) struct Guard {
     pub(super) fuse: Option<Milliamp>,
     /// The chargers behind it measure next to nothing.
     pub(super) cars_idle: bool,
+    /// All of them answer, so that they are known to.
+    pub(super) cars_heard: bool,
+    /// Nothing but they flowed in one of its last frames; `None` where no frame has said it since it was last lost.
+    pub(super) cars_alone: Option<bool>,
 }
 
 /// One meter's standing.
@@ -134,6 +145,10 @@ pub(super) struct Meter {
     proven: bool,
     lost: bool,
     late: bool,
+    /// It was told that it is late or lost.
+    told: bool,
+    /// When the newest frame came, if nothing but the sign of a phase is doubted in it.
+    turned_at: Option<Mono>,
     /// Real load was seen since the last believed zero.
     loaded: bool,
     zeros: Option<Zeros>,
@@ -167,6 +182,8 @@ impl Meter {
             proven: false,
             lost: false,
             late: false,
+            told: false,
+            turned_at: None,
             loaded: false,
             zeros: None,
             refuted: false,
@@ -213,6 +230,11 @@ impl Meter {
         self.lost
     }
 
+    /// No good frame for the late time.
+    pub(super) fn is_late(&self) -> bool {
+        self.late
+    }
+
     /// It has had its three good frames since it started or came back.
     pub(super) fn is_proven(&self) -> bool {
         self.proven && !self.lost
@@ -240,10 +262,15 @@ impl Meter {
             self.late = true;
             self.streak = 0;
             self.proven = false;
+            self.told = true;
             return (!std::mem::replace(&mut self.lost, true)).then_some(Turn::Lost);
         }
         if silence >= self.late_time() && !self.lost {
-            return (!std::mem::replace(&mut self.late, true)).then_some(Turn::Late);
+            self.late = true;
+            // A load or the sun has turned a phase's sign; whether there is anything to tell the next frame says.
+            if self.turned_at.is_none_or(|at| now.since(at) >= self.late_time()) {
+                return (!std::mem::replace(&mut self.told, true)).then_some(Turn::Late);
+            }
         }
         None
     }
@@ -298,6 +325,9 @@ impl Meter {
             around.guard.is_some_and(|guard| self.zeroed(&frame, reading, guard)),
         ];
         frame.doubtful = doubted.contains(&true);
+        let [.., flips, _] = doubted;
+        let alone = flips && doubted.iter().filter(|it| **it).count() == 1;
+        self.turned_at = alone.then_some(frame.received_at);
         self.doubted = frame.doubtful;
         let turn = if frame.doubtful {
             self.streak = 0;
@@ -329,7 +359,8 @@ impl Meter {
         if self.lost {
             return None;
         }
-        std::mem::replace(&mut self.late, false).then_some(Turn::Back)
+        self.late = false;
+        std::mem::take(&mut self.told).then_some(Turn::Back)
     }
 
     fn learn_period(&mut self, sampled_at: Mono) {
@@ -407,8 +438,9 @@ impl Meter {
         turned.is_some() && !borne_out
     }
 
-    /// All zero although there was load. Believed when a counter moved, voltages are there and the cars are idle. Not
-    /// believed until something else is shown where the counter moves as under load, or a car then draws.
+    /// All zero although there was load. Believed when voltages are there, the cars are idle, and a counter moved or
+    /// nothing but those cars was the load. Not believed until something else is shown where the counter moves as under
+    /// load, or a car then draws.
     fn zeroed(&mut self, frame: &Frame, reading: &MeterReading, guard: Guard) -> bool {
         if !all_zero(frame) {
             self.zeros = None;
@@ -416,9 +448,15 @@ impl Meter {
         }
         let counters = (reading.energy_import, reading.energy_export);
         let at = reading.stamp.unwrap_or(frame.sampled_at.0.div_euclid(1_000));
-        let zeros = self.zeros.get_or_insert(Zeros { since: at, first: counters, last: counters, steps: 0 });
+        let first = Zeros { since: at, first: counters, last: counters, steps: 0, cars_alone: false, drawn: 0 };
+        let zeros = self.zeros.get_or_insert(first);
         self.refuted |= zeros.moved(at, counters).is_some_and(|power| power > LEAK);
-        self.refuted |= !self.loaded && !guard.cars_idle;
+        zeros.drawn = if guard.cars_idle { 0 } else { zeros.drawn.saturating_add(1) };
+        self.refuted |= !self.loaded && zeros.drawn >= DRAWN;
+        // What the cars drew at the last frames may have become known better since. Once the meter is lost nothing is
+        // added to it.
+        zeros.cars_alone = guard.cars_alone.unwrap_or(zeros.cars_alone);
+        let explained = zeros.cars_alone && guard.cars_heard;
         if !self.loaded && !self.refuted && guard.cars_idle {
             return false;
         }
@@ -429,7 +467,7 @@ impl Meter {
             differs(import, reading.energy_import) || differs(export, reading.energy_export)
         });
         let alive = frame.voltage.iter().any(|(_, voltage)| voltage.is_some_and(|it| it.0 > 50_000));
-        self.refuted || !(moved && alive && guard.cars_idle)
+        self.refuted || !((moved || explained) && alive && guard.cars_idle)
     }
 
     pub(super) fn status(&self) -> MeterStatus {

@@ -37,6 +37,7 @@ mod sampling;
 mod session;
 mod settings;
 mod taper;
+mod turn;
 mod wake;
 mod want;
 

@@ -152,9 +152,10 @@ impl Quarter {
             let smooth = (rest + i64::from(limit.0) * beyond) / left.max(SPREAD).0;
             let even = spread.min(smooth);
             let kept = running.map_or(i64::MIN, |(house, least)| {
+                // What the sun pays of the least is no import.
+                let kept = (i64::from(house.0) + i64::from(least.0)).max(0) + ROUNDING;
                 let house = i64::from(house.0.max(0));
                 let reserve = i64::from(limit.0) * RESERVE_PERMILLE / 1_000;
-                let kept = house + i64::from(least.0) + ROUNDING;
                 // Or it ends well anyway, with half of what is kept.
                 let ends = whole - used >= kept * left.0;
                 if spread >= house + reserve || ends { kept } else { i64::MIN }

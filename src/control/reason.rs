@@ -40,13 +40,18 @@ pub(super) fn sentence(reason: &Reason, f: &mut fmt::Formatter<'_>) -> fmt::Resu
             return write!(f, "on its way up to {target}");
         }
         Detail::MustLast => {
-            let place = match reason.word {
-                LimitReason::LimitL1 => "L1",
-                LimitReason::LimitL2 => "L2",
-                LimitReason::LimitL3 => "L3",
-                _ => "there",
-            };
-            return write!(f, "{place} has room now: waits whether it lasts");
+            f.write_str(match reason.word {
+                LimitReason::LimitL1 => "L1 has room",
+                LimitReason::LimitL2 => "L2 has room",
+                LimitReason::LimitL3 => "L3 has room",
+                LimitReason::MeterLost => "the meter is lost, and the figure for that leaves room",
+                _ => "there is room",
+            })?;
+            return f.write_str(" now: waits whether it lasts");
+        }
+        Detail::ForRelay => return f.write_str("a relay that comes before it is to be closed"),
+        Detail::Doubted => {
+            return f.write_str("what the meter said last is doubtful, so nothing is raised");
         }
         Detail::Queued => return f.write_str("cars are started one after another"),
         Detail::Ended => return f.write_str("the car is full or has ended by itself"),
@@ -162,6 +167,13 @@ mod tests {
             say(LimitReason::Surplus, 6, Detail::SunFloor),
             "6 A: the least of its mode; the sun leaves no more"
         );
+        for (word, sentence) in [
+            (LimitReason::LimitL1, "6 A: L1 has room now: waits whether it lasts"),
+            (LimitReason::Peak15min, "6 A: there is room now: waits whether it lasts"),
+            (LimitReason::MaxImportKw, "6 A: there is room now: waits whether it lasts"),
+        ] {
+            assert_eq!(say(word, 6, Detail::MustLast), sentence);
+        }
         for word in LimitReason::ALL {
             assert!(say(*word, 6, Detail::None).starts_with("6 A: "));
         }

@@ -30,6 +30,8 @@ pub(super) struct Session {
     clear_since: Option<(Mono, PhaseSet)>,
     /// It has drawn current in this session.
     pub(super) has_drawn: bool,
+    /// Offers one after another of which it drew nothing, taken away again.
+    pub(super) passed: u8,
     single: bool,
 }
 
@@ -80,6 +82,7 @@ impl Session {
         let carries = |least: Milliamp| PhaseSet::of(wired.iter().filter(|phase| current[*phase] >= least));
         if carries(DRAWS) != PhaseSet::NONE {
             self.has_drawn = true;
+            self.passed = 0;
         }
         if let Some(uses) = self.uses {
             self.uses = Some(uses.union(carries(IDLE)));

@@ -8,6 +8,7 @@ use super::charger::Charger;
 use super::controller::Controller;
 use super::interface::{Detail, LimitReason};
 use super::session::{DRAWS, largest};
+use super::turn::Rank;
 
 /// The most that one charger may get, and why.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,7 +30,7 @@ pub(super) struct Want {
     /// It is about to start on the surplus, and keeps it.
     pub(super) claims: bool,
     /// Place in the order of admission, lower first.
-    pub(super) rank: (u8, u8, i64),
+    pub(super) rank: Rank,
 }
 
 impl Want {

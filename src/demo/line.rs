@@ -72,6 +72,8 @@ fn why(reason: &Reason) -> String {
         Detail::Queued => "one after another",
         Detail::Imbalance => "phases uneven",
         Detail::NotHeard => "not answered yet",
+        Detail::ForRelay => "a relay comes first",
+        Detail::Doubted => "frame is doubted",
         Detail::Phase(phase) if reason.word == LimitReason::Turn => return format!("others' turn on {phase}"),
         Detail::Phase(phase) => return format!("shares {phase}"),
     };
@@ -146,6 +148,8 @@ mod tests {
             Detail::NotDrawing,
             Detail::TakesLess,
             Detail::NotDown,
+            Detail::ForRelay,
+            Detail::Doubted,
             Detail::WakingUp,
             Detail::Spared,
             Detail::Ended,

@@ -88,7 +88,10 @@ impl Charger {
             return;
         }
         let charging = self.state() == Some(PilotState::C);
-        self.session.has_drawn |= charging;
+        if charging {
+            self.session.has_drawn = true;
+            self.session.passed = 0;
+        }
         let followed = self.effective_at().is_some_and(|effective| effective <= at);
         let offer = match (charging, followed) {
             (false, _) => Milliamp::ZERO,

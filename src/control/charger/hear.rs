@@ -1,9 +1,9 @@
 //! What is heard of a charger: reports, acknowledged writes, failed attempts.
 
 use crate::quantity::{Milliamp, Mono, Span};
-use crate::reading::{ChargerObservation, ChargerReport};
+use crate::reading::{ChargerObservation, ChargerReport, PilotState};
 
-use super::{Charger, News, ORDER_MEMORY, Written};
+use super::{BoxLimit, Charger, News, ORDER_MEMORY, Written};
 use crate::control::demand::Solar;
 use crate::control::interface::Timing;
 use crate::control::link::Change;
@@ -57,6 +57,7 @@ impl Charger {
         if let Some(turn) = self.session.report(at, report.state, energy) {
             self.obedience.release();
             self.rests_until = None;
+            self.box_limit = None;
             self.taper = Taper::default();
             self.wake = WakeUp::default();
             self.switch.forgive();
@@ -67,6 +68,11 @@ impl Charger {
                 self.settings.mode_after_session = self.setup.settings.mode_after_session;
             }
             tell(News::Session(turn));
+        }
+        // Its box says that it wants again, and not only that it was stopped.
+        let wants_again = self.state() == Some(PilotState::D) && report.state != PilotState::D;
+        if wants_again && self.order == Milliamp::ZERO && at.since(self.order_since) >= ORDER_MEMORY {
+            self.session.passed = 0;
         }
         self.report = Some(*report);
         if self.setup.can_switch_phases {
@@ -159,7 +165,11 @@ impl Charger {
             }
             tell(News::Foreign { foreign, read_back: found });
         } else if found < self.order && written == self.order {
-            self.box_limit = Some((found, report.received_at));
+            let limit = BoxLimit::found(found, report.received_at, self.box_limit);
+            (self.box_limit, self.box_limits) = (Some(limit), true);
+        } else if self.box_limit.is_some_and(|it| found > it.figure) {
+            // It takes more now.
+            self.box_limit = None;
         }
     }
 

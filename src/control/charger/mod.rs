@@ -17,6 +17,7 @@ use crate::control::phase_switch::{self, PhaseSwitch, Switched};
 use crate::control::phases::PhaseSet;
 use crate::control::session::{self, Session, largest};
 use crate::control::taper::Taper;
+use crate::control::turn::IDLE_AFTER;
 use crate::control::wake::WakeUp;
 
 /// A draw counts as following its offer up to this much above.
@@ -29,8 +30,10 @@ const RESPONSE: Span = Span::from_secs(5);
 /// A charger that was stopped keeps its fail-safe current for so long: the register lies in an EEPROM, and a kettle must
 /// not wear it out. It is as long as the shortest watchdog that is usual.
 const EEPROM_REST: Span = Span::from_secs(30);
-/// A lower figure of the box is asked about again after this time.
-const BOX_LIMIT: Span = Span::from_secs(60);
+/// A lower figure of the box is asked about again after this time, after twice as long each time that it is found again …
+const BOX_LIMIT: Span = Span::from_secs(600);
+/// … at most so many times.
+const BOX_DOUBLINGS: u8 = 4;
 
 /// What happened, for the events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,25 @@ pub(in crate::control) enum News {
 struct Held {
     figure: Milliamp,
     since: Mono,
+}
+
+/// A set-point that the box did not take.
+#[derive(Clone, Copy, Debug)]
+struct BoxLimit {
+    /// What it took instead.
+    figure: Milliamp,
+    /// It holds until then.
+    until: Mono,
+    /// How often the same figure was found again.
+    again: u8,
+}
+
+impl BoxLimit {
+    /// Found now, after `before`.
+    fn found(figure: Milliamp, now: Mono, before: Option<Self>) -> Self {
+        let again = before.filter(|it| it.figure == figure).map_or(0, |it| (it.again + 1).min(BOX_DOUBLINGS));
+        Self { figure, until: now + BOX_LIMIT.times(1 << again), again }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +111,10 @@ pub(in crate::control) struct Charger {
     timer_found: Option<Span>,
     watchdog_wrong_since: Option<Mono>,
     watchdog_told: bool,
-    box_limit: Option<(Milliamp, Mono)>,
+    /// Kept after its time, so that the same figure is known when it is found again.
+    box_limit: Option<BoxLimit>,
+    /// It holds now.
+    box_limits: bool,
     /// Programmed fail-safe current in force.
     fail_safe: Milliamp,
     /// The most that may be programmed: read back last, or ordered since.
@@ -151,6 +176,7 @@ impl Charger {
             watchdog_wrong_since: None,
             watchdog_told: false,
             box_limit: None,
+            box_limits: false,
             fail_safe,
             fail_safe_most: fail_safe,
             appeared: false,
@@ -349,6 +375,11 @@ impl Charger {
         }
         if offer == Milliamp::ZERO {
             let ran_for = self.on_since.take().map(|since| now.since(since));
+            let ended = self.state() == Some(PilotState::D) || ran_for.is_some_and(|it| it >= IDLE_AFTER);
+            // An offer that is taken away to wake the car comes again at once.
+            if ended && !self.draws_current() && !self.wake.is_away() {
+                self.session.passed = self.session.passed.saturating_add(1);
+            }
             self.ran_for = ran_for.filter(|_| self.draws_current());
             self.off_since = Some(now);
             if self.draws_current() {
@@ -448,9 +479,7 @@ impl Charger {
     }
 
     fn release(&mut self, now: Mono, shown: Option<Mono>, timing: &Timing) {
-        if self.box_limit.is_some_and(|(_, since)| now.since(since) >= BOX_LIMIT) {
-            self.box_limit = None;
-        }
+        self.box_limits &= self.box_limit.is_some_and(|it| now < it.until);
         let Some(held) = self.held else { return };
         let Some(effective) = self.effective_at().filter(|_| self.rewriting.is_none()) else { return };
         let since = effective.max(held.since);
@@ -521,7 +550,7 @@ impl Charger {
     /// The box's own ceiling: what it reports, or a set-point that it did not take.
     pub(in crate::control) fn box_limit(&self) -> Option<Milliamp> {
         let own = self.report.and_then(|report| report.own_limit);
-        let found = self.box_limit.map(|(figure, _)| figure);
+        let found = self.box_limit.filter(|_| self.box_limits).map(|it| it.figure);
         match (own, found) {
             (Some(own), Some(found)) => Some(own.min(found)),
             (own, found) => own.or(found),

@@ -64,6 +64,8 @@ pub(in crate::control) enum Room {
     Free,
     /// It would overload a fuse; where it is closed it may stay.
     Tight,
+    /// The same, but cars that come after it can come down for it.
+    Claim,
     /// Running cars are down to little more than their minimum. A car that ramps up may look so for a moment.
     Squeezed,
     /// It must open before a car is stopped.
@@ -94,6 +96,8 @@ pub(in crate::control) struct Relay {
     /// A fuse has opened it, and nobody but the controller wants it closed again.
     shed: bool,
     squeezed_since: Option<Mono>,
+    /// It would be closed if the cars that come after it came down to what it leaves them.
+    claims: bool,
     heard: Option<bool>,
     /// It was heard since the order last changed.
     confirmed: bool,
@@ -116,6 +120,7 @@ impl Relay {
             changed_at: None,
             shed: false,
             squeezed_since: None,
+            claims: false,
             heard: None,
             confirmed: false,
             heard_at: None,
@@ -136,6 +141,11 @@ impl Relay {
     pub(super) fn unseen(&self, sampled_at: Mono) -> Watt {
         let seen = self.changed_at.is_none_or(|at| sampled_at >= at + SHOWS);
         if self.order && !seen { self.setup.load } else { Watt::ZERO }
+    }
+
+    /// It waits for cars that come after it to come down.
+    pub(super) fn claims(&self) -> bool {
+        self.claims
     }
 
     /// It is known to be open: told so, and heard to be since.
@@ -213,7 +223,9 @@ impl Relay {
             None => room,
         };
         let say = |word, wait| RelayReason { word, surplus: None, wait };
-        let lacks_room = |on: bool, was: bool| on && (room == Room::Shed || (room == Room::Tight && !was));
+        self.claims = on && room == Room::Claim && !self.order && paired_is_open && self.bound(now).is_none();
+        let lacks_room =
+            |on: bool, was: bool| on && (room == Room::Shed || (matches!(room, Room::Tight | Room::Claim) && !was));
         if !lacks_room(on, self.order)
             && (self.command == RelayCommand::Auto || (self.shed && on))
             && on != self.order
@@ -450,6 +462,10 @@ mod tests {
         assert!(at(&mut it, 402, Room::Squeezed) && at(&mut it, 403, Room::Squeezed), "a car ramps up");
         assert!(at(&mut it, 404, Room::Tight) && at(&mut it, 405, Room::Squeezed) && at(&mut it, 406, Room::Squeezed));
         assert!(!at(&mut it, 407, Room::Squeezed));
+        assert!(!at(&mut it, 408, Room::Claim) && !it.claims(), "min_off_s");
+        assert!(!at(&mut it, 800, Room::Claim) && it.claims(), "when the cars behind it have come down");
+        assert!(at(&mut it, 801, Room::Free) && !it.claims());
+        assert!(at(&mut it, 802, Room::Claim) && !it.claims());
     }
 
     #[test]

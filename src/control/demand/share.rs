@@ -25,7 +25,7 @@ const IDLE_AFTER: Span = Span::from_secs(90);
 const CLEAR: Milliamp = Milliamp::from_amps(3);
 /// A relay that sheds opens while running cars still have so much beyond their minimum: less than that is what a house
 /// switches on without anybody noticing.
-const AHEAD: Milliamp = Milliamp::from_amps(3);
+pub(super) const AHEAD: Milliamp = Milliamp::from_amps(3);
 /// The reactive share of a car's apparent power, squared and in thousandths, from which it is taken as the car's: the
 /// house behind the same meter has some of its own.
 const REACTIVE: i64 = 360;
@@ -299,9 +299,11 @@ impl Controller {
                 if let Some(left) = left {
                     left.take(relay.added_back(), self.grid_phases);
                 }
-                if relay.order() && !was {
-                    let load = relay.setup.load;
+                let (closes, claims, load) = (relay.order() && !was, relay.claims(), relay.setup.load);
+                if closes {
                     self.reserve_load(load, scratch);
+                } else if claims {
+                    self.come_down_for(it.index, scratch);
                 }
                 continue;
             }
@@ -533,7 +535,7 @@ impl Controller {
         }
         // A limit on charging alone is none that a relay could keep or pass.
         let Some(budget) = &scratch.for_relays else { return Room::Free };
-        let (mut keep, mut close) = (budget.cut, budget.start);
+        let (mut keep, mut close, mut claim) = (budget.cut, budget.start, budget.start);
         let mut runs = false;
         for (charger, want) in self.chargers.iter().zip(&scratch.wants) {
             let counted = charger.counted(&self.timing);
@@ -543,6 +545,10 @@ impl Controller {
             let counted = counted.max(if waits { charger.least() } else { Milliamp::ZERO });
             runs |= counted > Milliamp::ZERO;
             close.take(charger.phases(), counted);
+            claim.take(
+                charger.phases(),
+                if self.comes_after(charger, setup) { counted.min(charger.least()) } else { counted },
+            );
         }
         let overload = self.grid_phases.iter().any(|phase| self.circuits[0].overload[phase]);
         let ahead = if runs { AHEAD } else { Milliamp::ZERO };
@@ -551,10 +557,12 @@ impl Controller {
             Room::Shed
         } else if keep < ahead {
             Room::Squeezed
-        } else if close.least(self.grid_phases) < setup.load.current_at(NOMINAL) + ahead {
-            Room::Tight
-        } else {
+        } else if close.least(self.grid_phases) >= setup.load.current_at(NOMINAL) + ahead {
             Room::Free
+        } else if claim.least(self.grid_phases) >= setup.load.current_at(NOMINAL) + ahead {
+            Room::Claim
+        } else {
+            Room::Tight
         }
     }
 

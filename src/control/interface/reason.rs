@@ -85,6 +85,10 @@ pub enum Detail {
     Masked,
     /// The charger was never heard.
     NotHeard,
+    /// A relay that comes before it is to be closed.
+    ForRelay,
+    /// What the meter said last is not believed yet.
+    Doubted,
     /// Shared with others on this phase.
     Phase(Phase),
 }
