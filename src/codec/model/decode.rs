@@ -56,9 +56,16 @@ pub struct Decoded {
 }
 
 impl Poll {
-    /// The values of an answer; `words` are those of this request. A word that is missing gives no value.
+    /// The values of an answer; `words` are those of this request. A word that is missing gives no value. Where those that
+    /// may be whole are all whole, none of them has decimals.
     pub fn decode(&self, words: &[u16]) -> impl Iterator<Item = Decoded> {
-        self.values.iter().map(|it| Decoded { key: it.key, value: it.decode(words), decimals: it.decimals })
+        let mut coarse = self.values.iter().filter(|it| it.may_be_whole);
+        let whole = coarse.all(|it| it.decode(words).map_or(true, is_whole));
+        self.values.iter().map(move |it| Decoded {
+            key: it.key,
+            value: it.decode(words),
+            decimals: if it.may_be_whole && whole { it.decimals.min(0) } else { it.decimals },
+        })
     }
 }
 
@@ -66,6 +73,11 @@ impl Poll {
 fn exponent(word: u16) -> Option<i16> {
     let short = u8::try_from(word).map(|low| i16::from(low as i8));
     [Ok(word as i16), short].into_iter().flatten().find(|it| EXPONENTS.contains(it))
+}
+
+/// But for what a scale such as 0.001 leaves behind.
+fn is_whole(value: f64) -> bool {
+    (value - value.round()).abs() < 1e-6
 }
 
 impl Value {

@@ -191,6 +191,8 @@ pub struct Value {
     pub factor: Option<u16>,
     /// The meter may send it with a sign that means nothing.
     pub magnitude: bool,
+    /// The number may come from a meter that resolves whole units only, whatever the register could hold.
+    pub may_be_whole: bool,
     /// Bit patterns that mean "no value".
     pub invalid: Vec<u64>,
     /// What may be a measurement, in the controller's unit.

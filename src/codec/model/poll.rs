@@ -94,6 +94,11 @@ fn values(part: &mut Part<'_>, block: Option<Block>, around: &Surroundings, faul
     let exponent_at = part.optional::<u16>("exponent_at", faults);
     let factor_at = part.optional::<u16>("factor_at", faults);
     let magnitude = part.flag("magnitude", faults);
+    let may_be_whole = part.flag("may_be_whole", faults);
+    if may_be_whole && quantity.is_some_and(|it| it != Quantity::Current) {
+        let what = "`may_be_whole` is for a current: nothing goes by the step of anything else";
+        part.complain(faults, None, what, "a current, or without `may_be_whole`");
+    }
     let export_positive = part.flag("export_positive", faults);
     part.end(faults);
     let (at, block) = (at?, block?);
@@ -132,6 +137,7 @@ fn values(part: &mut Part<'_>, block: Option<Block>, around: &Surroundings, faul
             exponent,
             factor: times,
             magnitude,
+            may_be_whole,
             invalid: invalid.clone(),
             plausible,
             decimals,

@@ -95,6 +95,32 @@ fn what_a_refused_poll_said_before_does_not_stand() {
     assert_eq!(unknown.power_total, Some(Watt(0)), "the other poll stands");
 }
 
+/// Dutch meters tell whole amperes, cut or rounded, and the converter multiplies them by 1000.
+#[test]
+fn whole_amperes_in_a_register_of_milliamperes_are_coarse() {
+    for (id, poll, at) in [
+        ("smartstuff-p1", 0, 0x18),
+        ("smartstuff-p1-tcp", 0, 0x18),
+        ("esp-p1-modbus", 0, 0x24),
+        ("smartstuff-p1-float", 0, 0x1A),
+    ] {
+        let model = meter_models::embedded().into_iter().find(|it| it.id == id).unwrap();
+        let poll = &model.polls[poll];
+        let step = |amps: [f32; 3]| {
+            let mut words = vec![0; usize::from(poll.count)];
+            for (amps, place) in amps.into_iter().zip((usize::from(at - poll.first)..).step_by(2)) {
+                let bits = if id.ends_with("float") { amps.to_bits() } else { (amps * 1000.0).round() as u32 };
+                (words[place], words[place + 1]) = ((bits >> 16) as u16, bits as u16);
+            }
+            let mut image = Image::new(&model);
+            poll.decode(&words).for_each(|it| image.take(&it, Mono(1000)));
+            reading(&image, 1000).current_step
+        };
+        assert_eq!(step([15.0, 9.0, 0.0]), Milliamp(1000), "{id}");
+        assert_eq!(step([15.0, 9.34, 0.0]), Milliamp(1), "{id}: a Belgian meter");
+    }
+}
+
 #[test]
 fn what_is_read_in_every_round_is_of_this_round() {
     let mut image = image();
