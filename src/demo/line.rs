@@ -72,7 +72,7 @@ fn why(reason: &Reason) -> String {
         Detail::Queued => "one after another",
         Detail::Imbalance => "phases uneven",
         Detail::NotHeard => "not answered yet",
-        Detail::ForRelay => "a relay comes first",
+        Detail::ForRelay => "for a relay",
         Detail::Doubted => "frame is doubted",
         Detail::Phase(phase) if reason.word == LimitReason::Turn => return format!("others' turn on {phase}"),
         Detail::Phase(phase) => return format!("shares {phase}"),

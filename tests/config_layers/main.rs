@@ -307,7 +307,7 @@ fn an_own_model_that_is_wrong_is_named_with_its_line_and_not_taken_for_a_slip() 
     let own = data.path().join("models/eastron-sdm630.toml");
     let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/models/eastron-sdm630.toml");
     let right = std::fs::read_to_string(built_in).unwrap();
-    let line = right.lines().position(|it| it == "[[poll]]").unwrap() + 1;
+    let line = right.lines().position(|it| it == "every = \"cycle\"").unwrap() + 1;
     let text = format!(
         "[storage]\ndata_dir = {:?}\n[[meter]]\nid = \"m\"\ndriver = \"modbus\"\nmodel = \"eastron-sdm630\"\n\
          connection = \"tcp://192.0.2.1:502\"\nunit = 1\n",
@@ -316,7 +316,10 @@ fn an_own_model_that_is_wrong_is_named_with_its_line_and_not_taken_for_a_slip() 
     std::fs::write(&own, right.replacen("every = \"cycle\"", "every = \"often\"", 1)).unwrap();
     let refused = Case::new(&[&text]).load().unwrap_err();
     let it = &refused.list[0];
-    assert!(it.message.contains(&format!("line {line}, column 1: [[poll]] number 1: `every` = \"often\"")), "{it}");
+    assert!(it.message.contains("the file of \"eastron-sdm630\" is wrong in one place"), "{it}");
+    let wrong = &refused.list[1];
+    assert!(wrong.message.contains("[[poll]] number 1: `every` = \"often\""), "{wrong}");
+    assert_eq!((wrong.line, wrong.column), (Some(line), Some(9)), "{wrong}");
     let help = it.help.as_deref().unwrap();
     assert!(help.contains(&own.display().to_string()) && !help.contains("did you mean"), "{help}");
     let misspelt = Case::new(&[&text.replace("eastron-sdm630\"", "eastron-sdm631\"")]).load().unwrap_err();

@@ -29,7 +29,7 @@ fn secrets_are_read_beside_the_file_that_names_them() {
 
     for (name, bad, text) in [
         ("mqtt.pw", "", "it is empty"),
-        ("mqtt.pw", "two\nlines", "more than one line"),
+        ("mqtt.pw", "two\nlines", "it holds 2 lines"),
         ("ca.pem", "AA==", "it holds no PEM block `CERTIFICATE`"),
         ("c.key", &pem("CERTIFICATE"), "it holds no PEM block `PRIVATE KEY`"),
         ("p1.key", "0001", "it does not hold 32 hexadecimal digits"),

@@ -280,7 +280,7 @@ fn zeros(stamp: u32, watt_hours: u32) -> Vec<u8> {
         "1-3:0.2.8(50)".to_owned(),
         format!("0-0:1.0.0(2701{:02}{:02}{:02}00W)", 1 + stamp / 1440, stamp / 60 % 24, stamp % 60),
         format!("1-0:1.8.1({:010.3}*kWh)", 1234.567),
-        format!("1-0:1.8.2({:010.3}*kWh)", 4570.0 + f64::from(watt_hours) / 1000.0),
+        format!("1-0:1.8.2({:010.3}*kWh)", 4568.0 + f64::from(watt_hours) / 1000.0),
         "1-0:1.7.0(00.000*kW)".to_owned(),
         "1-0:2.7.0(00.000*kW)".to_owned(),
     ];
