@@ -3,7 +3,8 @@
 use crate::quantity::{Milliamp, Mono, Span};
 use crate::reading::{ChargerObservation, ChargerReport, PilotState};
 
-use super::{BoxLimit, Charger, News, ORDER_MEMORY, Written};
+use super::box_limit::BoxLimit;
+use super::{Charger, News, ORDER_MEMORY, Written};
 use crate::control::demand::Solar;
 use crate::control::interface::Timing;
 use crate::control::link::Change;

@@ -1,5 +1,6 @@
 //! One charger: its order, what it may still hold of older ones, what its car draws, what it has been told.
 
+mod box_limit;
 mod current;
 mod hear;
 mod interruption;
@@ -19,6 +20,7 @@ use crate::control::session::{self, Session, largest};
 use crate::control::taper::Taper;
 use crate::control::turn::IDLE_AFTER;
 use crate::control::wake::WakeUp;
+use box_limit::BoxLimit;
 
 /// A draw counts as following its offer up to this much above.
 const FOLLOWS: Milliamp = Milliamp(500);
@@ -30,11 +32,6 @@ const RESPONSE: Span = Span::from_secs(5);
 /// A charger that was stopped keeps its fail-safe current for so long: the register lies in an EEPROM, and a kettle must
 /// not wear it out. It is as long as the shortest watchdog that is usual.
 const EEPROM_REST: Span = Span::from_secs(30);
-/// A lower figure of the box is asked about again after this time, after twice as long each time that it is found again …
-const BOX_LIMIT: Span = Span::from_secs(600);
-/// … at most so many times.
-const BOX_DOUBLINGS: u8 = 4;
-
 /// What happened, for the events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::control) enum News {
@@ -48,25 +45,6 @@ pub(in crate::control) enum News {
 struct Held {
     figure: Milliamp,
     since: Mono,
-}
-
-/// A set-point that the box did not take.
-#[derive(Clone, Copy, Debug)]
-struct BoxLimit {
-    /// What it took instead.
-    figure: Milliamp,
-    /// It holds until then.
-    until: Mono,
-    /// How often the same figure was found again.
-    again: u8,
-}
-
-impl BoxLimit {
-    /// Found now, after `before`.
-    fn found(figure: Milliamp, now: Mono, before: Option<Self>) -> Self {
-        let again = before.filter(|it| it.figure == figure).map_or(0, |it| (it.again + 1).min(BOX_DOUBLINGS));
-        Self { figure, until: now + BOX_LIMIT.times(1 << again), again }
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -545,16 +523,6 @@ impl Charger {
             overload,
         };
         self.obedience.watch(now, &sight, timing)
-    }
-
-    /// The box's own ceiling: what it reports, or a set-point that it did not take.
-    pub(in crate::control) fn box_limit(&self) -> Option<Milliamp> {
-        let own = self.report.and_then(|report| report.own_limit);
-        let found = self.box_limit.filter(|_| self.box_limits).map(|it| it.figure);
-        match (own, found) {
-            (Some(own), Some(found)) => Some(own.min(found)),
-            (own, found) => own.or(found),
-        }
     }
 
     /// While it is silent only min(last offer, fail-safe current) is written.
