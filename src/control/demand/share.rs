@@ -70,10 +70,10 @@ impl Left {
     }
 
     /// What is left for a relay, and for a car that does not run yet.
-    fn to_begin(&self) -> Self {
-        let mut left = *self;
-        left.add(&self.unproved);
-        left
+    fn to_begin(mut self) -> Self {
+        let unproved = self.unproved;
+        self.add(&unproved);
+        self
     }
 
     fn add(&mut self, other: &Pot) {
