@@ -87,7 +87,7 @@ enum Verdict {
     /// This one is shown instead, or none.
     Hold(Option<f64>),
     /// It is shown; it is another meter's.
-    Replaced(f64),
+    Replaced { before: f64, proof: Span },
 }
 
 impl Counter {
@@ -122,12 +122,16 @@ impl Counter {
         }
         let same_meter = |good: Good| MOST.allows(good.figure, figure, Span(heard.since(good.heard).0 + good.unseen.0));
         let verdict = match self.good {
-            Some(good) if !same_meter(good) => Verdict::Replaced(good.figure),
+            Some(good) if !same_meter(good) => Verdict::Replaced { before: good.figure, proof },
             _ => Verdict::Pass,
         };
         *self = passed;
         verdict
     }
+}
+
+fn stood_for(proof: Span) -> &'static str {
+    if proof == ZERO_PROOF { "a day" } else { "a minute" }
 }
 
 /// A charger's counter.
@@ -142,8 +146,9 @@ impl ChargerCounter {
         match self.0.take(figure, report.received_at, None) {
             Verdict::Pass => {}
             Verdict::Hold(shown) => report.energy = shown.map(|it| WattHour::from_f64(it * 1000.0)),
-            Verdict::Replaced(before) => {
-                tracing::warn!("charger {id}: its counter is {figure} kWh for a minute now; it was {before} before");
+            Verdict::Replaced { before, proof } => {
+                let time = stood_for(proof);
+                tracing::warn!("charger {id}: its counter is {figure} kWh for {time} now; it was {before} before");
             }
         }
     }
@@ -256,11 +261,11 @@ fn judge(
         match counter.take(*figure, heard, registers.exchanged) {
             Verdict::Pass => {}
             Verdict::Hold(shown) => held.push((Arc::clone(key), shown)),
-            Verdict::Replaced(before) => {
+            Verdict::Replaced { before, proof } => {
                 if *figure != 0.0 {
                     registers.exchanged = Some(heard);
                 }
-                let time = if *figure != 0.0 || registers.exchanged.is_some() { "a minute" } else { "a day" };
+                let time = stood_for(proof);
                 let key = published_key(role, key).unwrap_or_else(|| (&**key).into());
                 let detail =
                     format!("{key} is {figure} for {time} now; it was {before} before: taken as another meter's");

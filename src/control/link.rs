@@ -416,6 +416,22 @@ mod tests {
     }
 
     #[test]
+    fn a_timer_of_its_own_that_is_shorter_than_ours_has_fallen_when_that_acts() {
+        let counted_after = |acts: i64, seconds: i64| {
+            let facts = Facts { holds: Milliamp::from_amps(4), acts_after: Some(Span::from_secs(acts)), ..facts() };
+            let mut link = up();
+            for second in 1..=seconds {
+                fail(&mut link, second, &facts);
+            }
+            link.counted(&facts)
+        };
+        // Its fail-safe current lies above the figure that it holds: either can be true, long before it counts as silent.
+        assert_eq!(counted_after(4, 2), Some(Milliamp::from_amps(4)));
+        assert_eq!(counted_after(4, 3), Some(Milliamp::from_amps(6)));
+        assert_eq!(counted_after(30, 4), Some(Milliamp::from_amps(4)));
+    }
+
+    #[test]
     fn without_a_verified_watchdog_it_keeps_its_figure() {
         for facts in [Facts { verified: false, ..facts() }, Facts { watchdog: None, acts_after: None, ..facts() }] {
             let mut link = up();

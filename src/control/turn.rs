@@ -11,7 +11,7 @@ use super::interface::Sharing;
 use super::want::starts_drawing;
 
 /// A car that draws nothing for so long after its offer lets it pass.
-pub(super) const IDLE_AFTER: Span = Span::from_secs(90);
+pub(in crate::control) const IDLE_AFTER: Span = Span::from_secs(90);
 /// Turns last this many times `min_on`, once more for each interruption that the car has had …
 const TURN: i64 = 3;
 /// … and at most so many times more: the others wait as long.

@@ -9,6 +9,7 @@ use crate::control::interface::{BatteryRank, Detail, LimitReason, Mode, SolarPat
 use crate::control::meter::{Frame, NOMINAL};
 use crate::control::phases::PhaseSet;
 use crate::control::session::largest;
+use crate::control::turn::IDLE_AFTER;
 use crate::control::want::starts_drawing;
 use crate::quantity::{Milliamp, Mono, Phase, Phases, Span, Watt};
 use crate::reading::PilotState;
@@ -19,8 +20,6 @@ use super::relay::{Relay, Room};
 use super::sun::Pot;
 use super::tariff::{follows_sun, mode};
 
-/// A charger that was offered current for so long without drawing any keeps no surplus from others.
-const IDLE_AFTER: Span = Span::from_secs(90);
 /// From this draw on a power factor is worth looking at.
 const CLEAR: Milliamp = Milliamp::from_amps(3);
 /// A relay that sheds opens while running cars still have so much beyond their minimum: less than that is what a house
@@ -545,10 +544,7 @@ impl Controller {
             let counted = counted.max(if waits { charger.least() } else { Milliamp::ZERO });
             runs |= counted > Milliamp::ZERO;
             close.take(charger.phases(), counted);
-            claim.take(
-                charger.phases(),
-                if self.comes_after(charger, setup) { counted.min(charger.least()) } else { counted },
-            );
+            claim.take(charger.phases(), self.kept_beside(charger, setup, counted));
         }
         let overload = self.grid_phases.iter().any(|phase| self.circuits[0].overload[phase]);
         let ahead = if runs { AHEAD } else { Milliamp::ZERO };

@@ -15,6 +15,11 @@ impl Controller {
         charger.settings.priority > relay.priority && charger.link.is_up() && charger.fixed(&self.timing).is_none()
     }
 
+    /// What a charger that counts at so much keeps when it makes room for a relay.
+    pub(super) fn kept_beside(&self, charger: &Charger, relay: &RelaySetup, counted: Milliamp) -> Milliamp {
+        if self.comes_after(charger, relay) { counted.min(charger.least()) } else { counted }
+    }
+
     /// Lowers the cars that come after a relay to what it leaves them, first served first. None is started meanwhile:
     /// that would take the room again.
     pub(super) fn come_down_for(&self, relay: usize, scratch: &mut Scratch) {
@@ -27,8 +32,7 @@ impl Controller {
         left.sum -= setup.load.current_at(NOMINAL) + AHEAD;
         for charger in &self.chargers {
             let counted = charger.counted(&self.timing);
-            let kept = if self.comes_after(charger, setup) { counted.min(charger.least()) } else { counted };
-            left.take(charger.phases(), kept);
+            left.take(charger.phases(), self.kept_beside(charger, setup, counted));
         }
         scratch.order.clear();
         scratch.order.extend(0..self.chargers.len());

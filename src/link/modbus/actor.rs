@@ -196,8 +196,7 @@ impl Actor {
         let Waiting { unit, limit, priority, .. } = request;
         let (answer, left) = self.guarded(link, &request).await;
         let now = Instant::now();
-        let silent = |error: &BusError| matches!(error, BusError::Timeout { .. }) || error.is_of_gateway();
-        let timed_out = answer.as_ref().is_err_and(silent);
+        let timed_out = answer.as_ref().is_err_and(BusError::is_silence);
         self.count(&answer, unit);
         self.discarded(link);
         self.rests.asked(unit);

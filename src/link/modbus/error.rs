@@ -187,6 +187,12 @@ impl BusError {
         matches!(self, Self::Exception { code: 10 | 11, .. })
     }
 
+    /// Nothing came from the unit, as its wire or the gateway in front of it says.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Timeout { .. }) || self.is_of_gateway()
+    }
+
     /// A proper refusal: the link is good, and the unit is there unless a gateway speaks.
     #[must_use]
     pub fn is_exception(&self) -> bool {

@@ -226,7 +226,7 @@ impl Task {
                 Ok(())
             }
             // Counted, and no reason to give up what the meter does tell.
-            Err(error) if poll.optional && is_silence(&error) && self.refused.silent(index, Instant::now()) => {
+            Err(error) if poll.optional && error.is_silence() && self.refused.silent(index, Instant::now()) => {
                 self.count(&error);
                 self.image.refused(index);
                 Ok(())
@@ -385,9 +385,4 @@ impl Task {
             self.control.tell(ToControl::Health(DeviceRef::Meter(self.index), health));
         }
     }
-}
-
-/// Nothing came from the meter, as its wire or the gateway in front of it says.
-fn is_silence(error: &BusError) -> bool {
-    matches!(error, BusError::Timeout { .. } | BusError::Exception { code: 11, .. })
 }
