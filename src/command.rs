@@ -1,5 +1,6 @@
 //! What the controller orders, and how long the order holds.
 
+use crate::event::words;
 use crate::quantity::{Milliamp, Mono};
 
 /// The least current that a car can be offered; below it there is only 0 (IEC 61851-1).
@@ -127,13 +128,14 @@ impl Actions {
     }
 }
 
-/// Modes of a socket's lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lock {
-    /// Locks while a car is plugged.
-    Auto,
-    /// Stays locked.
-    Locked,
-    /// Opens now.
-    Unlock,
+words! {
+    /// Modes of a socket's lock.
+    Lock {
+        /// Locks while a car is plugged.
+        Auto = "auto",
+        /// Stays locked.
+        Locked = "locked",
+        /// Opens now.
+        Unlock = "unlock",
+    }
 }

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::command::Lock;
 use crate::quantity::{Milliamp, Millivolt, Mono, Phases, Span, Watt, WattHour};
 
 /// One frame of an electricity meter, in the meter's own phase order already mapped to the grid's.
@@ -167,6 +168,8 @@ pub struct ChargerReport {
     pub session_energy: Option<WattHour>,
     /// Phases the charger has switched through now.
     pub phases_connected: Option<u8>,
+    /// What its socket's lock is set to, where it has one and it was read.
+    pub lock: Option<Lock>,
     /// It can be switched between three phases and one, where it says so.
     pub can_switch_phases: Option<bool>,
     /// Its fail-safe timer, where it has one and it was read.

@@ -7,8 +7,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 
 use tokio::sync::{broadcast, oneshot, watch};
 
-use super::counter_store::{AllKept, Keeper};
+use super::counter_store::AllKept;
+use super::keeper::Keeper;
 use super::picture::Picture;
+use super::session_store::{Now, Sessions};
 use super::signals::Tariffs;
 use super::store::StoreRequest;
 use crate::clock::{self, Clock, wall_ms};
@@ -59,12 +61,13 @@ pub(super) struct ControlLoop {
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) wall: WallClock,
     pub(super) memory: Memory,
+    pub(super) sessions: Sessions,
 }
 
 /// The counters that are kept for the next start.
 #[derive(Debug)]
 pub(super) struct Memory {
-    pub(super) keeper: Keeper,
+    pub(super) keeper: Keeper<AllKept>,
     /// On the disk, as far as we know.
     pub(super) kept: AllKept,
     /// When they were handed to it.
@@ -139,7 +142,7 @@ impl ControlLoop {
                         pause = FRAME_EVERY;
                         reading.shows_more = !values.values.is_empty();
                         self.tariffs.frame(meter, &values, reading.received_at, &mut observations);
-                        for event in self.picture.meter(meter, &mut reading, values, sub_meters) {
+                        for event in self.picture.meter(meter, &mut reading, values, sub_meters, wall_ms()) {
                             self.publish(event);
                         }
                         observations.push(Observation::Meter(meter, reading));
@@ -202,8 +205,12 @@ impl ControlLoop {
             } else {
                 stale = true;
             }
-            if now.since(self.memory.at) >= KEEP_EVERY {
+            let all = now.since(self.memory.at) >= KEEP_EVERY;
+            if all {
                 self.memory.keep(self.picture.counters(), now);
+            }
+            if all || !stale {
+                self.sessions.keep(&self.controller, Now { mono: now, wall_ms }, all);
             }
         }
     }
@@ -242,7 +249,7 @@ impl ControlLoop {
                     };
                     return answer(wish.reply, outcome, None);
                 }
-                if accepted == Accepted::Passing {
+                if !accepted.is_stored() {
                     return answer(wish.reply, Ok(accepted), None);
                 }
                 let request = StoreRequest { accepted, reply: wish.reply };
@@ -262,6 +269,7 @@ impl ControlLoop {
             sender.send_replace(Some(LastOffer::AtMost(offer)));
         }
         self.memory.keep(self.picture.counters(), self.clock.now());
+        self.sessions.keep(&self.controller, Now { mono: self.clock.now(), wall_ms: wall_ms() }, true);
     }
 }
 

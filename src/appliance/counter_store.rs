@@ -5,15 +5,14 @@
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::durable;
+use super::keeper::{self, Keeper};
+use super::peak::Peak;
+use crate::device::ControlLink;
 use crate::device::meter::Name;
-use crate::device::{ControlLink, ToControl};
-use crate::event::{Event, EventType};
 
 const FILE: &str = "counters.json";
 /// 200 meters with thirty counters each stay below this.
@@ -34,6 +33,9 @@ pub(super) struct Kept {
     /// Which of them has which suffix.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) names: Vec<Name>,
+    /// Of the meter at the grid, where it keeps no peaks itself.
+    #[serde(default)]
+    pub(super) peak: Peak,
 }
 
 /// By the id of the meter.
@@ -61,52 +63,24 @@ pub(super) fn read(folder: &Path) -> (AllKept, Option<String>) {
     }
 }
 
-/// Starts the thread that writes; it ends when its sender is gone and the last figures are on the disk.
-pub(super) fn start(folder: &Path, control: ControlLink) -> std::io::Result<(Keeper, JoinHandle<()>)> {
-    // The newest alone matters: while the disk is busy the next ones are left out.
-    let (sender, inbox) = sync_channel(1);
-    let path = folder.join(FILE);
-    let thread = std::thread::Builder::new().name("counters".into()).spawn(move || write(&path, &inbox, &control))?;
-    Ok((Keeper { sender }, thread))
-}
-
-/// The control thread's end.
-#[derive(Debug)]
-pub(super) struct Keeper {
-    sender: SyncSender<AllKept>,
-}
-
-impl Keeper {
-    /// Hands them to the disk without waiting; `false` when it is still busy with the last ones.
-    pub(super) fn keep(&self, all: AllKept) -> bool {
-        !matches!(self.sender.try_send(all), Err(TrySendError::Full(_) | TrySendError::Disconnected(_)))
-    }
-}
-
-fn write(path: &Path, inbox: &Receiver<AllKept>, control: &ControlLink) {
-    let mut failing = false;
-    while let Ok(all) = inbox.recv() {
-        let written = serde_json::to_vec(&all).map_err(std::io::Error::other);
-        let result = written.and_then(|bytes| durable::replace(path, &bytes));
-        if let Err(error) = &result
-            && !failing
-        {
-            let detail = format!("counters are shown but not kept for the next start: {error}");
-            control.tell(ToControl::Event(Event::new(EventType::DiskError, "bridge", detail)));
-        }
-        failing = result.is_err();
-    }
+/// Starts the thread that writes them.
+pub(super) fn start(folder: &Path, control: ControlLink) -> std::io::Result<(Keeper<AllKept>, JoinHandle<()>)> {
+    keeper::start("counters", folder.join(FILE), control)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::sync_channel;
+
     use super::*;
+    use crate::device::ToControl;
+    use crate::event::EventType;
 
     fn one(figure: f64) -> AllKept {
         let own = [("energy_import_kwh".to_owned(), figure)].into();
         let behind = [("gas".to_owned(), [("volume_m3".to_owned(), 3.5)].into())].into();
         let names = vec![Name { suffix: "gas".to_owned(), serial: Some("G1".to_owned()), slot: 2 }];
-        [("main".to_owned(), Kept { serial: Some("A".to_owned()), own, behind, names })].into()
+        [("main".to_owned(), Kept { serial: Some("A".to_owned()), own, behind, names, peak: Peak::default() })].into()
     }
 
     #[test]

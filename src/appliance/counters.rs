@@ -196,7 +196,7 @@ impl Counters {
             serial: self.serial.clone(),
             own: figures(&self.own),
             behind: self.behind.iter().map(|(suffix, it)| (suffix.to_string(), figures(it))).collect(),
-            names: Vec::new(),
+            ..Kept::default()
         }
     }
 

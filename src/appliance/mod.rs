@@ -3,6 +3,7 @@
 //! Three threads, so that trouble in one does not reach the next: `control` decides, `devices` speaks to meters and
 //! chargers and enforces the leases, `services` serves MQTT and the page. A fourth writes settings to disk.
 
+mod boot;
 mod broker;
 mod control_loop;
 mod counter_store;
@@ -11,8 +12,11 @@ mod devices;
 #[cfg(debug_assertions)]
 mod hang;
 mod instance;
+mod keeper;
+mod peak;
 mod picture;
 mod services;
+mod session_store;
 mod signals;
 mod store;
 mod supervise;
@@ -27,7 +31,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, Heartbeat};
+use crate::clock::{Clock, Heartbeat, wall_ms};
 use crate::command::{ChargerCommand, LastOffer, Leased};
 use crate::config::{Config, Diagnostic, Inputs, SettingsStore, Severity};
 use crate::control::Controller;
@@ -89,6 +93,7 @@ pub struct Appliance {
     services: Option<JoinHandle<()>>,
     disk: Option<JoinHandle<()>>,
     memory: Option<JoinHandle<()>>,
+    sessions: Option<JoinHandle<()>>,
     heartbeat: Heartbeat,
     clock: Clock,
     stopping: Arc<AtomicBool>,
@@ -161,6 +166,16 @@ impl Appliance {
         early.extend(unread.map(disk_error));
         let (keeper, memory) = counter_store::start(&config.storage.data_dir, link.clone())?;
 
+        let (sessions, sessions_thread, unread) = session_store::Sessions::start(
+            &config.storage.data_dir,
+            boot::Boot::read(clock),
+            config.chargers.iter().map(|it| it.common.id.clone()).collect(),
+            &mut controller,
+            session_store::Now { mono: clock.now(), wall_ms: wall_ms() },
+            link.clone(),
+        )?;
+        early.extend(unread.map(disk_error));
+
         let names: Arc<[Names]> = config
             .meters
             .iter()
@@ -232,6 +247,7 @@ impl Appliance {
             store: store_queue,
             picture: picture::Picture::new(&config, faces.clone(), &kept, &names, clock.now()),
             memory: control_loop::Memory { keeper, kept, at: clock.now() },
+            sessions,
             early,
             safe_only,
             charging_enabled,
@@ -245,6 +261,7 @@ impl Appliance {
             services: Some(services),
             disk: Some(disk),
             memory: Some(memory),
+            sessions: Some(sessions_thread),
             heartbeat,
             clock,
             stopping,
@@ -318,6 +335,7 @@ impl Appliance {
         ends_by(&mut self.services, deadline);
         ends_by(&mut self.disk, deadline);
         ends_by(&mut self.memory, deadline);
+        ends_by(&mut self.sessions, deadline);
     }
 }
 

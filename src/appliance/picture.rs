@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
+
 use super::counter_store::{AllKept, Kept};
 use super::counters::{ChargerCounter, Counters};
+use super::peak::Peak;
 use super::services::Faces;
 use crate::config::Config;
 use crate::config::model::{Common, MeterRole, RelayDriver};
@@ -14,11 +17,16 @@ use crate::device::{DeviceRef, relay};
 use crate::event::{Event, EventType};
 use crate::quantity::{Milliamp, Mono};
 use crate::reading::{ChargerObservation, MeterReading};
-use crate::status::{ChargerView, Health, Identity, InputView, MeterValues, MeterView, RelayView, Snapshot};
+use crate::status::{ChargerView, Health, Identity, InputView, MeterValues, MeterView, RelayView, Snapshot, Value};
+
+/// Of the telegram, else of the counter.
+const PEAK: &str = "peak_month_kw";
 
 /// Everything that a snapshot needs and the controller does not know.
 pub(super) struct Picture {
     faces: Faces,
+    /// Of the site: months begin at its midnight.
+    zone: TimeZone,
     meters: Vec<MeterPart>,
     chargers: Vec<ChargerPart>,
     inputs: Vec<SignalPart>,
@@ -38,6 +46,8 @@ struct MeterPart {
     counters: Counters,
     /// Of the meters behind it.
     names: Names,
+    /// Of the meter at the grid.
+    peak: Option<Peak>,
 }
 
 struct ChargerPart {
@@ -65,6 +75,8 @@ impl Picture {
         let standing_risks = standing_risks(config);
         Self {
             faces,
+            // It was checked with the configuration.
+            zone: TimeZone::get(&config.site.time_zone).unwrap_or(TimeZone::UTC),
             meters: config
                 .meters
                 .iter()
@@ -80,6 +92,8 @@ impl Picture {
                         .get(&meter.common.id)
                         .map_or_else(Counters::default, |it| Counters::restored(it, now)),
                     names: names.clone(),
+                    peak: (meter.role == MeterRole::Grid)
+                        .then(|| kept.get(&meter.common.id).map_or_else(Peak::default, |it| it.peak)),
                 })
                 .collect(),
             chargers: config
@@ -100,7 +114,7 @@ impl Picture {
         }
     }
 
-    /// What a frame carries beside what the controller is told, whose counters are put right first. Another serial
+    /// `wall_ms`: now. What a frame carries beside what the controller is told, whose counters are put right first. Another serial
     /// number than before and a counter that fell for good are events. Everybody after this sees the counters of solar
     /// plants and batteries under their own names.
     pub(super) fn meter(
@@ -109,12 +123,20 @@ impl Picture {
         reading: &mut MeterReading,
         mut values: Arc<MeterValues>,
         mut sub_meters: Arc<Vec<(Arc<str>, Arc<MeterValues>)>>,
+        wall_ms: i64,
     ) -> Vec<Event> {
         let Some(part) = self.meters.get_mut(meter) else { return Vec::new() };
         let mut events = part.counters.pass((&part.id, part.role), reading, &mut values, &mut sub_meters);
         // Counters are kept over restarts under the names of the wire, so that they stay known when a role is said later.
         if matches!(part.role, MeterRole::Solar | MeterRole::Battery) {
             Arc::make_mut(&mut values).name_counters(part.role);
+        }
+        if let (Some(peak), false) = (&mut part.peak, values.values.contains_key(PEAK))
+            && let Some(Value::Number { value, .. }) = values.values.get("energy_import_kwh")
+            && let Some(value) = peak.take(wall_ms, *value, &self.zone)
+        {
+            let value = Value::Number { value, unit: "kW", decimals: 3 };
+            Arc::make_mut(&mut values).values.insert(PEAK.into(), value);
         }
         let same = part.sub_ids.len() == sub_meters.len()
             && part.sub_meters.iter().zip(sub_meters.iter()).all(|(old, new)| old.0 == new.0);
@@ -127,6 +149,8 @@ impl Picture {
             let detail = format!("the meter says that it is {new}; it was {old} before");
             events.push(Event::new(EventType::MeterReplaced, part.id.to_string(), detail));
         }
+        // Who sends a frame is there; what else its task has to say comes behind it.
+        part.health.online = true;
         part.values = values;
         part.sub_meters = sub_meters;
         events
@@ -134,7 +158,8 @@ impl Picture {
 
     /// The counters of all meters and the names behind them, for the next start.
     pub(super) fn counters(&self) -> AllKept {
-        let kept = |it: &MeterPart| Kept { names: it.names.get(), ..it.counters.kept() };
+        let kept =
+            |it: &MeterPart| Kept { names: it.names.get(), peak: it.peak.unwrap_or_default(), ..it.counters.kept() };
         self.meters.iter().map(|it| (it.id.to_string(), kept(it))).collect()
     }
 

@@ -227,6 +227,11 @@ impl Controller {
             for charger in self.chargers.iter_mut().filter(|it| it.setup.meter == Some(index) && !frame.doubtful) {
                 charger.own_meter(frame.sampled_at, &frame.current);
             }
+            if reading.energy_import.is_some() {
+                for charger in self.chargers.iter_mut().filter(|it| it.setup.meter == Some(index)) {
+                    charger.meter_energy = reading.energy_import;
+                }
+            }
         }
         if let Some(turn) = turn {
             self.meter_turned(index, turn);
@@ -319,6 +324,17 @@ impl Controller {
             }
             News::Session(session::Turn::Ended) => {
                 self.tell(EventType::SessionEnded, Subject::Charger(index), "the car was unplugged".to_owned());
+            }
+            News::Session(session::Turn::Left) => {
+                let detail = "the car was unplugged before the charger was heard again".to_owned();
+                self.tell(EventType::SessionEnded, Subject::Charger(index), detail);
+            }
+            News::Session(session::Turn::Doubted) => {
+                let detail =
+                    "a car is plugged, and nobody saw whether it is still the same one: session_limit_kwh and \
+                              mode_after_session, which were given for that one, are not in force any more"
+                        .to_owned();
+                self.tell(EventType::SettingsOverridden, Subject::Charger(index), detail);
             }
             News::Foreign { foreign, read_back } => match foreign {
                 Foreign::Rebooted => {

@@ -7,7 +7,7 @@ mod surplus;
 
 use serde::{Deserialize, Serialize};
 
-use crate::command::Actions;
+use crate::command::{Actions, Lock};
 use crate::event::words;
 use crate::feature::Purpose;
 use crate::quantity::{Milliamp, Millivolt, Mono, Phase, Phases, Span, Watt, WattHour};
@@ -432,6 +432,8 @@ pub struct ChargerStatus {
     pub session_start: Option<Mono>,
     /// Phases that carry current, or that are switched through.
     pub phases_active: Option<u8>,
+    /// What its socket's lock is set to, where it has one and it was read.
+    pub lock: Option<Lock>,
     /// Why.
     pub reason: Reason,
     /// The box's own words.
@@ -515,6 +517,17 @@ pub enum Accepted {
     Done,
     /// To be done once by the device task of this charger.
     Action(usize, crate::command::ChargerAction),
+}
+
+impl Accepted {
+    /// It is kept for the next start.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        match self {
+            Self::Setting { .. } | Self::Reset => true,
+            Self::Passing | Self::Done | Self::Action(..) => false,
+        }
+    }
 }
 
 /// A wish that was not: a sentence that says what was wrong and what is allowed.

@@ -1,7 +1,7 @@
 //! The decision as others see it: orders, states, reasons.
 
 use crate::command::RelayOrder;
-use crate::quantity::{Milliamp, Mono, Phases, Watt};
+use crate::quantity::{Milliamp, Mono, Phases, Watt, WattHour};
 use crate::reading::PilotState;
 
 use super::charger::Charger;
@@ -59,10 +59,11 @@ impl Controller {
             current: charger.shown_current(),
             voltage,
             power: report.power.or_else(|| self.own_meter_power(charger)),
-            energy: report.energy,
-            session_energy: charger.session_energy(),
-            session_start: charger.session.start,
+            energy: report.energy.or_else(|| self.own_meter_energy(charger)),
+            session_energy: charger.whole_session_energy(),
+            session_start: charger.session.begun,
             phases_active: known.or(report.phases_connected),
+            lock: report.lock,
             reason,
             fault: report.fault,
             warning: report.warning,
@@ -81,6 +82,11 @@ impl Controller {
     fn own_meter_power(&self, charger: &Charger) -> Option<Watt> {
         let meter = charger.setup.meter.filter(|_| charger.is_measured())?;
         self.meters[meter].frame()?.total
+    }
+
+    /// The counter of the charger's own meter.
+    fn own_meter_energy(&self, charger: &Charger) -> Option<WattHour> {
+        charger.meter_energy.filter(|_| charger.setup.meter.is_some_and(|it| !self.meters[it].is_lost()))
     }
 
     fn site_status(&self) -> SiteStatus {

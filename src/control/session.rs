@@ -3,6 +3,7 @@
 use crate::quantity::{Milliamp, Mono, Phase, Phases, Span, WattHour};
 use crate::reading::PilotState;
 
+use super::interface::Mode;
 use super::phases::PhaseSet;
 
 /// A car draws on a phase from here.
@@ -13,10 +14,62 @@ const IDLE: Milliamp = Milliamp(700);
 const CLEAR: Milliamp = Milliamp(3_000);
 const CLEAR_FOR: Span = Span::from_secs(5);
 
+/// Nobody unplugs one car and plugs in another in the time that a restart or an update takes.
+const BRIEF: Span = Span::from_secs(15 * 60);
+/// The counters of a box agree to this.
+const ALIKE: i64 = 100;
+
+/// What a restart of ours must not make us forget of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionMemory {
+    /// Its begin, where that was seen; may be before the start of this process.
+    pub start: Option<Mono>,
+    /// When the charger was last heard; `None` where nobody knows how long ago that was.
+    pub heard_at: Option<Mono>,
+    /// Lifetime counter at the begin, last, and the highest that was shown twice.
+    pub energy_at_start: Option<WattHour>,
+    /// See `energy_at_start`.
+    pub energy: Option<WattHour>,
+    /// See `energy_at_start`.
+    pub highest: Option<WattHour>,
+    /// The box's own counter of the session.
+    pub box_energy: Option<WattHour>,
+    /// Stops by us while the car drew.
+    pub interruptions: u16,
+    /// It has drawn current.
+    pub has_drawn: bool,
+    /// `session_limit_kwh` as given for this car.
+    pub limit: Option<WattHour>,
+    /// `mode_after_session` as given for this car.
+    pub mode_after: Option<Mode>,
+}
+
+impl SessionMemory {
+    /// Whether the car that is plugged at first contact is the same one: nobody was away for long, or the box has gone on
+    /// counting the same session. `energy` and `box_energy`: what its counters show now.
+    pub(super) fn goes_on(&self, at: Mono, energy: Option<WattHour>, box_energy: Option<WattHour>) -> bool {
+        let of_session = self.box_energy.zip(box_energy).map(|(before, now)| now.0 - before.0);
+        if of_session.is_some_and(|it| it < 0) {
+            return false;
+        }
+        if self.heard_at.is_some_and(|it| at.since(it) <= BRIEF) {
+            return true;
+        }
+        // Another car would have begun at nothing, and so have less on the session's counter than on the other one. A
+        // figure that stands still may be the one before of a box that clears it only with the next current.
+        let of_all = self.energy.zip(energy).map(|(before, now)| now.0 - before.0);
+        let began = self.box_energy.is_some_and(|it| it.0 > 2 * ALIKE);
+        began && of_session.zip(of_all).is_some_and(|(one, all)| one > 0 && (one - all).abs() <= ALIKE)
+    }
+}
+
 /// The running session; all empty while no car is there.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Session {
+    /// Since when it is known to run.
     pub(super) start: Option<Mono>,
+    /// When the car was plugged in, where that was seen.
+    pub(super) begun: Option<Mono>,
     energy_at_start: Option<WattHour>,
     energy: Option<WattHour>,
     /// The highest that the counter has shown twice in a row, or more.
@@ -40,14 +93,51 @@ pub(super) struct Session {
 pub(super) enum Turn {
     Started,
     Ended,
+    /// The car of the last run was gone at first contact.
+    Left,
+    /// A car was there at first contact, and nobody knows whether it is that of the last run, for which something was
+    /// set.
+    Doubted,
 }
 
 impl Session {
+    /// A car was there already when the charger was first heard.
+    pub(super) fn found(at: Mono, energy: Option<WattHour>) -> Self {
+        Self { start: Some(at), energy_at_start: energy, ..Self::default() }
+    }
+
+    /// The car of before is still there.
+    pub(super) fn resumed(memory: &SessionMemory, at: Mono) -> Self {
+        Self {
+            start: Some(memory.start.unwrap_or(at)),
+            begun: memory.start,
+            energy_at_start: memory.energy_at_start,
+            energy: memory.energy,
+            highest: memory.highest,
+            interruptions: memory.interruptions,
+            has_drawn: memory.has_drawn,
+            ..Self::default()
+        }
+    }
+
+    /// What is to be kept of it besides what the charger knows; `None` without a session.
+    pub(super) fn memory(&self) -> Option<SessionMemory> {
+        self.start.map(|_| SessionMemory {
+            start: self.begun,
+            energy_at_start: self.energy_at_start,
+            energy: self.energy,
+            highest: self.highest,
+            interruptions: self.interruptions,
+            has_drawn: self.has_drawn,
+            ..SessionMemory::default()
+        })
+    }
+
     pub(super) fn report(&mut self, at: Mono, state: PilotState, energy: Option<WattHour>) -> Option<Turn> {
         let plugged = state.plugged();
         let turn = match (self.start, plugged) {
             (None, true) => {
-                *self = Self { start: Some(at), energy_at_start: energy, ..Self::default() };
+                *self = Self { begun: Some(at), ..Self::found(at, energy) };
                 Some(Turn::Started)
             }
             // A fault is not an unplugged car: states E and F say nothing about it.
@@ -180,5 +270,31 @@ mod tests {
         assert_eq!(session.report(Mono(3), PilotState::F, None), None, "a fault does not end it");
         assert_eq!(session.report(Mono(4), PilotState::A, None), Some(Turn::Ended));
         assert_eq!(session.counted_energy(), None);
+    }
+
+    #[test]
+    fn it_is_the_same_car_when_nobody_was_away_for_long_or_the_box_counted_on() {
+        let wh = |it: i64| Some(WattHour(it));
+        let memory = SessionMemory {
+            heard_at: Some(Mono(-60_000)),
+            energy: wh(100_000),
+            box_energy: wh(5_000),
+            ..SessionMemory::default()
+        };
+        let goes_on = |memory: &SessionMemory, s: i64, all, one| memory.goes_on(Mono(s * 1000), all, one);
+        assert!(goes_on(&memory, 840, wh(100_000), wh(5_000)), "15 minutes");
+        assert!(goes_on(&memory, 840, None, None));
+        assert!(!goes_on(&memory, 841, wh(100_000), wh(5_000)), "standing still for longer proves nothing");
+        assert!(!goes_on(&memory, 1, wh(100_500), wh(300)), "the box began a session anew");
+        for memory in [memory, SessionMemory { heard_at: None, ..memory }] {
+            assert!(goes_on(&memory, 40_000, wh(103_000), wh(8_000)), "three more on both counters");
+            assert!(
+                !goes_on(&memory, 40_000, wh(113_000), wh(8_000)),
+                "ten for the rest of one car, eight for another"
+            );
+            assert!(!goes_on(&memory, 40_000, None, wh(8_000)));
+        }
+        let young = SessionMemory { heard_at: None, box_energy: wh(100), ..memory };
+        assert!(!goes_on(&young, 40_000, wh(103_000), wh(3_100)), "too little to tell one from the other");
     }
 }

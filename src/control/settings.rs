@@ -5,8 +5,10 @@ use crate::feature::{self, COMES, Purpose, Worded};
 use crate::quantity::{Milliamp, Mono, Watt, WattHour};
 use crate::reading::PilotState;
 
+use super::charger::Charger;
 use super::controller::Controller;
 use super::interface::{Accepted, ChargerSettings, ChargerSetup, Mode, Refused, RelayCommand, Sharing, SiteSettings};
+use super::session::SessionMemory;
 
 /// Settings of the site, as in the contract.
 pub(crate) const SITE: [&str; 8] = [
@@ -289,7 +291,7 @@ impl Controller {
             return Ok(Accepted::Action(index, action));
         }
         let charger = &mut self.chargers[index];
-        if setting == "session_limit_kwh" && value != NONE && !charger.setup.measures {
+        if setting == "session_limit_kwh" && value != NONE && !charger.counts() {
             return refuse(format!("charger `{}` counts no energy, so a session cannot end by it", charger.id()));
         }
         let mode_before = charger.settings.mode;
@@ -317,6 +319,18 @@ impl Controller {
         }
     }
 
+    /// What the last run knew of the session at a charger; before its first report.
+    pub fn remember(&mut self, charger: usize, memory: SessionMemory) {
+        if let Some(charger) = self.chargers.get_mut(charger) {
+            charger.before = Some(memory);
+        }
+    }
+
+    /// What the next run must know of the session at each charger.
+    pub fn sessions(&self) -> impl Iterator<Item = Option<SessionMemory>> {
+        self.chargers.iter().map(Charger::memory)
+    }
+
     /// Site settings of the file, without what was changed at run time.
     #[must_use]
     pub fn site_file(&self) -> &SiteSettings {
@@ -336,12 +350,10 @@ fn action(setup: &ChargerSetup, setting: &str, value: &str) -> Result<ChargerAct
         return refuse(format!("charger `{}` has no `{setting}`; this kind of charger {can}", setup.id));
     }
     Ok(match setting {
-        "lock" => ChargerAction::Lock(match value {
-            "auto" => Lock::Auto,
-            "locked" => Lock::Locked,
-            "unlock" => Lock::Unlock,
-            _ => return refuse(format!("{} is no lock mode; allowed: auto, locked, unlock", shown(value))),
-        }),
+        "lock" => match Lock::from_word(value) {
+            Some(lock) => ChargerAction::Lock(lock),
+            None => return refuse(format!("{} is no lock mode; allowed: auto, locked, unlock", shown(value))),
+        },
         "reboot" => pressed(value).map(|()| ChargerAction::Reboot)?,
         _ => pressed(value).map(|()| ChargerAction::Authorize)?,
     })
@@ -419,6 +431,10 @@ fn phases(value: &str, setup: &ChargerSetup, purpose: Purpose) -> Result<Option<
     let forced = chosen("phases", value, (&["auto"], feature::PHASES), purpose, |word| Some(word.parse().ok()))?;
     if forced.is_some() && !setup.can_switch_phases {
         return refuse(format!("charger `{}` cannot switch its phases; allowed: auto", setup.id));
+    }
+    if forced.is_some_and(|it| usize::from(it) > setup.phases.len()) {
+        let wired = setup.phases.len();
+        return refuse(format!("charger `{}` is wired to {wired} phase(s), not to {value}; allowed: auto", setup.id));
     }
     Ok(forced)
 }

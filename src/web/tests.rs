@@ -46,6 +46,7 @@ fn charger() -> ChargerView {
             session_energy: Some(WattHour(1230)),
             session_start: Some(Mono(0)),
             phases_active: Some(3),
+            lock: None,
             reason: Reason {
                 word: LimitReason::LimitL2,
                 offer: Milliamp::from_amps(10),

@@ -1,8 +1,9 @@
 //! Tariff and session.
 
-use gridkeeper::control::{Accepted, InputMeaning, InputSetup, Mode};
-use gridkeeper::quantity::{Span, WattHour};
-use gridkeeper::reading::{InputReading, Observation, PilotState};
+use gridkeeper::control::{Accepted, InputMeaning, InputSetup, MeterSetup, Mode, SessionMemory};
+use gridkeeper::event::EventType;
+use gridkeeper::quantity::{Mono, Phases, Span, WattHour};
+use gridkeeper::reading::{InputReading, MeterReading, Observation, PilotState};
 
 use crate::site::{Site, amps};
 use crate::{house, sentence};
@@ -106,4 +107,128 @@ fn a_box_without_a_counter_cannot_end_a_session_by_energy() {
     let mut site = house(&[Mode::Fast], 0.0, |setup| setup.chargers[0].measures = false);
     let refused = site.controller.set(site.now, "charger/c0/set/session_limit_kwh", "5").unwrap_err().to_string();
     assert_eq!(refused, "charger `c0` counts no energy, so a session cannot end by it");
+}
+
+/// What a run that was ended with a car in mid-session has kept: 4 kWh of 5, and then off.
+fn kept() -> SessionMemory {
+    let mut site = house(&[Mode::Fast], 0.0, |_| {});
+    charged(&mut site, 90_000, PilotState::A);
+    site.run(10);
+    charged(&mut site, 100_000, PilotState::B);
+    assert_eq!(site.count(EventType::SessionStarted), 1);
+    site.run(30);
+    site.set("charger/c0/set/session_limit_kwh", "5");
+    site.set("charger/c0/set/mode_after_session", "off");
+    charged(&mut site, 104_000, PilotState::C);
+    let kept = site.controller.sessions().next().flatten().expect("a session");
+    let back = |at: Option<Mono>| at.map(|it| Mono(it.0 - site.now.0 - 60_000));
+    SessionMemory { start: back(kept.start), heard_at: back(kept.heard_at), ..kept }
+}
+
+/// A run that begins with this memory and finds this.
+fn resumed(memory: SessionMemory, energy: i64, state: PilotState) -> Site {
+    let mut site = house(&[Mode::Fast], 0.0, |_| {});
+    site.controller.remember(0, memory);
+    assert_eq!(site.controller.sessions().next().flatten(), Some(memory), "not forgotten before the first contact");
+    charged(&mut site, energy, state);
+    site.run(30);
+    site
+}
+
+#[test]
+fn a_session_goes_on_over_a_restart_of_ours() {
+    let mut site = resumed(kept(), 104_000, PilotState::C);
+    let status = *site.status(0);
+    assert_eq!(status.session_start.map(|it| it.0 / 1000), kept().start.map(|it| it.0 / 1000), "before this run");
+    assert_eq!(status.session_energy, Some(WattHour(4_000)));
+    assert_eq!(
+        (status.settings.session_limit, status.settings.mode_after_session),
+        (Some(WattHour(5_000)), Some(Mode::Off))
+    );
+    assert_eq!(site.count(EventType::SessionStarted) + site.count(EventType::SettingsOverridden), 0);
+    charged(&mut site, 105_000, PilotState::C);
+    site.run(5);
+    assert_eq!((site.offer(0), site.reason(0)), (0.0, "off"), "what was set for this car holds");
+    charged(&mut site, 105_000, PilotState::A);
+    assert_eq!(site.count(EventType::SessionEnded), 1);
+    assert_eq!(site.status(0).settings.session_limit, None);
+}
+
+#[test]
+fn what_was_set_for_a_car_is_dropped_aloud_where_it_may_have_left() {
+    for heard_at in [None, Some(Mono(-3_600_000))] {
+        let mut site = resumed(SessionMemory { heard_at, ..kept() }, 104_000, PilotState::C);
+        let status = *site.status(0);
+        assert_eq!((status.settings.session_limit, status.settings.mode_after_session), (None, None));
+        assert_eq!((status.session_start, status.session_energy), (None, None), "nobody saw its begin");
+        assert_eq!((site.count(EventType::SettingsOverridden), site.count(EventType::SessionStarted)), (1, 0));
+        charged(&mut site, 119_000, PilotState::C);
+        assert_eq!(site.offer(0), 16.0);
+    }
+    let site = resumed(kept(), 104_000, PilotState::A);
+    assert_eq!((site.count(EventType::SessionEnded), site.count(EventType::SettingsOverridden)), (1, 0));
+    assert_eq!(site.status(0).settings.session_limit, None);
+}
+
+#[test]
+fn a_car_that_was_there_before_us_is_no_new_one() {
+    let mut site = house(&[Mode::Fast], 0.0, |_| {});
+    charged(&mut site, 100_000, PilotState::C);
+    site.run(30);
+    let status = site.status(0);
+    assert!(status.plugged);
+    assert_eq!((status.session_start, status.session_energy), (None, None));
+    assert_eq!(site.count(EventType::SessionStarted), 0);
+    charged(&mut site, 100_000, PilotState::A);
+    charged(&mut site, 100_000, PilotState::B);
+    assert_eq!((site.count(EventType::SessionEnded), site.count(EventType::SessionStarted)), (1, 1));
+    assert_eq!(site.status(0).session_energy, Some(WattHour(0)));
+}
+
+#[test]
+fn a_box_that_counts_nothing_has_the_counter_of_the_meter_at_it() {
+    let mut site = house(&[Mode::Fast], 0.0, |setup| {
+        setup.meters.push(MeterSetup { id: "box".into(), ..setup.meters[0].clone() });
+        (setup.chargers[0].meter, setup.chargers[0].measures) = (Some(1), false);
+    });
+    site.sims[0].measures = false;
+    let limit = "charger/c0/set/session_limit_kwh";
+    assert!(site.controller.set(site.now, limit, "5").is_err(), "nobody counts yet");
+    let count = |site: &mut Site, energy: i64, state: PilotState| {
+        site.sims[0].state = state;
+        for _ in 0..10 {
+            let drawn = Phases::all(Some(site.sims[0].drawn));
+            let frame = MeterReading { energy_import: Some(WattHour(energy)), current: drawn, ..site.frame() };
+            site.tick_with(&[Observation::Meter(1, frame)]);
+        }
+    };
+    count(&mut site, 50_000, PilotState::A);
+    count(&mut site, 50_000, PilotState::B);
+    site.set(limit, "5");
+    count(&mut site, 52_000, PilotState::C);
+    let status = site.status(0);
+    assert_eq!((status.energy, status.session_energy), (Some(WattHour(52_000)), Some(WattHour(2_000))));
+    count(&mut site, 55_000, PilotState::C);
+    assert_eq!((site.offer(0), site.reason(0)), (0.0, "session_limit"));
+}
+
+#[test]
+fn a_wake_up_is_done_and_nothing_of_it_is_stored() {
+    let mut site = house(&[Mode::Fast], 0.0, |_| {});
+    site.run(30);
+    let done = site.controller.set(site.now, "charger/c0/set/wake", "PRESS").expect("a car is there");
+    assert!(!done.is_stored());
+    let set = site.controller.set(site.now, "charger/c0/set/priority", "3").expect("accepted");
+    assert!(set.is_stored());
+}
+
+#[test]
+fn a_charger_on_one_phase_cannot_be_put_on_three() {
+    let mut site = house(&[Mode::Fast], 0.0, |setup| {
+        setup.chargers[0].phases.truncate(1);
+        setup.chargers[0].can_switch_phases = true;
+    });
+    let refused = site.controller.set(site.now, "charger/c0/set/phases", "3").expect_err("it has one");
+    assert!(refused.0.contains("wired to 1 phase"), "{refused}");
+    site.set("charger/c0/set/phases", "1");
 }

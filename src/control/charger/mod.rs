@@ -4,6 +4,7 @@ mod box_limit;
 mod current;
 mod hear;
 mod interruption;
+mod tally;
 
 use crate::command::{ChargerCommand, Contact, LEAST_OFFER};
 use crate::quantity::{Milliamp, Mono, Span, WattHour};
@@ -16,7 +17,7 @@ use crate::control::link::{Change, Facts, Link};
 use crate::control::obey::{self, Foreign, Obedience, ReadBack, Sight};
 use crate::control::phase_switch::{self, PhaseSwitch, Switched};
 use crate::control::phases::PhaseSet;
-use crate::control::session::{self, Session, largest};
+use crate::control::session::{self, Session, SessionMemory, largest};
 use crate::control::taper::Taper;
 use crate::control::turn::IDLE_AFTER;
 use crate::control::wake::WakeUp;
@@ -62,6 +63,12 @@ pub(in crate::control) struct Charger {
     pub(in crate::control) link: Link,
     pub(in crate::control) report: Option<ChargerReport>,
     pub(in crate::control) session: Session,
+    /// Of the last run, until the charger is heard.
+    pub(in crate::control) before: Option<SessionMemory>,
+    /// Whether a car is there was told once.
+    met: bool,
+    /// Counter of its own meter, where the box has none.
+    pub(in crate::control) meter_energy: Option<WattHour>,
     pub(in crate::control) obedience: Obedience,
     pub(in crate::control) read_back: ReadBack,
     pub(in crate::control) taper: Taper,
@@ -130,6 +137,9 @@ impl Charger {
             link: Link::default(),
             report: None,
             session: Session::default(),
+            before: None,
+            met: false,
+            meter_energy: None,
             obedience: Obedience::default(),
             read_back: ReadBack::default(),
             taper: Taper::default(),
@@ -195,11 +205,6 @@ impl Charger {
 
     pub(in crate::control) fn state(&self) -> Option<PilotState> {
         self.report.map(|report| report.state)
-    }
-
-    /// Energy of this session by the box's own counter, else by its lifetime counter.
-    pub(in crate::control) fn session_energy(&self) -> Option<WattHour> {
-        self.report.and_then(|report| report.session_energy).or_else(|| self.session.counted_energy())
     }
 
     pub(in crate::control) fn fail_safe(&self) -> Milliamp {

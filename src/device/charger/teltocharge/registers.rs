@@ -9,6 +9,7 @@
 
 mod tables;
 
+use crate::command::Lock;
 use crate::device::charger::register::{MAX_AMPS, MIN_AMPS, MISSING, RegisterError};
 use crate::quantity::{Milliamp, Millivolt, Phases, Span, Watt, WattHour};
 use crate::reading::{ChargerReport, Flags, PilotState, Watchdog};
@@ -245,6 +246,7 @@ impl Readout {
             energy: self.energy,
             session_energy: self.session_energy,
             phases_connected: self.phases_in_use(),
+            lock: self.lock_request.and_then(|code| Lock::ALL.get(usize::from(code)).copied()),
             can_switch_phases: self.phase_change_possible.filter(|_| self.three_phase_possible != Some(false)),
             watchdog: self.watchdog,
             fault: self.error,

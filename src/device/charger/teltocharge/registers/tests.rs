@@ -320,3 +320,10 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_lock_is_shown_as_it_is_set() {
+    let shown = |code| with(&[(18, code)]).report().lock;
+    assert_eq!([0, 1, 2].map(shown), [Some(Lock::Auto), Some(Lock::Locked), Some(Lock::Unlock)]);
+    assert_eq!(shown(3), None);
+}
