@@ -16,9 +16,12 @@ use crate::backup::Shown;
 use crate::control::{among, boolean, pressed};
 use crate::device::{Answer, ToControl, Wish};
 use crate::event::EventType;
+use crate::quantity::Span;
 
 /// Commands that wait for the controller's answer at one time.
 const MAX_WAITING: usize = 64;
+/// What was accepted is in force and in the picture by then.
+const IN_FORCE: Span = Span(500);
 /// The answer to a restart goes out before it.
 const ANSWER_FIRST: Duration = Duration::from_millis(300);
 
@@ -56,7 +59,7 @@ impl Service {
                 Ok(()) => {
                     result.time = self.stamp();
                     self.publish_result(&self.topics.result(), &result);
-                    self.show(place.as_ref());
+                    self.show(place.as_ref(), IN_FORCE);
                 }
                 Err(refusal) => {
                     result.error = Some(refusal);
@@ -188,7 +191,7 @@ impl Service {
                 result.stored = stored;
                 result.time = self.stamp();
                 self.publish_result(&self.topics.result(), &result);
-                self.show(Some(&place));
+                self.show(Some(&place), IN_FORCE);
             }
             Ok(Answer { outcome: Err(error), .. }) | Err(error) => {
                 result.error = Some(error);
@@ -200,7 +203,7 @@ impl Service {
     fn refuse(&mut self, mut result: CommandResult, place: Option<&Place>, told: bool) {
         result.time = self.stamp();
         self.publish_result(&self.topics.result(), &result);
-        self.show(place);
+        self.show(place, Span::ZERO);
         if told {
             let subject = place.map_or("bridge", Place::subject);
             let value = result.value.as_deref().map(|it| format!(" `{}`", shorten(it))).unwrap_or_default();
@@ -210,9 +213,10 @@ impl Service {
     }
 
     /// The accepted state goes out again, whatever became of the command: a switch that was refused must snap back.
-    fn show(&mut self, place: Option<&Place>) {
+    /// What was accepted is seen when it is in force; `after` is for the case that it changes nothing.
+    fn show(&mut self, place: Option<&Place>, after: Span) {
         if let Some(place) = place {
-            self.publisher.force(place);
+            self.publisher.force(place, self.now() + after);
             self.look(false);
         }
     }

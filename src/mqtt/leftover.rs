@@ -3,11 +3,11 @@
 //! Devices that are gone get an empty retained payload. Components that are gone from a device that stays are removed
 //! in Home Assistant's two steps: the device message with the old key reduced to its platform, then without it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::discovery::ORIGIN;
+use super::discovery::{EVENT, ORIGIN};
 use super::outbox::Outbox;
 use super::publisher::Publisher;
 use super::topics::{Place, Topics};
@@ -24,8 +24,8 @@ const LETTING_GO: Span = Span::from_secs(2);
 pub(crate) struct Leftovers {
     /// Platforms by key of a device message.
     devices: BTreeMap<Place, BTreeMap<String, String>>,
-    /// Seen by their availability.
-    places: BTreeSet<Place>,
+    /// Seen by their availability, with whether they were told to be offline.
+    places: BTreeMap<Place, bool>,
     /// To be cleared then.
     clearing: BTreeMap<Place, Mono>,
 }
@@ -50,13 +50,28 @@ impl Leftovers {
     /// A retained availability below our base.
     pub(crate) fn availability(&mut self, place: Place) {
         if self.places.len() < MAX_FOUND {
-            self.places.insert(place);
+            self.places.entry(place).or_insert(false);
+        }
+    }
+
+    /// What an earlier run said of devices that nothing was heard of in this one is no present: they are offline until
+    /// they are seen, or for as long as the file is wrong.
+    pub(crate) fn silence(&mut self, publisher: &Publisher, topics: &Topics, outbox: &mut Outbox) {
+        for (place, told) in &mut self.places {
+            if *told || publisher.is_present(place) {
+                continue;
+            }
+            *told = true;
+            let keys = self.devices.get(place).into_iter().flatten().map(|(key, _)| key.as_str());
+            let keys = keys.filter(|it| *it != EVENT);
+            outbox.once(topics.state(place), publisher.unknown_state(place, keys));
+            outbox.once(topics.availability(place), "offline".to_owned());
         }
     }
 
     /// Clears what is known to be left over; keeps what cannot be told yet.
     pub(crate) fn settle(&mut self, publisher: &Publisher, topics: &Topics, now: Mono, outbox: &mut Outbox) {
-        self.places.retain(|place| {
+        self.places.retain(|place, _| {
             let gone = !publisher.may_exist(place, now);
             if gone {
                 tracing::info!("clearing the retained states of {}, which is not configured", place.subject());

@@ -150,7 +150,7 @@ impl Listener {
                 Heard::Message(message) => self.deliver(&message),
                 Heard::Subscribed(granted) => {
                     let refused = filters.iter().zip(granted).filter(|(_, it)| !it).map(|(it, _)| it.as_str());
-                    let problem = super::service::unreadable(refused);
+                    let problem = super::topics::unreadable(refused);
                     if let Some(problem) = &problem {
                         tracing::warn!("MQTT: {problem}");
                     }

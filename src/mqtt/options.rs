@@ -56,6 +56,8 @@ pub struct SiteInfo {
     pub name: String,
     /// For stamps.
     pub time_zone: TimeZone,
+    /// Phases of the grid connection: 1 or 3.
+    pub phases: u8,
     /// Ceiling of `max_import_a`: the file's figure, else the fuse. `None` where there is neither.
     pub max_import: Option<Milliamp>,
     /// `max_import_kw` of the file.
@@ -90,15 +92,13 @@ pub struct ChargerInfo {
     pub max_current: Milliamp,
     /// Resolution of its set-point.
     pub step: Milliamp,
-    /// It may be switched between three phases and one.
+    /// It is wired to three phases and may be switched between them and one.
     pub phase_switching: bool,
     /// Grid phases it is wired to.
     pub phases: Vec<Phase>,
     /// It measures current and power, or a meter does at it.
     pub measures: bool,
-    /// It counts energy itself.
-    pub counts: bool,
-    /// Id of the meter that measures for it.
+    /// Id of the meter that measures for it; which of the values it has is known once they were seen.
     pub meter: Option<String>,
     /// It has a fail-safe timer.
     pub watchdog: bool,
@@ -216,6 +216,7 @@ impl MqttOptions {
             site: SiteInfo {
                 name: config.site.name.clone(),
                 time_zone: TimeZone::get(&config.site.time_zone)?,
+                phases: config.grid.phases,
                 max_import: site.max_import.or(config.grid.fuse),
                 max_import_power: site.max_import_power,
                 peak_15min: site.peak_15min,
@@ -254,10 +255,9 @@ impl ChargerInfo {
             common: charger.common.clone(),
             max_current: charger.max_current,
             step: charger.step,
-            phase_switching: charger.phase_switching,
+            phase_switching: charger.phase_switching && charger.phases.len() == Phase::ALL.len(),
             phases: charger.phases.clone(),
             measures: measures(&charger.driver) || charger.meter.is_some(),
-            counts: measures(&charger.driver),
             meter: meter.map(|it| config.meters[it].common.id.clone()),
             watchdog: charger.watchdog.is_some(),
             actions: actions(&charger.driver),

@@ -91,6 +91,13 @@ impl Outbox {
         }
     }
 
+    /// Sends the latest payload of `topic` again when the broker has another one.
+    pub(crate) fn insist(&mut self, topic: &str, found: &[u8]) {
+        if self.places.get(topic).is_some_and(|&place| self.slots[place].payload.as_bytes() != found) {
+            self.again(topic);
+        }
+    }
+
     /// Sends everything again: a new connection knows nothing of what was sent before.
     pub(crate) fn all_again(&mut self) {
         self.dirty.extend(self.slots.iter().enumerate().map(|(place, slot)| (slot.rank, place)));
@@ -217,6 +224,17 @@ mod tests {
         assert!(drained(&mut outbox).is_empty(), "nothing changed");
         outbox.all_again();
         assert_eq!(drained(&mut outbox), ["status=online", "d=d", "s=2"]);
+    }
+
+    #[test]
+    fn what_somebody_else_wrote_over_it_is_written_again_and_our_own_echo_is_not() {
+        let mut outbox = Outbox::new(4);
+        outbox.set(Rank::State, "a", "online".into());
+        drained(&mut outbox);
+        for (topic, found, again) in [("a", "online", 0), ("a", "offline", 1), ("a", "", 1), ("b", "offline", 0)] {
+            outbox.insist(topic, found.as_bytes());
+            assert_eq!(drained(&mut outbox).len(), again, "{topic} {found}");
+        }
     }
 
     #[test]

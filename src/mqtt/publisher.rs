@@ -3,7 +3,7 @@
 //! Readings go out each interval, everything that a person or a rule changes at once. Each snapshot is only looked at
 //! until something in it asks to be written: the whole process may use 0.3 % of a core.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -24,8 +24,6 @@ use crate::status::{ChargerView, Identity, MeterView, Snapshot};
 const SUB_METER_GRACE: Span = Span::from_secs(3600);
 /// Meters behind meters; a P1 port knows four of them.
 const MAX_SUB_METERS: usize = 32;
-/// A gas or water meter says something new every hour, some once a day; the P1 port repeats the last for ever.
-const OLDEST_READING_MS: i64 = 26 * 3600 * 1000;
 
 /// See the module.
 #[derive(Debug)]
@@ -83,8 +81,15 @@ impl Publisher {
         for view in &snapshot.meters {
             self.look_at_meter(view, &moment, tick, outbox);
         }
-        for view in snapshot.sub_meters.iter().take(MAX_SUB_METERS) {
+        let behind = &snapshot.sub_meters[..snapshot.sub_meters.len().min(MAX_SUB_METERS)];
+        for view in behind {
             self.look_at_meter(view, &moment, tick, outbox);
+        }
+        for (id, it) in &mut self.meters {
+            let seen = |views: &[MeterView]| views.iter().any(|view| view.id == *id);
+            if !seen(behind) && !seen(&snapshot.meters) {
+                it.miss(&moment, tick, outbox);
+            }
         }
         for (place, (view, info)) in snapshot.chargers.iter().zip(&options.chargers).enumerate() {
             self.look_at_charger(place, view, info, &moment, tick, outbox);
@@ -99,16 +104,17 @@ impl Publisher {
         }
     }
 
-    /// The state of `place` goes out with the next look, whatever it is.
-    pub(crate) fn force(&mut self, place: &Place) {
+    /// The state of `place` goes out with the first look from `at` on, whatever it is.
+    pub(crate) fn force(&mut self, place: &Place, at: Mono) {
+        let at = Some(at);
         match place {
-            Place::Site => self.site.forced = true,
+            Place::Site => self.site.forced = at,
             Place::Device(..) => {
                 let signals = self.inputs.iter_mut().chain(&mut self.relays);
                 let tracks = self.chargers.iter_mut().chain(self.meters.values_mut().map(|it| &mut it.track));
                 let tracks = tracks.chain(signals);
                 for track in tracks.filter(|it| it.place.as_ref() == Some(place)) {
-                    track.forced = true;
+                    track.forced = at;
                 }
             }
         }
@@ -130,20 +136,52 @@ impl Publisher {
         }
     }
 
-    /// A key of a meter that was not seen yet in this run and may still come.
+    /// A key of a meter, or of a charger that one measures, that was not seen yet in this run and may still come.
     pub(crate) fn may_come(&self, place: &Place, key: &str) -> bool {
-        let Place::Device(Kind::Meter, id) = place else { return false };
-        meter::is_known(key, self.medium_of(id))
+        match place {
+            Place::Device(Kind::Meter, id) => meter::is_known(key, self.medium_of(id)),
+            Place::Device(Kind::Charger, id) => {
+                let Some(info) = self.options.chargers.iter().find(|it| it.common.id == *id) else { return false };
+                let entities = discovery::entities(&charger::KEYS, info).into_iter().chain(charger::more(info));
+                entities.into_iter().any(|(name, it)| name == key && it.needs().is_some())
+            }
+            _ => false,
+        }
     }
 
     /// It stands in the configuration or was seen in this run.
     pub(crate) fn is_present(&self, place: &Place) -> bool {
-        match place {
-            Place::Device(Kind::Meter, id) => {
+        let Place::Device(kind, id) = place else { return true };
+        match kind {
+            Kind::Meter => {
                 self.meters.contains_key(id.as_str()) || self.options.meters.iter().any(|it| it.common.id == *id)
             }
-            _ => true,
+            Kind::Charger => self.options.chargers.iter().any(|it| it.common.id == *id),
+            Kind::Relay => self.options.relays.iter().any(|it| it.common.id == *id),
+            Kind::Input => self.options.inputs.iter().any(|it| it.common.id == *id),
         }
+    }
+
+    /// The state of a device of which nothing is known in this run, with whatever keys it had besides the usual ones.
+    pub(crate) fn unknown_state<'a>(&self, place: &Place, more: impl Iterator<Item = &'a str>) -> String {
+        let usual: Vec<&str> = match place {
+            Place::Device(Kind::Meter, id) => self.medium_of(id).keys().collect(),
+            Place::Device(Kind::Charger, _) => charger::KEYS.iter().map(|it| it.name).collect(),
+            Place::Device(Kind::Relay, _) => relay::KEYS.iter().map(|it| it.name).collect(),
+            Place::Device(Kind::Input, _) => input::KEYS.iter().map(|it| it.name).collect(),
+            Place::Site => site::KEYS.iter().map(|it| it.name).collect(),
+        };
+        let keys: BTreeSet<&str> = usual.into_iter().chain(more).chain(["time", "age_s"]).collect();
+        let mut object = Object::new();
+        for key in keys {
+            let value = match (place, key) {
+                (Place::Device(Kind::Meter, _), QUALITY) => Out::Word(Quality::Lost.word()),
+                (Place::Device(Kind::Charger, _), "status") => Out::Word(ChargerStatusWord::Offline.word()),
+                _ => Out::Null,
+            };
+            object.put(key, &value);
+        }
+        object.finish()
     }
 
     /// Where the subject of an event stands.
@@ -232,7 +270,11 @@ impl Publisher {
         if track.due(fingerprint, reading, at.now, tick) {
             let mut object = Object::new();
             for key in &charger::KEYS {
-                object.put(key.name, &(key.value)(view, at));
+                let value = (key.value)(view, at);
+                if value != Out::Null && info.meter.is_some() && track.seen.insert(key.name) {
+                    track.announced = false;
+                }
+                object.put(key.name, &value);
             }
             object.put("time", &Out::or_null(heard, |it| at.stamp(at.clocks.wall(it)))).put("age_s", &at.age(heard));
             track.written(object.finish(), fingerprint, reading, at.now, outbox);
@@ -249,40 +291,11 @@ impl Publisher {
             self.meters.insert(Arc::clone(&view.id), track);
         }
         let Some(it) = self.meters.get_mut(&view.id) else { return };
-        let values = &view.values;
-        let quality = meter::quality(view);
-        let heard_lately = match it.medium {
-            Medium::Electricity | Medium::Solar | Medium::Battery => true,
-            Medium::Gas | Medium::Water | Medium::Other => {
-                values.wall_ms.is_none_or(|it| at.clocks.wall(at.now) - it < OLDEST_READING_MS)
-            }
-        };
-        it.track.availability(view.health.online && quality != Quality::Lost && heard_lately, outbox);
-        let fresh = it.learn(values);
-        if it.track.identity != values.identity {
-            it.track.identity = values.identity.clone();
-            it.track.announced = false;
-        }
-        let mut fingerprint = DefaultHasher::new();
-        (quality, it.words).hash(&mut fingerprint);
-        let fingerprint = fingerprint.finish();
-        // Each telegram repeats what a gas meter said an hour ago: only its time tells a new reading.
-        let reading = match it.medium {
-            Medium::Electricity | Medium::Solar | Medium::Battery => Some(it.frames),
-            Medium::Gas | Medium::Water | Medium::Other => values.wall_ms.or(Some(it.frames)),
-        };
+        it.seen_at = at.now;
+        let fresh = it.learn(&view.values);
         // With an interval of a second each telegram goes out as it comes.
         let tick = tick || (fresh && self.options.config.interval <= Span::from_secs(1));
-        if it.track.due(fingerprint, reading, at.now, tick) {
-            let mut object = Object::new();
-            for key in it.keys() {
-                let value = if key == QUALITY { Out::Word(quality.word()) } else { meter::value(values, key) };
-                object.put(key, &value);
-            }
-            let wall = values.wall_ms.or(values.received_at.map(|it| at.clocks.wall(it)));
-            object.put("time", &Out::or_null(wall, |it| at.stamp(it))).put("age_s", &at.age(values.received_at));
-            it.track.written(object.finish(), fingerprint, reading, at.now, outbox);
-        }
+        it.write(meter::quality(view), view.health.online, at, tick, outbox);
         if !it.track.announced && it.first_frame.is_some() {
             self.announce_meter(&view.id, outbox);
         }
@@ -365,6 +378,11 @@ impl Publisher {
             },
         };
         let mut entities = discovery::entities(&site::KEYS, &options.site);
+        // The state has their number; their texts are told beside it.
+        for (_, risks) in entities.iter_mut().filter(|it| it.0 == "risks") {
+            *risks = site::with_texts(risks.clone(), &self.topics);
+        }
+        entities.extend(site::more(&options.site));
         entities.extend(site::bridge(&options, &self.topics));
         entities.extend(input::on_site(&options.inputs, &self.topics));
         self.announce(&device, entities, outbox);
@@ -379,7 +397,11 @@ impl Publisher {
             area: info.common.area.as_deref(),
             identity: self.chargers[place].identity.clone(),
         };
-        self.announce(&device, discovery::entities(&charger::KEYS, info), outbox);
+        let mut entities = discovery::entities(&charger::KEYS, info);
+        entities.extend(charger::more(info));
+        let seen = &self.chargers[place].seen;
+        entities.retain(|(_, it)| it.needs().is_none_or(|key| seen.contains(key)));
+        self.announce(&device, entities, outbox);
         self.chargers[place].announced = true;
     }
 

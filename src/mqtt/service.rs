@@ -26,7 +26,7 @@ use super::peers::{Peers, Verdict};
 use super::publisher::Publisher;
 use super::stamp::rfc3339;
 use super::status::{LinkState, MqttStatus};
-use super::topics::{Inbound, Place, Topics};
+use super::topics::{Inbound, Place, Topics, unreadable};
 use crate::clock::{is_set, wall_ms};
 use crate::device::ToControl;
 use crate::event::{Event, EventType};
@@ -67,13 +67,6 @@ pub(super) enum Phase {
     Serving,
     /// Another instance lives; its next sign of life is due by then.
     Standby(Instant),
-}
-
-/// What is wrong where the broker refuses subscriptions to these.
-pub(super) fn unreadable<'a>(refused: impl Iterator<Item = &'a str>) -> Option<String> {
-    let filters = refused.collect::<Vec<_>>().join("`, `");
-    (!filters.is_empty())
-        .then(|| format!("the broker does not let us read `{filters}`: give the user of [mqtt] username read access"))
 }
 
 pub(super) struct Service {
@@ -412,6 +405,9 @@ impl Service {
             (Inbound::Availability(place), Ok(payload)) => {
                 if retained && !payload.is_empty() {
                     self.leftovers.availability(place);
+                } else if !retained && self.phase == Phase::Serving {
+                    // Somebody's mistake. Our own words come back as well, and an older one than the last is sent once more.
+                    self.link.send(|outbox| outbox.insist(&topic, &payload));
                 }
             }
             // Too large to be any of these.
@@ -530,10 +526,16 @@ impl Service {
 
     /// While the file is wrong nobody knows what is left over.
     fn sweep(&mut self) {
-        if self.phase == Phase::Serving && self.options.config_errors.is_empty() {
-            let now = self.now();
-            self.link.send(|outbox| self.leftovers.settle(&self.publisher, &self.topics, now, outbox));
+        if self.phase != Phase::Serving {
+            return;
         }
+        let now = self.now();
+        self.link.send(|outbox| {
+            self.leftovers.silence(&self.publisher, &self.topics, outbox);
+            if self.options.config_errors.is_empty() {
+                self.leftovers.settle(&self.publisher, &self.topics, now, outbox);
+            }
+        });
     }
 
     pub(super) fn report(&mut self, state: LinkState, problem: Option<String>) {

@@ -292,6 +292,13 @@ impl Topics {
     }
 }
 
+/// What is wrong where the broker refuses subscriptions to these.
+pub(super) fn unreadable<'a>(refused: impl Iterator<Item = &'a str>) -> Option<String> {
+    let filters = refused.collect::<Vec<_>>().join("`, `");
+    (!filters.is_empty())
+        .then(|| format!("the broker does not let us read `{filters}`: give the user of [mqtt] username read access"))
+}
+
 /// Home Assistant's ids know letters, digits, `_` and `-`.
 fn slug(base: &str) -> String {
     base.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()

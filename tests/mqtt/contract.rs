@@ -131,3 +131,25 @@ async fn a_base_of_several_levels_becomes_one_id() {
     rig.stop().await;
     broker.kill().await;
 }
+
+#[test]
+fn the_documentation_names_every_key_and_word() {
+    let text = include_str!("../../docs/mqtt.md");
+    let lists = [
+        METER,
+        GAS,
+        CHARGER,
+        SITE,
+        RELAY,
+        INFO,
+        STATUS,
+        QUALITY,
+        PROBLEM,
+        LIMIT_REASON,
+        EVENT_TYPE,
+        "active pv minpv now",
+    ];
+    for word in lists.iter().flat_map(|it| it.split_whitespace()) {
+        assert!(text.contains(&format!("`{word}`")), "docs/mqtt.md does not name `{word}`");
+    }
+}

@@ -357,3 +357,63 @@ async fn everything_that_home_assistant_offers_is_accepted_by_the_controller() {
     }
     assert!(checked >= 15, "only {checked} values were checked");
 }
+
+#[tokio::test]
+async fn entities_that_can_never_have_a_value_are_not_announced() {
+    let broker = Broker::start().await;
+    let mut one_phase = options(broker.address);
+    one_phase.site.phases = 1;
+    one_phase.site.max_import_power = Some(Watt(10_000));
+    one_phase.chargers[0].meter = Some("main".into());
+    let mut rig = Rig::start(one_phase);
+    // Its meter tells the power and the current of one phase, and counts nothing yet.
+    let before = |it: &mut gridkeeper::status::Snapshot, energy| {
+        let status = &mut it.chargers[0].status;
+        status.current = Phases([Some(Milliamp(9_500)), None, None]);
+        status.voltage = Phases([None; 3]);
+        (status.energy, status.session_energy) = (energy, None);
+    };
+    rig.show(|it| before(it, None));
+    rig.online().await;
+    let peer = Peer::connect(broker.address, "homeassistant/#").await;
+    let has = |message: &Value, keys: &[&str]| -> Vec<bool> {
+        keys.iter().map(|key| message["components"].get(*key).is_some()).collect()
+    };
+    let site = peer.json("homeassistant/device/gridkeeper_site/config", |_| true).await;
+    let keys =
+        ["available_l1_a", "available_l2_a", "limit_l1_a", "limit_l3_a", "max_import_kw_none", "peak_15min_kw_none"];
+    assert_eq!(has(&site, &keys), [true, false, true, false, false, true], "the file's own limit is no limit less");
+    let topic = "homeassistant/device/gridkeeper_charger_left/config";
+    let left = peer.json(topic, |it| it["components"].get("power_w").is_some()).await;
+    let keys =
+        ["current_l1_a", "current_l2_a", "voltage_l1_v", "energy_kwh", "session_limit_kwh", "session_limit_kwh_none"];
+    assert_eq!(has(&left, &keys), [true, false, false, false, false, false]);
+    let mark = peer.mark();
+    rig.show(|it| before(it, Some(WattHour(1_000))));
+    let left = peer.json_after(mark, topic, |it| it["components"].get("energy_kwh").is_some()).await;
+    assert_eq!(has(&left, &keys), [true, false, false, true, true, true]);
+    let energy = &left["components"]["energy_kwh"];
+    assert!(energy["availability"].to_string().contains("gridkeeper/meter/main/availability"), "{energy}");
+    let button = &left["components"]["session_limit_kwh_none"];
+    assert_eq!(button["command_topic"], "gridkeeper/charger/left/set/session_limit_kwh");
+    assert_eq!(button["payload_press"], "none");
+    // The next run has not seen the counter yet: it is not taken away meanwhile.
+    rig.stop().await;
+    let mut again = options(broker.address);
+    again.site.phases = 1;
+    again.chargers[0].meter = Some("main".into());
+    let mark = peer.mark();
+    let mut rig = Rig::start(again);
+    rig.show(|it| before(it, None));
+    rig.online().await;
+    peer.json_after(mark, topic, |it| it["components"].get("current_l1_a").is_some()).await;
+    let reduced = json!({"platform": "sensor"});
+    assert!(
+        peer.seen()[mark..]
+            .iter()
+            .filter(|it| it.topic == topic)
+            .all(|it| it.json()["components"]["energy_kwh"] != reduced)
+    );
+    rig.stop().await;
+    broker.kill().await;
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gridkeeper::command::Actions;
+use gridkeeper::command::{Actions, Lock};
 use gridkeeper::config::model::{Common, MeterRole, Mqtt, MqttEndpoint};
 use gridkeeper::control::*;
 use gridkeeper::mqtt::{ChargerInfo, InputInfo, MeterInfo, MqttOptions, RelayInfo, Requests, SiteInfo, Tuning};
@@ -29,7 +29,6 @@ pub(crate) fn options(broker: SocketAddr) -> MqttOptions {
         phase_switching: clever,
         phases: phases.to_vec(),
         measures: clever,
-        counts: clever,
         meter: None,
         watchdog: clever,
         actions: if clever { Actions::ALL } else { Actions::NONE },
@@ -58,6 +57,7 @@ pub(crate) fn options(broker: SocketAddr) -> MqttOptions {
         site: SiteInfo {
             name: "Home".into(),
             time_zone: TimeZone::get("Europe/Budapest").unwrap(),
+            phases: 3,
             max_import: Some(Milliamp::from_amps(25)),
             max_import_power: None,
             peak_15min: None,
@@ -185,6 +185,7 @@ fn charger(id: &str, at: Mono) -> ChargerView {
             session_energy: Some(WattHour(1_500)),
             session_start: Some(Mono(0)),
             phases_active: Some(2),
+            lock: Some(Lock::Auto),
             reason: Reason {
                 word: LimitReason::LimitL2,
                 offer: Milliamp::from_amps(10),

@@ -12,6 +12,7 @@ mod instances;
 mod link;
 #[allow(dead_code, reason = "the fail-safe tests use the rest")]
 mod peer;
+mod remains;
 mod rig;
 mod roles;
 mod schema;

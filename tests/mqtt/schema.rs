@@ -31,7 +31,7 @@ const DEVICE: [&str; 12] = [
     "via_device",
 ];
 const ORIGIN: [&str; 3] = ["name", "sw_version", "support_url"];
-const ANY: [&str; 11] = [
+const ANY: [&str; 13] = [
     "platform",
     "unique_id",
     "name",
@@ -41,6 +41,8 @@ const ANY: [&str; 11] = [
     "enabled_by_default",
     "availability",
     "availability_mode",
+    "json_attributes_topic",
+    "json_attributes_template",
     "state_topic",
     "qos",
 ];

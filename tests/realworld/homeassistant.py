@@ -72,6 +72,8 @@ def agrees(component: dict, topic: str, shown: str, listener: Listener) -> str |
     state = listener.json(topic) or {}
     key = re.search(r"value_json\.(\w+)", component["value_template"])
     value = state.get(key.group(1)) if key else None
+    if "is not none" in component["value_template"]:
+        value = value is not None
     if value is None:
         return None if shown in ("unknown", "unavailable", "none") else "unknown"
     if isinstance(value, bool):

@@ -1,6 +1,7 @@
 //! A charger: what it does, why, and what may be set.
 
 use super::{Component, Key};
+use crate::command::Lock;
 use crate::control::{ChargerStatusWord, LimitReason, Mode, Reason, SESSION_KWH};
 use crate::feature::{self, Feature, Purpose};
 use crate::mqtt::json::Out;
@@ -9,6 +10,8 @@ use crate::quantity::{Milliamp, Phase};
 use crate::reading::Flags;
 use crate::status::ChargerView;
 
+/// Home Assistant takes no longer state.
+const LONGEST_STATE: usize = 255;
 /// Lowest current that a car can be offered.
 const MIN_A: f64 = 6.0;
 
@@ -61,19 +64,20 @@ pub(crate) static KEYS: [Key<ChargerView, ChargerInfo>; 39] = [
         |it, _| Out::watts(it.status.power),
         |it| {
             it.measures.then(|| {
-                Component::sensor().class("power").unit("W").measured().digits(0).with_meter(it.meter.as_deref())
+                let sensor = Component::sensor().class("power").unit("W").measured().digits(0);
+                sensor.with_meter(it.meter.as_deref()).once_seen("power_w")
             })
         },
     ),
     Key::measured(
         "energy_kwh",
         |it, _| Out::kilowatt_hours(it.status.energy),
-        |it| it.counts.then(|| energy().counter()),
+        |it| it.measures.then(|| energy(it).counter()),
     ),
     Key::measured(
         "session_energy_kwh",
         |it, _| Out::kilowatt_hours(it.status.session_energy),
-        |it| it.counts.then(|| energy().counter().name("Session energy")),
+        |it| it.measures.then(|| energy(it).counter().name("Session energy")),
     ),
     Key::measured(
         "session_duration_s",
@@ -89,7 +93,7 @@ pub(crate) static KEYS: [Key<ChargerView, ChargerInfo>; 39] = [
     Key::told(
         "phases_active",
         |it, _| Out::or_null(it.status.phases_active, |it| Out::Int(i64::from(it))),
-        |_| Some(Component::sensor().name("Active phases").icon("sine-wave").diagnostic()),
+        |_| Some(Component::sensor().name("Active phases").icon("sine-wave").measured().diagnostic()),
     ),
     Key::told(
         "limit_reason",
@@ -135,7 +139,7 @@ pub(crate) static KEYS: [Key<ChargerView, ChargerInfo>; 39] = [
     Key::told(
         "interruptions",
         |it, _| Out::Int(i64::from(it.status.interruptions)),
-        |_| Some(Component::sensor().name("Interruptions").icon("pause-octagon-outline").diagnostic()),
+        |_| Some(Component::sensor().name("Interruptions").icon("pause-octagon-outline").counter().diagnostic()),
     ),
     Key::told(
         "max_current_a",
@@ -191,7 +195,10 @@ pub(crate) static KEYS: [Key<ChargerView, ChargerInfo>; 39] = [
         |it, _| Out::kilowatt_hours(it.status.settings.session_limit),
         |it| {
             let (least, most) = SESSION_KWH;
-            it.counts.then(|| Component::number("kWh", least, most, 0.1).class("energy").name("Session limit"))
+            it.measures.then(|| {
+                let number = Component::number("kWh", least, most, 0.1).class("energy").name("Session limit");
+                number.with_meter(it.meter.as_deref()).once_seen("energy_kwh").without_meter()
+            })
         },
     ),
     Key::told(
@@ -205,11 +212,14 @@ pub(crate) static KEYS: [Key<ChargerView, ChargerInfo>; 39] = [
             Some(Component::select(words).name("Mode after session").icon("car-clock").config())
         },
     ),
-    Key::null("lock", |it| {
-        it.actions
-            .lock
-            .then(|| Component::select(["auto", "locked", "unlock"]).name("Socket lock").icon("lock").config())
-    }),
+    Key::told(
+        "lock",
+        |it, _| Out::or_null(it.status.lock, |it| Out::Word(it.word())),
+        |it| {
+            let words = Lock::ALL.iter().map(|it| it.word());
+            it.actions.lock.then(|| Component::select(words).name("Socket lock").icon("lock").config())
+        },
+    ),
     // Commands, which leave no state.
     Key::null("authorize", |it| {
         it.actions.authorize.then(|| Component::button("ON").name("Authorize").icon("account-check"))
@@ -237,26 +247,55 @@ fn phases(forced: Option<u8>) -> Out {
     }
 }
 
-/// Null where nothing is set, `unknown` where that was not read.
+/// Null where nothing is set, `unknown` where that was not read. Whole names as far as there is room, and how many more.
 fn flags(flags: Flags) -> Out {
-    Out::text(flags.to_string())
+    let all = flags.to_string();
+    if all.len() <= LONGEST_STATE {
+        return Out::text(all);
+    }
+    let names: Vec<&str> = all.split(", ").collect();
+    let room = LONGEST_STATE - ", and 16 more".len();
+    let ends = names.iter().scan(0, |end, name| {
+        *end += name.len() + ", ".len();
+        Some(*end - ", ".len())
+    });
+    let shown = ends.take_while(|end| *end <= room).count();
+    Out::text(format!("{}, and {} more", names[..shown].join(", "), names.len() - shown))
 }
 
 fn current(name: &str) -> Component {
     Component::sensor().class("current").unit("A").measured().digits(1).name(name)
 }
 
-fn energy() -> Component {
-    Component::sensor().class("energy").unit("kWh").digits(3)
+fn energy(info: &ChargerInfo) -> Component {
+    let sensor = Component::sensor().class("energy").unit("kWh").digits(3);
+    sensor.with_meter(info.meter.as_deref()).once_seen("energy_kwh")
 }
 
-/// Only on the grid phases that the charger is wired to.
+/// Entities that have no key of their own.
+pub(crate) fn more(info: &ChargerInfo) -> Vec<(String, Component)> {
+    let no_limit = || {
+        let button = Component::take_back("session_limit_kwh", "No session limit");
+        button.with_meter(info.meter.as_deref()).once_seen("energy_kwh").without_meter()
+    };
+    info.measures.then(|| ("session_limit_kwh_none".to_owned(), no_limit())).into_iter().collect()
+}
+
+/// Only on the grid phases that the charger is wired to, and that a meter at it measures.
 fn on_phase(info: &ChargerInfo, phase: Phase, class: &'static str) -> Option<Component> {
     let (unit, name) = if class == "current" { ("A", "Current") } else { ("V", "Voltage") };
     let there = info.measures && info.phases.contains(&phase);
     there.then(|| {
         let sensor = Component::sensor().class(class).unit(unit).measured().digits(1);
-        sensor.name(format!("{name} {phase}")).with_meter(info.meter.as_deref())
+        let key = match (class, phase) {
+            ("current", Phase::L1) => "current_l1_a",
+            ("current", Phase::L2) => "current_l2_a",
+            ("current", Phase::L3) => "current_l3_a",
+            (_, Phase::L1) => "voltage_l1_v",
+            (_, Phase::L2) => "voltage_l2_v",
+            (_, Phase::L3) => "voltage_l3_v",
+        };
+        sensor.name(format!("{name} {phase}")).with_meter(info.meter.as_deref()).once_seen(key)
     })
 }
 
@@ -273,4 +312,23 @@ fn from(info: &ChargerInfo, least: f64, name: &str) -> Component {
 /// Null where this version does not have the setting.
 fn known(feature: Feature, value: impl FnOnce() -> Out) -> Out {
     if feature.is_for(Purpose::Run) { value() } else { Out::Null }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_no_state_can_hold_say_how_many_names_are_left_out() {
+        static NAMES: [&str; 16] = ["a fault with a name of thirty-two"; 16];
+        let shown = |bits: u16| match flags(Flags { bits: Some(bits), names: &NAMES }) {
+            Out::Text(text) => text,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(shown(0b111).matches("thirty-two").count(), 3);
+        assert!(!shown(0b111).contains("more"));
+        let long = shown(0xffff);
+        assert!(long.len() <= LONGEST_STATE && long.len() > 200, "{}", long.len());
+        assert!(long.ends_with("thirty-two, and 10 more"), "{long}");
+    }
 }

@@ -17,6 +17,10 @@ pub(crate) struct Component {
     bridge_only: bool,
     /// Another device that its value comes from: without news of that one there is no value.
     source: Option<Place>,
+    /// It is there as soon as this key of the state has had a value.
+    needs: Option<&'static str>,
+    /// The key whose command it sends, where that is not its own.
+    setting: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +34,16 @@ enum Template {
 
 impl Component {
     fn new(platform: &'static str, template: Template) -> Self {
-        Self { platform, fields: Map::new(), template, commanded: false, bridge_only: false, source: None }
+        Self {
+            platform,
+            fields: Map::new(),
+            template,
+            commanded: false,
+            bridge_only: false,
+            source: None,
+            needs: None,
+            setting: None,
+        }
     }
 
     /// A value.
@@ -173,6 +186,30 @@ impl Component {
         self
     }
 
+    /// Not before this key has had a value, where another device's meter measures it: it may not have it at all.
+    pub(crate) fn once_seen(mut self, key: &'static str) -> Self {
+        self.needs = self.source.is_some().then_some(key);
+        self
+    }
+
+    /// It is no value of the meter's, and available without it.
+    pub(crate) fn without_meter(mut self) -> Self {
+        self.source = None;
+        self
+    }
+
+    /// The key that must have had a value.
+    pub(crate) fn needs(&self) -> Option<&'static str> {
+        self.needs
+    }
+
+    /// Takes a setting back to what the file says; a number has no value for that.
+    pub(crate) fn take_back(setting: &'static str, name: &str) -> Self {
+        let mut it = Self::button("none").name(name).icon("cancel").config();
+        it.setting = Some(setting);
+        it
+    }
+
     /// As it stands in the device message.
     pub(crate) fn to_json(&self, key: &str, place: &Place, topics: &Topics) -> Value {
         let mut fields = self.fields.clone();
@@ -185,7 +222,7 @@ impl Component {
         }
         .map(|template| fields.entry("value_template").or_insert(template.into()));
         if self.commanded {
-            fields.entry("command_topic").or_insert_with(|| topics.set(place, key).into());
+            fields.entry("command_topic").or_insert_with(|| topics.set(place, self.setting.unwrap_or(key)).into());
         }
         if self.bridge_only {
             fields.insert("availability".into(), json!([{ "topic": topics.status() }]));

@@ -113,6 +113,9 @@ pub(crate) struct Device<'a> {
 /// Name under which we are known to Home Assistant, and by which our own messages are recognised.
 pub(crate) const ORIGIN: &str = "Gridkeeper";
 
+/// The component that has no key in the state.
+pub(crate) const EVENT: &str = "event";
+
 /// The device message. Keys at its top level and in `device` and `origin` are those of Home Assistant's schema and
 /// no others: one unknown key there loses the whole device.
 pub(crate) fn message(
@@ -148,7 +151,7 @@ pub(crate) fn message(
         .diagnostic()
         .bridge_only()
         .with("state_topic", if *place == Place::Site { topics.event() } else { topics.event_of(place) });
-    components.insert("event".into(), events.to_json("event", place, topics));
+    components.insert(EVENT.into(), events.to_json(EVENT, place, topics));
     json!({
         "device": about,
         "origin": { "name": ORIGIN, "sw_version": options.version },

@@ -2,7 +2,7 @@
 
 use super::{Component, Key};
 use crate::control::{MOST_KW, Problem, Sharing};
-use crate::feature::{self, Purpose};
+use crate::feature::{self, Purpose, setting_is_for};
 use crate::mqtt::json::Out;
 use crate::mqtt::options::{MqttOptions, SiteInfo};
 use crate::mqtt::topics::Topics;
@@ -14,9 +14,9 @@ pub(crate) static KEYS: [Key<Snapshot, SiteInfo>; 21] = [
     Key::measured("available_l1_a", |it, _| Out::amps(it.site.available[Phase::L1]), |it| available(it, Phase::L1)),
     Key::measured("available_l2_a", |it, _| Out::amps(it.site.available[Phase::L2]), |it| available(it, Phase::L2)),
     Key::measured("available_l3_a", |it, _| Out::amps(it.site.available[Phase::L3]), |it| available(it, Phase::L3)),
-    Key::told("limit_l1_a", |it, _| Out::amps(it.site.limit[Phase::L1]), |_| limit(Phase::L1)),
-    Key::told("limit_l2_a", |it, _| Out::amps(it.site.limit[Phase::L2]), |_| limit(Phase::L2)),
-    Key::told("limit_l3_a", |it, _| Out::amps(it.site.limit[Phase::L3]), |_| limit(Phase::L3)),
+    Key::told("limit_l1_a", |it, _| Out::amps(it.site.limit[Phase::L1]), |it| limit(it, Phase::L1)),
+    Key::told("limit_l2_a", |it, _| Out::amps(it.site.limit[Phase::L2]), |it| limit(it, Phase::L2)),
+    Key::told("limit_l3_a", |it, _| Out::amps(it.site.limit[Phase::L3]), |it| limit(it, Phase::L3)),
     Key::measured(
         "surplus_w",
         |it, _| Out::watts(it.site.surplus),
@@ -99,11 +99,29 @@ pub(crate) static KEYS: [Key<Snapshot, SiteInfo>; 21] = [
 
 /// Judged by the grid meter, where there is one.
 fn available(info: &SiteInfo, phase: Phase) -> Option<Component> {
-    Some(amps(format!("Available current {phase}")).with_meter(info.grid_meter.as_deref()))
+    let sensor = || amps(format!("Available current {phase}")).with_meter(info.grid_meter.as_deref());
+    has(info, phase).then(sensor)
 }
 
-fn limit(phase: Phase) -> Option<Component> {
-    Some(amps(format!("Current limit {phase}")).diagnostic())
+fn limit(info: &SiteInfo, phase: Phase) -> Option<Component> {
+    has(info, phase).then(|| amps(format!("Current limit {phase}")).diagnostic())
+}
+
+/// The connection has this phase.
+fn has(info: &SiteInfo, phase: Phase) -> bool {
+    Phase::ALL.iter().take(usize::from(info.phases)).any(|it| *it == phase)
+}
+
+/// Entities that have no key of their own: a limit that the file does not set can be taken back to none.
+pub(crate) fn more(info: &SiteInfo) -> Vec<(String, Component)> {
+    let limits = [
+        ("max_import_kw", info.max_import_power, "No import power limit"),
+        ("peak_15min_kw", info.peak_15min, "No quarter-hour peak limit"),
+        ("max_charging_kw", info.max_charging, "No charging power limit"),
+    ];
+    let unset = limits.into_iter().filter(|it| it.1.is_none());
+    let there = unset.filter(|it| setting_is_for(it.0, Purpose::Run));
+    there.map(|(key, _, name)| (format!("{key}_none"), Component::take_back(key, name))).collect()
 }
 
 /// A limit up to what the file says.
@@ -126,6 +144,16 @@ pub(crate) fn bridge(options: &MqttOptions, topics: &Topics) -> Vec<(String, Com
         ("version".to_owned(), Component::sensor().name("Version").icon("tag-outline").diagnostic()),
         ("started".to_owned(), Component::sensor().class("timestamp").name("Started").diagnostic()),
         ("uptime_s".to_owned(), duration().name("Uptime").diagnostic().disabled()),
+        (
+            "config_errors".to_owned(),
+            Component::binary()
+                .class("problem")
+                .name("Configuration")
+                .diagnostic()
+                .with("value_template", "{{ value_json.config_errors is not none }}")
+                .with("json_attributes_topic", topics.info())
+                .with("json_attributes_template", attributes(&["config_errors", "config_warnings"])),
+        ),
     ];
     if options.requests.restart.is_some() {
         let button = Component::button("ON").class("restart").config().with("command_topic", topics.request("restart"));
@@ -141,6 +169,17 @@ pub(crate) fn bridge(options: &MqttOptions, topics: &Topics) -> Vec<(String, Com
         entities.push(("log_level".to_owned(), select));
     }
     entities.into_iter().map(|(key, entity)| (key, entity.with("state_topic", topics.info()))).collect()
+}
+
+/// With the texts of the risks as an attribute.
+pub(crate) fn with_texts(risks: Component, topics: &Topics) -> Component {
+    risks.with("json_attributes_topic", topics.info()).with("json_attributes_template", attributes(&["risks"]))
+}
+
+/// These keys of `bridge/info` as attributes.
+fn attributes(keys: &[&str]) -> String {
+    let pairs: Vec<_> = keys.iter().map(|key| format!("'{key}': value_json.{key}")).collect();
+    format!("{{{{ {{{}}} | tojson }}}}", pairs.join(", "))
 }
 
 fn duration() -> Component {
