@@ -36,7 +36,7 @@ const LEAST: i32 = 6_000;
 /// Resolution of the chargers, in mA.
 const STEP: i32 = 10;
 /// Between the last read-back and the next frame: longer than `cut_response_s`, before which a car's draw is a question.
-const REST: Duration = Duration::from_millis(8);
+const REST: Duration = Duration::from_millis(20);
 /// A frame that changes nothing within this time is sent again; the clock goes on, so that none is booked as quick.
 const AGAIN: Duration = Duration::from_millis(100);
 /// Nothing takes so long.

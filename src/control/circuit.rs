@@ -115,13 +115,19 @@ impl Circuit {
         self.ceiling(max_import) - self.setup.margin
     }
 
-    /// What the chargers behind it drew at `sampled_at`.
-    fn drawn_at(&self, sampled_at: Mono, chargers: &[Charger], timing: &Timing) -> Range {
+    /// What the chargers behind it drew at `sampled_at`, and the least and the most of all their phases together; there a
+    /// car that nobody measures counts with one phase.
+    fn drawn_at(&self, sampled_at: Mono, chargers: &[Charger], timing: &Timing) -> (Range, (Milliamp, Milliamp)) {
         let mut sum = Range::default();
+        let (mut least, mut most) = (Milliamp::ZERO, Milliamp::ZERO);
         let mut assumed = Phases::<Milliamp>::default();
         for index in &self.chargers {
             let charger = &chargers[*index];
             let range = charger.drawn_at(sampled_at, timing);
+            let (fewest, highest) =
+                if charger.is_measured() { range.together() } else { (largest(&range.least), largest(&range.most)) };
+            least += fewest;
+            most += highest;
             for phase in Phase::ALL {
                 sum.least[phase] += range.least[phase];
                 sum.most[phase] += range.most[phase];
@@ -139,21 +145,7 @@ impl Circuit {
                 sum.least[phase] = sum.least[phase].min(sum.most[phase]);
             }
         }
-        sum
-    }
-
-    /// The least and the most of all their phases together; a car that nobody measures counts with one phase.
-    fn together_at(&self, sampled_at: Mono, chargers: &[Charger], timing: &Timing) -> (Milliamp, Milliamp) {
-        let (mut least, mut most) = (Milliamp::ZERO, Milliamp::ZERO);
-        for index in &self.chargers {
-            let charger = &chargers[*index];
-            let range = charger.drawn_at(sampled_at, timing);
-            let (fewest, highest) =
-                if charger.is_measured() { range.together() } else { (largest(&range.least), largest(&range.most)) };
-            least += fewest;
-            most += highest;
-        }
-        (least, most)
+        (sum, (least, most))
     }
 
     /// Takes in a frame of its meter. One with a total only says of each phase that it may carry all of it, and what is
@@ -170,7 +162,7 @@ impl Circuit {
         let shows = phases.iter().any(|phase| frame.current[phase].is_some());
         let total = frame.total.filter(|_| !shows);
         let total = total.map(|total| Phases::all((total + produced.power).current_at(NOMINAL)));
-        let (least, most) = self.together_at(frame.sampled_at, chargers, timing);
+        let (cars, (least, most)) = self.drawn_at(frame.sampled_at, chargers, timing);
         if !frame.doubtful {
             match (complete, total) {
                 // What is behind a deeper circuit's meter besides loads is not known of any.
@@ -192,7 +184,6 @@ impl Circuit {
         let load = match total.filter(|_| !self.house.is_per_phase()) {
             Some(total) => total.map(|total| Some((total - most).max(Milliamp::ZERO))),
             None => {
-                let cars = self.drawn_at(frame.sampled_at, chargers, timing);
                 let mut load = frame.current;
                 for phase in Phase::ALL {
                     load[phase] = load[phase].map(|current| current - cars.most[phase]);
@@ -206,8 +197,7 @@ impl Circuit {
     /// Takes the estimate anew: polls since the last frame may say better what the cars drew.
     pub(super) fn estimate(&mut self, chargers: &[Charger], timing: &Timing) {
         if let Some(sampled_at) = self.house.sampled_at() {
-            let cars = self.drawn_at(sampled_at, chargers, timing);
-            let together = self.together_at(sampled_at, chargers, timing);
+            let (cars, together) = self.drawn_at(sampled_at, chargers, timing);
             self.house.estimate(cars, together);
         }
     }

@@ -28,6 +28,8 @@ struct Past {
 pub(super) struct House {
     /// The frame that the estimate rests on: sample time and current.
     frame: Option<(Mono, Flow)>,
+    /// The first frame of those that count.
+    begun: Option<Mono>,
     /// The estimate before that frame; before the first: no load, so that a car that is found charging is not taken for
     /// one as far as it may be the car.
     before: Flow,
@@ -49,6 +51,7 @@ impl Default for House {
     fn default() -> Self {
         Self {
             frame: None,
+            begun: None,
             before: Flow::default(),
             load: Flow::default(),
             total: false,
@@ -67,6 +70,7 @@ impl House {
     pub(super) fn frame(&mut self, sampled_at: Mono, current: Flow, total: bool) {
         self.before = if self.frame.is_some() { self.load } else { Flow::default() };
         self.frame = Some((sampled_at, current));
+        self.begun.get_or_insert(sampled_at);
         self.total = total;
         self.doubt = Phases([None; 3]);
         self.doubt_sum = None;
@@ -131,7 +135,7 @@ impl House {
 
     /// Forgets the past: after a lost meter nothing of it counts.
     pub(super) fn forget(&mut self) {
-        self.frame = None;
+        (self.frame, self.begun) = (None, None);
         self.before = Flow::default();
         self.len = 0;
         self.doubt = Phases([None; 3]);
@@ -157,12 +161,15 @@ impl House {
     }
 
     /// Nothing but cars flowed, to within `noise` on each phase, in one of the frames believed last; `None` while there is
-    /// none. Not in the very last alone: a meter whose delay nobody knows shows a car that its box says has gone.
+    /// none. Not in the very last alone: a meter whose delay nobody knows shows a car that its box says has gone. Nor in
+    /// the first ones: as long as little is known of the cars, all of it may be taken for theirs.
     pub(super) fn was_empty(&self, noise: Milliamp) -> Option<bool> {
         let (newest, _) = self.frame?;
+        let known_from = self.begun? + RECENT;
         let recent = (1..=self.len).map(|back| (back, self.past[(self.next + DEPTH - back) % DEPTH]));
         let mut recent = recent.take_while(|(back, past)| *back <= FEW || newest.since(past.sampled_at) <= RECENT);
-        Some(recent.any(|(_, past)| past.load.phases.iter().all(|(_, load)| load.abs() < noise)))
+        let is_empty = |past: &Past| past.load.phases.iter().all(|(_, load)| load.abs() < noise);
+        Some(recent.any(|(_, past)| past.sampled_at >= known_from && is_empty(&past)))
     }
 
     /// The same, of the last minute only: for a meter that is lost.

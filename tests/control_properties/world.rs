@@ -60,7 +60,9 @@ pub(crate) struct Op {
     house: Option<[i32; 3]>,
     frame: FrameKind,
     /// Charger, and what becomes of its link: 0 well, 1 dead, 2 return line dead, 3 the box restarts at 32 A,
-    /// 4 the car is unplugged, 5 plugged in, 6 ignores its offer, 7 obeys, 8 the box restarts at 32 A on all its phases.
+    /// 4 the car is unplugged, 5 plugged in, 6 ignores its offer, 7 obeys, 8 the box restarts at 32 A on all its phases,
+    /// 9 its timer cannot be read, takes nothing and falls to 32 A, 10 its timer runs for 600 s, 11 for 8 s, 12 it answers
+    /// polls and refuses every set-point.
     fault: Option<(usize, u8)>,
     wish: Option<(usize, u8)>,
 }
@@ -110,7 +112,10 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         1 => Just(FrameKind::Zero),
     ];
     let house = prop::option::weighted(0.15, prop::array::uniform3(1..40i32));
-    let fault = prop::option::weighted(0.15, (0..5usize, prop_oneof![3 => Just(0u8), 4 => 1..=2u8, 2 => 3..=8u8]));
+    let fault = prop::option::weighted(
+        0.15,
+        (0..5usize, prop_oneof![3 => Just(0u8), 4 => 1..=2u8, 2 => 3..=8u8, 2 => 9..=12u8]),
+    );
     let wish = prop::option::weighted(0.06, (0..5usize, 0..11u8));
     (wait, house, frame, fault, wish).prop_map(|(wait, house, frame, fault, wish)| Op {
         wait,
@@ -244,10 +249,28 @@ impl World {
         let count = self.sims.len();
         if let Some((index, fault)) = op.fault {
             let sim = &mut self.sims[index % count];
+            let has_timer = self.setup.chargers[index % count].watchdog.is_some();
             match fault {
-                0 => (sim.hears, sim.answers) = (true, true),
-                1 => sim.hears = false,
-                2 => (sim.hears, sim.answers) = (true, false),
+                0 => {
+                    (sim.hears, sim.answers, sim.refuses, sim.timer_is_unreadable) = (true, true, false, false);
+                    if has_timer {
+                        sim.watchdog.timeout = Span::from_secs(30);
+                        self.knowledge.restarted(index % count);
+                    }
+                }
+                9..=11 if has_timer => {
+                    if fault == 9 {
+                        (sim.timer_is_unreadable, sim.watchdog.fail_safe) = (true, amps(32.0));
+                    } else {
+                        sim.watchdog.timeout = Span::from_secs(if fault == 10 { 600 } else { 8 });
+                    }
+                    // What stands in its timer is known with its next answer only.
+                    self.knowledge.restarted(index % count);
+                }
+                // Whether a box takes what it is told cannot be known of one whose answers are lost.
+                12 if sim.hears && sim.answers => sim.refuses = true,
+                1 => (sim.hears, sim.refuses) = (false, false),
+                2 => (sim.hears, sim.answers, sim.refuses) = (true, false, false),
                 3 | 8 => {
                     sim.set_point = amps(32.0);
                     if fault == 8 {

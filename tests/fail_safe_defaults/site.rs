@@ -196,11 +196,11 @@ impl Sim {
         self.sent += 1;
         self.writes.push((now, offer));
         self.rewrite = command.rewrite;
-        if self.refuses {
+        if self.refuses && self.hears {
             self.fed_at = now;
             self.confirmed = None;
-            tell.push(failed(now, None));
-            return true;
+            tell.push(failed(now, if self.answers { None } else { Some(offer) }));
+            return self.answers;
         }
         if self.hears {
             self.set_point = offer;

@@ -147,9 +147,11 @@ impl Charger {
         }
         let mut range = self.draws.within(sampled_at, sampled_at + POLL_LAG).unwrap_or_default();
         let Some(last) = self.draws.latest_at().filter(|last| *last <= sampled_at) else { return range };
-        let unsettled = self.draws.movement(STEADY.1) > STEADY.0 || sampled_at.since(self.order_since) < ORDER_MEMORY;
         // Before the start-up rule has given an order there is none to follow.
-        if unsettled && (self.draws_current() || self.is_about_to_draw()) && !self.appeared {
+        let follows = !self.appeared && (self.draws_current() || self.is_about_to_draw());
+        let unsettled =
+            || sampled_at.since(self.order_since) < ORDER_MEMORY || self.draws.movement(STEADY.1) > STEADY.0;
+        if follows && unsettled() {
             // No poll since the sample: the car may have moved towards its offer, no faster than cars ramp. One that has
             // just begun would else be taken for load, and stopped for it where there is little room.
             let elapsed = sampled_at.since(last).0 + POLL_LAG.0;

@@ -147,8 +147,11 @@ impl Charger {
         let fits = runs && falls_to == self.fail_safe && report.watchdog.is_some();
         self.watchdog_fits = Some(fits);
         self.timer_verified = runs;
-        // One that is switched off does not act.
-        self.timer_found = report.watchdog.map(|found| found.timeout).filter(|timeout| *timeout > Span::ZERO);
+        self.timer_found = match report.watchdog {
+            // One that is switched off does not act.
+            Some(found) => Some(found.timeout).filter(|timeout| *timeout > Span::ZERO),
+            None => Some(Span::ZERO),
+        };
         self.fail_safe_most = falls_to.max(self.fail_safe);
         if fits {
             self.watchdog_wrong_since = None;
@@ -167,14 +170,17 @@ impl Charger {
         let written = self.written.map_or(self.order, |written| written.offer);
         // Without a write that was confirmed since it was last away, only what has stood for a while can be told apart.
         let settled = self.written.map_or(self.order_since + ORDER_MEMORY, |written| written.at);
-        if report.read_begun < settled {
-            return;
-        }
         let ours = self.order.max(written);
+        let recent = self.recent_orders(report.received_at).max(ours);
         // The pilot may lag: any order of the last seconds is still ours. What it offers beyond them counts, whatever the
         // register says: that may be in another unit, or not be what the box goes by.
-        let beyond = report.offered.filter(|offered| *offered > self.recent_orders(report.received_at).max(ours));
+        let beyond = report.offered.filter(|offered| *offered > recent);
         let Some(found) = report.set_point.max(beyond) else { return };
+        // What nobody ordered and it was not found with is not ours, confirmed or not.
+        let foreign = self.written.is_none() && found > recent.max(self.holding());
+        if report.read_begun < settled && !foreign {
+            return;
+        }
         if found > ours {
             self.hold(report.received_at, found);
             // Whatever was shown before: it counts until ours is read back again.
