@@ -64,7 +64,7 @@ impl Controller {
         self.apply_cuts(now, &mut scratch);
         self.count_short_runs(now, &scratch);
         self.apply_raises(now, &mut scratch);
-        self.choose_phases(now, &scratch);
+        self.choose_phases(now, &mut scratch);
         for (charger, want) in self.chargers.iter_mut().zip(&scratch.wants) {
             let replaced = charger.off_since.is_some_and(|stopped| self.started_at.is_some_and(|at| at >= stopped));
             charger.program(now, want.forbidden, replaced);

@@ -4,10 +4,11 @@ use crate::event::EventType;
 use crate::quantity::{Milliamp, Mono, Span};
 use crate::reading::PilotState;
 
+use super::allocate::{self, Ask};
 use super::controller::{Controller, Scratch, Subject};
 use super::demand::mode;
 use super::flow::UNLIMITED;
-use super::interface::{Detail, LimitReason, Mode};
+use super::interface::{Detail, LimitReason, Mode, Sharing};
 use super::phase_switch::Switched;
 use super::phases::PhaseSet;
 
@@ -58,7 +59,7 @@ impl Controller {
     }
 
     /// Begins to switch whoever is better off, one at a time.
-    pub(super) fn choose_phases(&mut self, now: Mono, scratch: &Scratch) {
+    pub(super) fn choose_phases(&mut self, now: Mono, scratch: &mut Scratch) {
         for index in 0..self.chargers.len() {
             let charger = &self.chargers[index];
             let switch = &charger.switch;
@@ -79,9 +80,9 @@ impl Controller {
         }
     }
 
-    fn better_phases(&mut self, now: Mono, index: usize, scratch: &Scratch) -> Option<PhaseSet> {
+    fn better_phases(&mut self, now: Mono, index: usize, scratch: &mut Scratch) -> Option<PhaseSet> {
         let charger = &self.chargers[index];
-        let want = &scratch.wants[index];
+        let want = scratch.wants[index];
         let (active, wired, least) = (charger.active(), charger.wired, charger.least());
         if !self.may_start(now, index, scratch) {
             return None;
@@ -97,7 +98,7 @@ impl Controller {
         if charger.switch.is_unsure() && charger.order() == Milliamp::ZERO {
             return Some(wired);
         }
-        let on_three = self.available(index, wired, scratch);
+        let on_three = self.available(index, wired, scratch).min(self.left_while_stopped(index, wired, scratch));
         let steady = self.steady(now);
         let (best, on_one) = self.best_phase(index, scratch);
         let rested = charger.switch.rested(now);
@@ -188,6 +189,30 @@ impl Controller {
             least = least.min(room.least_for(phases));
         }
         least
+    }
+
+    /// With `sharing = "state"` a car that is stopped to be switched has its place behind all that charge, and behind
+    /// whoever waits: what they leave it then, when they are served to their ceilings.
+    fn left_while_stopped(&self, index: usize, phases: PhaseSet, scratch: &mut Scratch) -> Milliamp {
+        if self.site.sharing != Sharing::State {
+            return UNLIMITED;
+        }
+        scratch.spare.clear();
+        scratch.spare.extend(scratch.budgets.iter().map(|budget| budget.cut));
+        self.reserve(&mut scratch.spare, &scratch.asks);
+        for other in &scratch.sequence {
+            let (ask, want) = (&scratch.asks[*other], &scratch.wants[*other]);
+            let fixed = self.chargers[*other].fixed(&self.timing).is_some();
+            if *other == index || fixed || want.rank.lets_pass() {
+                continue;
+            }
+            let most = allocate::room_for(ask, &self.chains, &scratch.spare).min(want.cap);
+            if most >= ask.least {
+                allocate::take(ask, most, &self.chains, &mut scratch.spare);
+            }
+        }
+        let ask = Ask { phases, uneven: self.limits_imbalance() && phases.is_uneven(), ..scratch.asks[index] };
+        allocate::room_for(&ask, &self.chains, &scratch.spare)
     }
 
     /// The phase with most room that it can use alone, and that room.

@@ -49,6 +49,11 @@ impl Rank {
     fn yields(self) -> bool {
         self.passes || self.class == Class::PastTurn
     }
+
+    /// Its car does not use what it is offered.
+    pub(super) fn lets_pass(self) -> bool {
+        self.passes
+    }
 }
 
 impl Controller {
@@ -116,7 +121,7 @@ impl Controller {
             for place in 0..scratch.sequence.len() {
                 let index = scratch.sequence[place];
                 let charger = &self.chargers[index];
-                let ask = &mut scratch.asks[index];
+                let ask = scratch.asks[index];
                 if !charger.link.is_up() || charger.fixed(&self.timing).is_some() {
                     continue;
                 }
@@ -125,32 +130,53 @@ impl Controller {
                 if keeps != (runs && !yields) {
                     continue;
                 }
+                // The connection keeps something for a relay that it would else cost.
+                let relays = self.kept_for_relays(charger);
+                let costs = relays.is_some_and(|kept| self.left_for_relays(place, scratch) < kept);
                 if !runs {
                     if ask.cap < ask.least {
                         continue;
                     }
-                    // The connection keeps something for a relay that it would else cost.
-                    let relays = self.kept_for_relays(charger);
-                    let room = allocate::room_for(ask, &self.chains, &scratch.start_room);
-                    let kept = scratch.start_room[0].least(self.grid_phases) - ask.least < relays.unwrap_or(-UNLIMITED);
-                    let saved = (!alone || relays.is_some()) && mean < together(ask);
-                    if room < ask.least || kept || saved {
-                        ask.cap = Milliamp::ZERO;
+                    let room = allocate::room_for(&ask, &self.chains, &scratch.start_room);
+                    let saved = (!alone || relays.is_some()) && mean < together(&ask);
+                    if room < ask.least || costs || saved {
+                        scratch.asks[index].cap = Milliamp::ZERO;
                         continue;
                     }
                     for row in ask.rows(&self.chains, scratch.budgets.len()) {
                         scratch.budgets[row].starts = true;
                     }
                     starts = true;
-                } else if yields && starts && mean < together(ask) {
-                    ask.cap = Milliamp::ZERO;
+                } else if yields && starts && (costs || mean < together(&ask)) {
+                    scratch.asks[index].cap = Milliamp::ZERO;
                     continue;
                 }
-                allocate::take(ask, ask.least, &self.chains, &mut scratch.start_room);
-                mean = mean.saturating_sub(together(ask)).max(-UNLIMITED.0);
+                allocate::take(&ask, ask.least, &self.chains, &mut scratch.start_room);
+                mean = mean.saturating_sub(together(&ask)).max(-UNLIMITED.0);
                 alone = false;
             }
         }
+    }
+
+    /// What the connection would leave a relay beside the least of whoever is at this place, and of those after it that
+    /// would give it their place and do not have to: they come before every relay.
+    fn left_for_relays(&self, place: usize, scratch: &mut Scratch) -> Milliamp {
+        let Scratch { sequence, asks, wants, spare, start_room, .. } = scratch;
+        spare.clone_from(start_room);
+        let own = &asks[sequence[place]];
+        allocate::take(own, own.least, &self.chains, spare);
+        for &other in &sequence[place + 1..] {
+            let (charger, ask) = (&self.chargers[other], &asks[other]);
+            let stays = charger.link.is_up()
+                && charger.fixed(&self.timing).is_none()
+                && charger.order() >= ask.least
+                && wants[other].rank.yields()
+                && self.kept_for_relays(charger).is_none();
+            if stays && allocate::room_for(ask, &self.chains, spare) >= ask.least {
+                allocate::take(ask, ask.least, &self.chains, spare);
+            }
+        }
+        spare[0].least(self.grid_phases)
     }
 }
 
