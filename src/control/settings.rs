@@ -322,7 +322,7 @@ impl Controller {
     /// What the last run knew of the session at a charger; before its first report.
     pub fn remember(&mut self, charger: usize, memory: SessionMemory) {
         if let Some(charger) = self.chargers.get_mut(charger) {
-            charger.before = Some(memory);
+            charger.meeting.before = Some(memory);
         }
     }
 

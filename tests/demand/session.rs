@@ -171,6 +171,54 @@ fn what_was_set_for_a_car_is_dropped_aloud_where_it_may_have_left() {
 }
 
 #[test]
+fn a_box_that_counts_sessions_is_asked_for_its_counter_before_anything_is_settled() {
+    // The machine was restarted, so nobody knows for how long we were off.
+    let memory = SessionMemory { box_energy: Some(WattHour(4_000)), heard_at: None, ..kept() };
+    let soon = SessionMemory { heard_at: kept().heard_at, ..memory };
+    // Its first answers come without it.
+    for (memory, energy, of_session, goes_on) in
+        [(memory, 104_500, 4_500, true), (memory, 104_500, 300, false), (soon, 104_500, 300, false)]
+    {
+        let mut site = house(&[Mode::Fast], 0.0, |_| {});
+        site.controller.remember(0, memory);
+        charged(&mut site, energy, PilotState::C);
+        site.run(3);
+        assert_eq!(site.controller.sessions().next().flatten(), Some(memory), "not settled");
+        site.sims[0].session_energy = Some(WattHour(of_session));
+        site.run(30);
+        let limit = goes_on.then_some(WattHour(5_000));
+        assert_eq!(site.status(0).settings.session_limit, limit, "{of_session}");
+        let told = (site.count(EventType::SettingsOverridden), site.count(EventType::SessionStarted));
+        assert_eq!(told, (usize::from(!goes_on), 0), "{of_session}");
+    }
+    // One that has ceased to tell it is judged by the time alone.
+    let site = resumed(soon, 104_500, PilotState::C);
+    assert_eq!(site.status(0).settings.session_limit, Some(WattHour(5_000)));
+}
+
+#[test]
+fn a_car_that_was_swapped_while_its_box_was_silent_is_another_one() {
+    for (of_session, same) in [(4_100, true), (200, false)] {
+        let mut site = house(&[Mode::Fast], 0.0, |_| {});
+        charged(&mut site, 90_000, PilotState::A);
+        site.run(10);
+        site.sims[0].session_energy = Some(WattHour(4_000));
+        charged(&mut site, 100_000, PilotState::C);
+        site.run(30);
+        site.set("charger/c0/set/session_limit_kwh", "5");
+        site.sims[0].hears = false;
+        site.run(30);
+        assert_eq!(site.count(EventType::ChargerLost), 1);
+        (site.sims[0].hears, site.sims[0].session_energy) = (true, Some(WattHour(of_session)));
+        charged(&mut site, 100_200, PilotState::C);
+        site.run(30);
+        assert_eq!(site.status(0).settings.session_limit, same.then_some(WattHour(5_000)), "{of_session}");
+        let told = [EventType::SettingsOverridden, EventType::SessionStarted, EventType::SessionEnded];
+        assert_eq!(told.map(|it| site.count(it)), [usize::from(!same), 1, 0], "{of_session}");
+    }
+}
+
+#[test]
 fn a_car_that_was_there_before_us_is_no_new_one() {
     let mut site = house(&[Mode::Fast], 0.0, |_| {});
     charged(&mut site, 100_000, PilotState::C);

@@ -146,6 +146,8 @@ pub(crate) struct Sim {
     pub(crate) voltage: Option<Millivolt>,
     /// Its lifetime counter, where it has one.
     pub(crate) energy: Option<WattHour>,
+    /// Its counter of the session, where it has one.
+    pub(crate) session_energy: Option<WattHour>,
     fed_at: Mono,
     confirmed: Option<Milliamp>,
     told: Option<u8>,
@@ -181,6 +183,7 @@ impl Sim {
             timer_is_unreadable: false,
             voltage: None,
             energy: None,
+            session_energy: None,
             fed_at: Mono(0),
             confirmed: None,
             told: None,
@@ -250,6 +253,7 @@ impl Sim {
             phases_connected: u8::try_from(self.lines).ok(),
             watchdog: (!self.timer_is_unreadable).then_some(self.watchdog),
             energy: self.energy,
+            session_energy: self.session_energy,
             ..ChargerReport::default()
         }));
     }

@@ -1,6 +1,6 @@
 //! What is heard of a charger: reports, acknowledged writes, failed attempts.
 
-use crate::quantity::{Milliamp, Mono, Span, WattHour};
+use crate::quantity::{Milliamp, Mono, Span};
 use crate::reading::{ChargerObservation, ChargerReport, PilotState};
 
 use super::box_limit::BoxLimit;
@@ -10,7 +10,7 @@ use crate::control::interface::Timing;
 use crate::control::link::Change;
 use crate::control::obey::Foreign;
 use crate::control::phases::PhaseSet;
-use crate::control::session::{Session, Turn, largest};
+use crate::control::session::{Turn, largest};
 use crate::control::taper::Taper;
 use crate::control::wake::WakeUp;
 
@@ -52,22 +52,17 @@ impl Charger {
             // What it drew when it was last heard is no knowledge of the time since.
             self.draws.unknown(heard, figure);
         }
+        let unseen = self.link.is_silent().then(|| self.memory()).flatten();
         let change = self.link.report(at, read_back, &facts);
+        self.meeting.begin_again(unseen);
         self.check_watchdog(report, tell);
         let energy = report.energy.or(self.meter_energy);
         self.meet(report, energy, tell);
         if let Some(turn) = self.session.report(at, report.state, energy) {
-            self.obedience.release();
-            self.rests_until = None;
-            self.box_limit = None;
-            self.taper = Taper::default();
-            self.wake = WakeUp::default();
-            self.switch.forgive();
-            self.solar = Solar::default();
             if turn == Turn::Ended {
-                // What was asked for this car is not for the next one.
-                self.settings.session_limit = None;
-                self.settings.mode_after_session = self.setup.settings.mode_after_session;
+                self.next_car();
+            } else {
+                self.new_turn();
             }
             tell(News::Session(turn));
         }
@@ -98,30 +93,21 @@ impl Charger {
         self.see(report);
     }
 
-    /// The first report that tells whether a car is there: it may be that of the last run.
-    fn meet(&mut self, report: &ChargerReport, energy: Option<WattHour>, tell: &mut impl FnMut(News)) {
-        let (at, plugged) = (report.received_at, report.state.plugged());
-        // States E and F say nothing about a car.
-        if self.met || !(plugged || report.state == PilotState::A) {
-            return;
-        }
-        self.met = true;
-        let before = self.before.take();
-        match before {
-            None if !plugged => {}
-            Some(_) if !plugged => tell(News::Session(Turn::Left)),
-            Some(memory) if memory.goes_on(at, energy, report.session_energy) => {
-                self.session = Session::resumed(&memory, at);
-                self.settings.session_limit = self.settings.session_limit.or(memory.limit);
-                self.settings.mode_after_session = self.settings.mode_after_session.or(memory.mode_after);
-            }
-            before => {
-                self.session = Session::found(at, energy);
-                if before.is_some_and(|it| it.limit.is_some() || it.mode_after.is_some()) {
-                    tell(News::Session(Turn::Doubted));
-                }
-            }
-        }
+    /// What was known of the car before, and asked for it, is not of the next one.
+    pub(super) fn next_car(&mut self) {
+        self.new_turn();
+        self.settings.session_limit = None;
+        self.settings.mode_after_session = self.setup.settings.mode_after_session;
+    }
+
+    fn new_turn(&mut self) {
+        self.obedience.release();
+        self.rests_until = None;
+        self.box_limit = None;
+        self.taper = Taper::default();
+        self.wake = WakeUp::default();
+        self.switch.forgive();
+        self.solar = Solar::default();
     }
 
     /// The start-up rule, first half: the present offer counts; the order follows with the next decision.

@@ -4,6 +4,7 @@ mod box_limit;
 mod current;
 mod hear;
 mod interruption;
+mod meet;
 mod tally;
 
 use crate::command::{ChargerCommand, Contact, LEAST_OFFER};
@@ -17,11 +18,12 @@ use crate::control::link::{Change, Facts, Link};
 use crate::control::obey::{self, Foreign, Obedience, ReadBack, Sight};
 use crate::control::phase_switch::{self, PhaseSwitch, Switched};
 use crate::control::phases::PhaseSet;
-use crate::control::session::{self, Session, SessionMemory, largest};
+use crate::control::session::{self, Session, largest};
 use crate::control::taper::Taper;
 use crate::control::turn::IDLE_AFTER;
 use crate::control::wake::WakeUp;
 use box_limit::BoxLimit;
+use meet::Meeting;
 
 /// A draw counts as following its offer up to this much above.
 const FOLLOWS: Milliamp = Milliamp(500);
@@ -63,10 +65,7 @@ pub(in crate::control) struct Charger {
     pub(in crate::control) link: Link,
     pub(in crate::control) report: Option<ChargerReport>,
     pub(in crate::control) session: Session,
-    /// Of the last run, until the charger is heard.
-    pub(in crate::control) before: Option<SessionMemory>,
-    /// Whether a car is there was told once.
-    met: bool,
+    pub(in crate::control) meeting: Meeting,
     /// Counter of its own meter, where the box has none.
     pub(in crate::control) meter_energy: Option<WattHour>,
     pub(in crate::control) obedience: Obedience,
@@ -137,8 +136,7 @@ impl Charger {
             link: Link::default(),
             report: None,
             session: Session::default(),
-            before: None,
-            met: false,
+            meeting: Meeting::default(),
             meter_energy: None,
             obedience: Obedience::default(),
             read_back: ReadBack::default(),

@@ -12,8 +12,8 @@ impl Charger {
 
     /// What the next run must know of the session; `None` without one.
     pub(in crate::control) fn memory(&self) -> Option<SessionMemory> {
-        if self.before.is_some() {
-            return self.before;
+        if self.meeting.before.is_some() {
+            return self.meeting.before;
         }
         let file = &self.setup.settings;
         let memory = self.session.memory()?;
