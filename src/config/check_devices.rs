@@ -10,6 +10,7 @@ use super::check_chargers::charger;
 use super::check_circuits;
 use super::check_http;
 use super::check_mqtt_meter;
+use super::check_pace;
 use super::check_relays;
 use super::check_signals::{self, Around};
 use super::connection;
@@ -266,6 +267,7 @@ fn meter(
             checker.report.error(at, &format!("{}.role", head.path), message, help);
         }
     }
+    check_pace::pace(checker, head, raw, role);
     let driver = match raw.driver.get().map(String::as_str) {
         Some("p1") => {
             let help = "write where the meter is, for example connection = \"serial:///dev/ttyUSB0\"";

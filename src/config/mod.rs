@@ -18,6 +18,7 @@ mod check_http;
 mod check_influx;
 mod check_mqtt;
 mod check_mqtt_meter;
+mod check_pace;
 mod check_relays;
 mod check_serve;
 mod check_signals;

@@ -315,7 +315,8 @@ section! {
         role: String = words(&["grid", "circuit", "charger", "solar", "battery", "other"], &[], &[]);
         /// Topic of a meter that comes by MQTT, for every value that names none of its own.
         topic: String = text(256).only(&["mqtt"]);
-        /// A meter that comes by MQTT is lost after so long without a message. Default: 30.
+        /// A meter that comes by MQTT is lost after so long without a message. At most 30 where it guards a fuse.
+        /// Default: 30.
         max_age_s: f64 = number(1.2, 3600.0, "s").only(&["mqtt"]);
         /// Where the time of the values stands, as for the values; older than max_age_s they are not used. Without it
         /// replayed (retained) messages are not used.
@@ -369,7 +370,8 @@ section! {
         /// Number of the active tariff, by MQTT: as power_w.
         tariff: String = text(400).only(&["mqtt"]);
         /// Pause between two readouts of an iec62056-21 meter that is asked; time between two frames of a simulated one.
-        /// Default: 1 for a meter that the controller uses, else 900, because it may run on a battery.
+        /// Default: 1 for a meter that the controller uses, which is read every 5 s at least, else 900, because it may
+        /// run on a battery.
         period_s: f64 = number(0.05, DAY, "s").only(&["iec62056-21", "simulated"]);
     }
 }

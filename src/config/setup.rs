@@ -13,10 +13,11 @@ const PUSH_SLOWEST: Span = Span::from_secs(10);
 /// What a meter takes beside its pause to be read out at 300 baud.
 const READOUT: Span = Span::from_secs(60);
 
-/// The slowest period of a meter that this driver reads; `None` for one whose questions set the pace.
+/// The slowest period of a meter that this driver reads; `None` for one whose questions set the pace. A pause makes it
+/// longer only where nothing is decided by the meter.
 fn slowest(driver: &MeterDriver, role: MeterRole) -> Option<Span> {
     let pause = match driver {
-        MeterDriver::Iec62056 { period, .. } => meter::readout_pause(role, *period),
+        MeterDriver::Iec62056 { period, .. } if role == MeterRole::Other => meter::readout_pause(role, *period),
         _ => Span::ZERO,
     };
     pushes(driver).then_some(if pause > PUSH_SLOWEST { Span(pause.0 + READOUT.0) } else { PUSH_SLOWEST })

@@ -406,6 +406,7 @@ fn a_meter_that_is_asked_rarely_is_not_lost_between_two_readouts() {
         ("role = \"other\"\nperiod_s = 40", 100),
         ("role = \"other\"\nperiod_s = 5", 10),
         ("role = \"solar\"", 10),
+        ("role = \"solar\"\nperiod_s = 5", 10),
     ] {
         let setup = Case::new(&[&heat(more)]).good().config.setup();
         assert_eq!(setup.meters[0].presumed_period, Some(Span::from_secs(seconds)), "{more}");
