@@ -45,6 +45,11 @@ pub(super) trait Source: Send {
     fn paces_itself(&self) -> bool {
         false
     }
+
+    /// What stands against it for as long as it is so, whether it gives readings or not.
+    fn risk(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// A meter whose own time stands still for so long measures nothing: the slowest sample every ten seconds.
@@ -98,6 +103,7 @@ pub(super) async fn run(source: impl Source, to: Destination, patience: Patience
         sampled: None,
         away: false,
         noted: Vec::new(),
+        risk: None,
         source,
         to,
         patience,
@@ -118,6 +124,8 @@ struct Task<S> {
     away: bool,
     /// Said once, not with every answer.
     noted: Vec<String>,
+    /// As it was told.
+    risk: Option<&'static str>,
 }
 
 impl<S: Source> Task<S> {
@@ -141,7 +149,17 @@ impl<S: Source> Task<S> {
                     self.backoff.next()
                 }
             };
+            self.tell_risk();
             self.rest(wait).await;
+        }
+    }
+
+    fn tell_risk(&mut self) {
+        let risk = self.source.risk();
+        let told = || risk.map(|it| format!("{}: {it}", self.trouble.name()));
+        let device = DeviceRef::Meter(self.to.index);
+        if risk != self.risk && self.to.control.tell(ToControl::Risk(device, told())) {
+            self.risk = risk;
         }
     }
 

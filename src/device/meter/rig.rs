@@ -88,6 +88,15 @@ impl Rig {
         .await
     }
 
+    /// The next risk that is told or taken back.
+    pub(super) async fn risk(&mut self, what: &str) -> Option<String> {
+        self.until(what, |message| match message {
+            ToControl::Risk(_, risk) => Some(risk),
+            _ => None,
+        })
+        .await
+    }
+
     /// The next health that fits. A reading on the way is an error where none is expected.
     pub(super) async fn health(&mut self, what: &str, readings: bool, fits: impl Fn(&Health) -> bool) -> Health {
         self.until(what, |message| match message {

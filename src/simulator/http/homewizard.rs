@@ -36,12 +36,22 @@ struct State {
     pushes: broadcast::Sender<String>,
 }
 
+/// What version 1 passes on.
+#[derive(Debug)]
+enum Telegram {
+    /// A second later with each question.
+    Moving,
+    Fixed(Vec<u8>),
+    Missing,
+}
+
 #[derive(Debug)]
 struct Inner {
     version: u8,
     info: Value,
     data: Value,
-    telegram: Option<Vec<u8>>,
+    telegram: Telegram,
+    telegrams: u32,
     fault: HttpFault,
     requests: Vec<String>,
     users: Vec<String>,
@@ -56,7 +66,8 @@ impl HomeWizard {
             version,
             info,
             data,
-            telegram: None,
+            telegram: Telegram::Moving,
+            telegrams: 0,
             fault: HttpFault::None,
             requests: Vec::new(),
             users: Vec::new(),
@@ -181,7 +192,12 @@ impl HomeWizard {
 
     /// The telegram that version 1 passes on from now on, by its lines.
     pub fn telegram(&self, lines: &[&str]) {
-        lock(&self.state.inner).telegram = Some(p1::encode("/GKT5TEST", lines));
+        lock(&self.state.inner).telegram = Telegram::Fixed(p1::encode("/GKT5TEST", lines));
+    }
+
+    /// Version 1 passes no telegram on from now on.
+    pub fn no_telegrams(&self) {
+        lock(&self.state.inner).telegram = Telegram::Missing;
     }
 
     /// Takes a value out.
@@ -204,6 +220,22 @@ impl HomeWizard {
     }
 }
 
+impl Inner {
+    fn pass_on(&mut self) -> Response {
+        let telegram = match &self.telegram {
+            Telegram::Moving => {
+                self.telegrams += 1;
+                let (minutes, second) = (self.telegrams / 60, self.telegrams % 60);
+                let time = format!("0-0:1.0.0(240702{:02}{:02}{second:02}S)", minutes / 60 % 24, minutes % 60);
+                p1::encode("/GKT5TEST", &[&time, "1-0:1.7.0(01.000*kW)"])
+            }
+            Telegram::Fixed(telegram) => telegram.clone(),
+            Telegram::Missing => return empty(StatusCode::NOT_FOUND),
+        };
+        Response::new(Body::from(telegram))
+    }
+}
+
 impl Device for State {
     fn fault(&self) -> HttpFault {
         lock(&self.inner).fault
@@ -222,10 +254,7 @@ impl Device for State {
             return match call.path() {
                 "/api" => answer_json(200, &inner.info),
                 "/api/v1/data" => answer_json(200, &inner.data),
-                "/api/v1/telegram" => match &inner.telegram {
-                    Some(telegram) => Response::new(Body::from(telegram.clone())),
-                    None => empty(StatusCode::NOT_FOUND),
-                },
+                "/api/v1/telegram" if inner.info["product_type"] == "HWE-P1" => inner.pass_on(),
                 _ => empty(StatusCode::NOT_FOUND),
             };
         }

@@ -48,6 +48,7 @@ struct Inner {
     started: Instant,
     /// The uptime at which it stands still.
     frozen: Option<u64>,
+    refused: Option<String>,
 }
 
 impl Inner {
@@ -99,6 +100,7 @@ impl Shelly {
             switched: 0,
             started: Instant::now(),
             frozen: None,
+            refused: None,
         };
         let (notices, _) = broadcast::channel(16);
         let state = Arc::new(State { inner: Mutex::new(inner), notices });
@@ -260,6 +262,11 @@ impl Shelly {
         inner.frozen = frozen.then(|| inner.uptime());
     }
 
+    /// Answers 500 to this path from now on.
+    pub fn refuse(&self, path: &str) {
+        lock(&self.state.inner).refused = Some(path.to_owned());
+    }
+
     /// Path and query of every request so far.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
@@ -279,6 +286,9 @@ impl Device for State {
 
     fn answer(self: &Arc<Self>, call: Call) -> Response {
         lock(&self.inner).requests.push(call.uri.clone());
+        if lock(&self.inner).refused.as_deref() == Some(call.path()) {
+            return empty(StatusCode::INTERNAL_SERVER_ERROR);
+        }
         if call.path() == "/shelly" {
             return answer_json(200, &Value::Object(lock(&self.inner).info.clone()));
         }

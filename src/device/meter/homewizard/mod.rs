@@ -16,6 +16,7 @@ use super::polled::{Failure, Report, Source};
 use crate::clock::Clock;
 use crate::codec::homewizard::{self as codec, Device, External, Measurement};
 use crate::codec::json::Malformed;
+use crate::codec::sample::Sample;
 use crate::config::model::{HttpAddress, Pairing};
 use crate::device::http::Error;
 use crate::link::http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -38,6 +39,8 @@ pub(super) struct HomeWizardMeter {
     http: Client,
     paired: Option<Pairing>,
     device: Option<Device>,
+    /// The serial number that `telegram` belongs to.
+    serial: Option<String>,
     socket: Option<Socket>,
     socket_tried: Option<Instant>,
     behind: Book,
@@ -100,6 +103,7 @@ impl HomeWizardMeter {
             http: Client::new(address, login, trust, limits)?,
             paired,
             device: None,
+            serial: None,
             socket: None,
             socket_tried: None,
             behind: Book::new(names),
@@ -126,10 +130,13 @@ impl HomeWizardMeter {
     }
 
     /// The data of version 1 have no time, and a P1 meter that says nothing more leaves them as they are. Its telegram is
-    /// looked at now and then; where a device has none, nothing tells.
-    async fn still_speaks(&mut self) -> Result<(), Error> {
-        let has_telegrams = self.device.as_ref().is_some_and(|it| it.product_type == "HWE-P1");
-        if has_telegrams && self.telegram.is_due(Instant::now()) {
+    /// looked at now and then; where a device has none, only values that move tell that it spoke since.
+    async fn still_speaks(&mut self, sample: &Sample) -> Result<(), Error> {
+        if self.device.as_ref().is_none_or(|it| it.product_type != "HWE-P1") {
+            return Ok(());
+        }
+        self.telegram.values(sample);
+        if self.telegram.is_due(Instant::now()) {
             let answer = self.get("/api/v1/telegram").await;
             let time = answer.and_then(|body| Ok(codec::v1_telegram_time(&body)?));
             if let Err(error) = &time {
@@ -138,6 +145,7 @@ impl HomeWizardMeter {
             self.telegram.heard(time.ok(), Instant::now());
         }
         match self.telegram.stands(Instant::now()) {
+            None if self.telegram.is_unproven() => Err(Malformed::new("", telegram::UNPROVEN).into()),
             None => Ok(()),
             Some(since) => Err(Malformed::new("", telegram::old(since)).into()),
         }
@@ -148,6 +156,10 @@ impl HomeWizardMeter {
             return Ok(device.clone());
         }
         let device = codec::device(&self.get("/api").await?)?;
+        if self.serial != device.serial {
+            self.telegram = self.telegram.of_another();
+            self.serial.clone_from(&device.serial);
+        }
         self.device = Some(device.clone());
         Ok(device)
     }
@@ -155,7 +167,7 @@ impl HomeWizardMeter {
     async fn measurement(&mut self) -> Result<Measurement, Error> {
         let Some(paired) = self.paired.clone() else {
             let measurement = codec::v1_data(&self.get("/api/v1/data").await?)?;
-            self.still_speaks().await?;
+            self.still_speaks(&measurement.sample).await?;
             return Ok(measurement);
         };
         if self.socket.is_none() && self.socket_tried.is_none_or(|it| it.elapsed() >= SOCKET_AGAIN) {
@@ -209,8 +221,9 @@ impl Source for HomeWizardMeter {
                 let sentence = format!("{}: {error}", self.http.describe());
                 match error {
                     Error::Link(link) if link.is_silence() => {
+                        // Who comes back is asked for its name. What is known of the telegram stays: an old one is no
+                        // newer because the network was away.
                         (self.device, self.socket) = (None, None);
-                        self.telegram.forget();
                         Err(Failure::Silent(sentence))
                     }
                     Error::Link(http::Error::Tls(_)) => Err(Failure::Bad(format!(
@@ -224,6 +237,10 @@ impl Source for HomeWizardMeter {
 
     fn paces_itself(&self) -> bool {
         self.socket.is_some()
+    }
+
+    fn risk(&self) -> Option<&'static str> {
+        self.telegram.is_missing().then_some(telegram::MISSING)
     }
 }
 

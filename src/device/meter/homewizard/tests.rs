@@ -101,19 +101,52 @@ async fn a_p1_meter_that_sends_no_new_telegram_gives_no_reading() {
 }
 
 #[tokio::test]
-async fn a_device_without_telegrams_is_believed_and_rarely_asked_for_one() {
-    for (stand_in, expected) in [(StandIn::p1_v1().await.unwrap(), 1), (StandIn::kwh1_v1().await.unwrap(), 0)] {
-        let clock = Clock::start();
-        let mut meter = meter(&stand_in, None, clock);
-        (meter.telegram.every, meter.telegram.stands) = (Duration::from_millis(1), Duration::from_millis(1));
-        let mut rig = Rig::start(meter, Mapping::default(), clock);
-        for _ in 0..5 {
-            rig.reading("a reading", |_| true).await;
-        }
-        rig.stop().await;
-        let asked = stand_in.requests().iter().filter(|it| it.contains("telegram")).count();
-        assert_eq!(asked, expected);
+async fn an_old_telegram_is_no_newer_because_the_network_was_away() {
+    let stand_in = StandIn::p1_v1().await.unwrap();
+    stand_in.telegram(&["0-0:1.0.0(240702143010S)", "1-0:1.7.0(01.000*kW)"]);
+    let clock = Clock::start();
+    let mut meter = meter(&stand_in, None, clock);
+    (meter.telegram.every, meter.telegram.stands) = (Duration::from_millis(20), Duration::from_millis(400));
+    let mut rig = Rig::start(meter, Mapping::default(), clock);
+    rig.reading("a reading", |_| true).await;
+    let stands = |it: &crate::status::Health| it.last_error.as_deref().is_some_and(|it| it.contains("no new telegram"));
+    let bad = rig.health("its telegram stands", true, |it| !it.online && stands(it)).await.bad;
+    rig.skip();
+    stand_in.no_telegrams();
+    let bad = rig.health("it passes none on", false, |it| it.bad > bad && stands(it)).await.bad;
+    stand_in.fault(HttpFault::Silent);
+    rig.health("the network is away", false, |it| it.timeouts > 0).await;
+    stand_in.fault(HttpFault::None);
+    rig.health("and back, with the old values", false, |it| it.bad > bad + 3 && stands(it)).await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_without_telegrams_is_a_risk_and_not_believed_before_its_values_move() {
+    let stand_in = StandIn::p1_v1().await.unwrap();
+    stand_in.no_telegrams();
+    let mut rig = start(&stand_in, None);
+    let risk = rig.risk("what is not seen").await.unwrap();
+    assert!(risk.starts_with("meter `main`: it passes no telegram") && risk.contains("pair homewizard"), "{risk}");
+    let unproven = |error: &str| error.contains("its values stand as they were found");
+    rig.health("frozen values", false, |it| it.bad > 3 && it.last_error.as_deref().is_some_and(unproven)).await;
+    stand_in.set("wifi_strength", json!(81));
+    let bad = rig.health("what the device says of itself", false, |_| true).await.bad;
+    rig.health("is no value of the meter", false, |it| it.bad > bad + 2).await;
+    stand_in.set("active_power_w", json!(-544.0));
+    rig.reading("values that moved", |_| true).await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_meter_that_has_no_telegrams_by_its_kind_is_believed_and_not_asked_for_one() {
+    let stand_in = StandIn::kwh1_v1().await.unwrap();
+    let mut rig = start(&stand_in, None);
+    for _ in 0..5 {
+        rig.reading("a reading", |_| true).await;
     }
+    rig.stop().await;
+    assert!(stand_in.requests().iter().all(|it| !it.contains("telegram")));
 }
 
 #[tokio::test]

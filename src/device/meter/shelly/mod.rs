@@ -32,6 +32,8 @@ pub(super) struct ShellyMeter {
     counters: Counters,
     minute: Sign,
     uptime: Sign,
+    /// The serial number that `minute` and `uptime` belong to.
+    mac: Option<String>,
     /// When the uptime was asked for, where no answer has it beside the values.
     looked: Option<Instant>,
 }
@@ -49,9 +51,9 @@ impl Sign {
         Self { known: None, stands }
     }
 
-    /// `None` where the device does not say: then nothing is known.
-    fn heard(&mut self, value: Option<i64>, now: Instant) {
-        self.known = value.map(|value| match self.known {
+    /// Where the device does not say, what is known stays: one that stood still does not move by that.
+    fn heard(&mut self, value: i64, now: Instant) {
+        self.known = Some(match self.known {
             Some((known, since, _)) if known == value => (known, since, now),
             _ => (value, now, now),
         });
@@ -100,6 +102,7 @@ impl ShellyMeter {
             counters: Counters::default(),
             minute: Sign::new(MINUTE_STANDS),
             uptime: Sign::new(UPTIME_STANDS),
+            mac: None,
             looked: None,
         }
     }
@@ -115,6 +118,10 @@ impl ShellyMeter {
         } else {
             Kind::Rpc(rpc::source(&self.link.get("/rpc/Shelly.GetStatus").await?, self.channel)?)
         };
+        if self.mac != device.mac {
+            (self.minute.known, self.uptime.known) = (None, None);
+            self.mac.clone_from(&device.mac);
+        }
         self.plan = Some((device.clone(), kind));
         Ok((device, kind))
     }
@@ -123,7 +130,9 @@ impl ShellyMeter {
         let sample = match kind {
             Kind::Gen1(source) => {
                 let status = self.link.get("/status").await?;
-                self.uptime.heard(uptime(&status)?, Instant::now());
+                if let Some(uptime) = uptime(&status)? {
+                    self.uptime.heard(uptime, Instant::now());
+                }
                 gen1::status(&status, source)?
             }
             Kind::Rpc(rpc::Source::Em) => {
@@ -204,14 +213,20 @@ impl ShellyMeter {
     /// Neither minute nor uptime is a time of the sample, but they show whether the device still works. Three phases and
     /// clamps of generation 2 have no minute, and their uptime is in an answer of its own.
     async fn still_works(&mut self, kind: Kind, mut sample: Sample) -> Result<Sample, Error> {
-        self.minute.heard(sample.stamp.take(), Instant::now());
+        match sample.stamp.take() {
+            Some(minute) => self.minute.heard(minute, Instant::now()),
+            // In a whole answer it is missing where the clock is not set, which is so after a restart.
+            None => self.minute.known = None,
+        }
         self.minute.moves("the device has measured nothing")?;
         let asked = matches!(kind, Kind::Rpc(rpc::Source::Em | rpc::Source::Phases | rpc::Source::Em1(_)));
         if asked && self.looked.is_none_or(|it| it.elapsed() >= self.counters.every) {
             let answer = self.link.get("/rpc/Sys.GetStatus").await;
             self.looked = Some(Instant::now());
-            // Without an answer nothing is known, and the values came all the same.
-            self.uptime.heard(answer.ok().and_then(|body| uptime(&body).ok().flatten()), Instant::now());
+            // An answer that fails says nothing, and the values came all the same.
+            if let Some(uptime) = answer.ok().and_then(|body| uptime(&body).ok().flatten()) {
+                self.uptime.heard(uptime, Instant::now());
+            }
         }
         self.uptime.moves("the device's own uptime has stood still")?;
         Ok(sample)
@@ -238,8 +253,9 @@ impl Source for ShellyMeter {
             Err(error) => {
                 let sentence = format!("{}: {error}", self.link.describe());
                 if error.is_silence() {
-                    // Another device, or the same one with another profile, may stand there next time.
-                    (self.plan, self.minute.known, self.uptime.known, self.looked) = (None, None, None, None);
+                    // Another device, or the same one with another profile, may stand there next time. Signs of the same
+                    // one stay: values that stood still are no newer because the network was away.
+                    (self.plan, self.looked) = (None, None);
                     (self.counters.known, self.counters.tried) = (None, None);
                     return Err(Failure::Silent(sentence));
                 }

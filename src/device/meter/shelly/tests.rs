@@ -209,15 +209,13 @@ async fn a_device_that_answers_but_no_longer_measures_gives_no_reading() {
 fn what_is_asked_for_rarely_is_not_taken_to_stand_still_in_between() {
     let (start, mut sign) = (Instant::now(), Sign::new(UPTIME_STANDS));
     let after = |seconds| start + Duration::from_secs(seconds);
-    sign.heard(Some(100), start);
-    sign.heard(Some(110), after(10));
+    sign.heard(100, start);
+    sign.heard(110, after(10));
     assert!(sign.moves("it stands").is_ok());
-    sign.heard(Some(110), after(20));
+    sign.heard(110, after(20));
     assert!(sign.moves("it stands").is_err());
-    sign.heard(Some(111), after(21));
+    sign.heard(111, after(21));
     assert!(sign.moves("it stands").is_ok());
-    sign.heard(None, after(60));
-    assert!(sign.moves("it stands").is_ok(), "nothing is known");
 }
 
 #[tokio::test]
@@ -240,4 +238,25 @@ async fn a_device_whose_answers_are_old_ones_gives_no_reading() {
         rig.reading("it runs again", |_| true).await;
         rig.stop().await;
     }
+}
+
+#[tokio::test]
+async fn an_uptime_that_stood_still_does_not_move_because_it_cannot_be_asked_for_or_the_network_was_away() {
+    let stand_in = StandIn::pro_3em().await.unwrap();
+    let mut meter = meter(&stand_in, None, None);
+    meter.counters.every = Duration::from_millis(50);
+    meter.uptime.stands = Duration::from_millis(1500);
+    let mut rig = start(meter);
+    rig.reading("a reading", |_| true).await;
+    stand_in.freeze(true);
+    let stands = |it: &Health| it.last_error.as_ref().is_some_and(|it| it.contains("uptime has stood still"));
+    let bad = rig.health("its uptime stands", true, |it| !it.online && stands(it)).await.bad;
+    rig.skip();
+    stand_in.refuse("/rpc/Sys.GetStatus");
+    let bad = rig.health("it is not asked for its uptime", false, |it| it.bad > bad + 5 && stands(it)).await.bad;
+    stand_in.fault(HttpFault::Silent);
+    rig.health("the network is away", false, |it| it.timeouts > 0).await;
+    stand_in.fault(HttpFault::None);
+    rig.health("and back, with the old values", false, |it| it.bad > bad + 5 && stands(it)).await;
+    rig.stop().await;
 }
