@@ -260,7 +260,8 @@ impl Sample {
         }
         for quantity in signed {
             let value = &mut self.values[quantity as usize];
-            *value = value.map(|it| -it);
+            // Not -it: a zero has no direction.
+            *value = value.map(|it| 0.0 - it);
         }
     }
 

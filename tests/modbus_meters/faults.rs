@@ -102,7 +102,7 @@ async fn a_refused_optional_register_is_absent_and_no_fault() {
     *registers.lock().unwrap() = map(case("abb-ab"));
     let export = |reading: &MeterReading, _: &MeterValues| reading.energy_export.is_some();
     running.reading("the export, which the meter had not read yet", export).await;
-    assert_eq!(asked(), 2, "it is asked again, after a pause");
+    assert_eq!(asked(), 3, "it is asked again, after a pause, and once more for its first figure");
 }
 
 #[tokio::test]

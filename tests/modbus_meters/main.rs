@@ -193,8 +193,16 @@ async fn every_embedded_model_is_read_over_every_wire() {
 }
 
 async fn read_one(case: &'static Case, medium: Medium) {
-    let map = map(case);
-    let peer = Peer::start(medium, move |ask| serve(&map, ask)).await;
+    let mut map = map(case);
+    // A sample is told once, and the first figure of a counter with the next one: a converter's own time goes on.
+    let tells_time = case.model.starts_with("smartstuff");
+    let peer = Peer::start(medium, move |ask| {
+        if tells_time {
+            *map.entry((3, 1)).or_default() += 1;
+        }
+        serve(&map, ask)
+    })
+    .await;
     let running = start(model(case.model), &peer.connection);
     let what = format!("{} over {medium:?}", case.model);
     expect(&running, case, &what).await;

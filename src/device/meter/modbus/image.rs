@@ -12,6 +12,12 @@ use super::reading::View;
 /// A value of a slow request that was not renewed for so long is not shown any more.
 const STALE: Span = Span::from_secs(60);
 
+/// What a counter may rise by between two reads for the second to bear the first one out, in Wh or varh: at once, which is
+/// the step of a coarse one, and per hour, three phases of 720 A. Half read, with its words from before and after a carry,
+/// it is off by 6.5 kWh at least.
+const RISE_AT_ONCE: f64 = 1e3;
+const RISE_PER_HOUR: f64 = 500e3;
+
 /// What is known of a register of the model.
 #[derive(Clone, Copy, Debug)]
 enum Content {
@@ -19,8 +25,25 @@ enum Content {
     Unknown,
     /// The meter says that it has none.
     Absent,
+    /// The first figure of a counter: nothing has shown yet that it was read whole.
+    Unproven { value: f64 },
     /// As it was read.
     Value { value: f64, decimals: i8 },
+}
+
+impl Content {
+    /// Whether a counter's figure fits what it showed before. One that has been shown is guarded for all meters alike
+    /// where counters are kept, and stays what it is here.
+    fn bears_out(self, figure: f64, elapsed: Span) -> bool {
+        match self {
+            Self::Unproven { value } => {
+                let most = value + RISE_AT_ONCE + RISE_PER_HOUR * elapsed.as_secs_f64() / 3600.0;
+                (value..=most).contains(&figure)
+            }
+            Self::Value { .. } => true,
+            Self::Unknown | Self::Absent => false,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,12 +81,21 @@ impl Image {
     /// A register that has no value now loses the one that it had: what is shown was measured.
     pub(super) fn take(&mut self, decoded: &Decoded, at: Mono) {
         let Some(entry) = self.values.get_mut(&decoded.key) else { return };
+        let elapsed = at.since(entry.at);
         entry.at = at;
         entry.content = match decoded.value {
+            Ok(value) if is_counter(decoded.key.quantity) && !entry.content.bears_out(value, elapsed) => {
+                Content::Unproven { value }
+            }
             Ok(value) => Content::Value { value, decimals: decoded.decimals },
             Err(Refusal::Absent) => Content::Absent,
             Err(Refusal::Implausible { .. }) => Content::Unknown,
         };
+    }
+
+    /// A counter of this poll waits for its next figure.
+    pub(super) fn awaits(&self, poll: usize) -> bool {
+        self.values.values().any(|it| it.poll == poll && matches!(it.content, Content::Unproven { .. }))
     }
 
     /// The meter refuses this poll: what it said there before does not hold any more.
@@ -107,6 +139,16 @@ impl Image {
         }
         view
     }
+}
+
+fn is_counter(quantity: Quantity) -> bool {
+    matches!(
+        quantity,
+        Quantity::EnergyImport
+            | Quantity::EnergyExport
+            | Quantity::ReactiveEnergyImport
+            | Quantity::ReactiveEnergyExport
+    )
 }
 
 /// Whether a meter with wrong signs shows this wrong. A counter is: what flows the other way is counted with the rest.

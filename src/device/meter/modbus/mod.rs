@@ -166,11 +166,20 @@ impl Task {
             Some(base) => base,
             None => self.locate().await?,
         };
-        while let Some(index) = self.modes.unknown() {
-            self.look_at_mode(index, Priority::Poll).await?;
+        let model = Arc::clone(&self.port.model);
+        let mut unanswered = Ok(());
+        for index in self.modes.unknown(&model.modes) {
+            let answer = self.look_at_mode(index, Priority::Poll).await;
+            unanswered = unanswered.and(answer);
+        }
+        if let Err(error) = unanswered {
+            match self.modes.unknown(&model.modes).is_empty() {
+                // It counts as silent from now on, and what does not hang on it is asked for.
+                true => self.count(&error),
+                false => return Err(error),
+            }
         }
         self.judge_modes();
-        let model = Arc::clone(&self.port.model);
         let begun = self.clock.now();
         for (index, poll) in model.polls.iter().enumerate() {
             if poll.fast && self.refused.may_ask(index, Instant::now()) {
@@ -184,15 +193,29 @@ impl Task {
             Some(Job::Poll(index)) if self.refused.may_ask(index, Instant::now()) => {
                 let result = self.poll(base, index, &model.polls[index], Priority::Slow).await;
                 self.slow_done(Job::Poll(index), result);
+                if self.image.awaits(index) {
+                    self.slow.again(Job::Poll(index), Instant::now());
+                }
             }
             Some(Job::Detail(index)) => {
                 let detail = &model.details[index];
-                let answer = self.port.read(detail.table, detail.address, detail.count, Priority::Slow).await;
-                let result = answer.map(|words| self.image.detail(detail, &words));
-                self.slow_done(Job::Detail(index), result);
+                match self.port.read(detail.table, detail.address, detail.count, Priority::Slow).await {
+                    // Clones and old firmware do not say who they are, which is no fault of what they measure.
+                    Err(error @ BusError::Exception { code: 1..=3, .. }) => {
+                        tracing::debug!("{}: does not say who it is: {error}", self.trouble.name());
+                        self.slow.done(Job::Detail(index), false, Instant::now());
+                    }
+                    answer => {
+                        let result = answer.map(|words| self.image.detail(detail, &words));
+                        self.slow_done(Job::Detail(index), result);
+                    }
+                }
             }
             Some(Job::Mode(index)) => match self.look_at_mode(index, Priority::Slow).await {
-                Ok(()) => self.slow.done(Job::Mode(index), self.modes.is_settled(index), Instant::now()),
+                Ok(()) => {
+                    let now = Instant::now();
+                    self.slow.done(Job::Mode(index), self.modes.is_settled(index, now), now);
+                }
                 Err(error) => self.slow_done(Job::Mode(index), Err(error)),
             },
             Some(job @ Job::Poll(_)) => self.slow.done(job, false, Instant::now()),
@@ -277,7 +300,13 @@ impl Task {
             Err(BusError::Exception { code: code @ 1..=3, .. }) => {
                 self.modes.refused(index, mode, code, Instant::now());
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                // Where nothing was asked, nothing was left unsaid.
+                if !matches!(error, BusError::NotConnected { .. }) && !error.is_crowding() {
+                    self.modes.silent(index);
+                }
+                return Err(error);
+            }
         }
         Ok(())
     }

@@ -8,8 +8,13 @@ use crate::codec::model::{Mode, Model};
 
 /// What a register has said holds for so long. Each is asked again much oftener.
 const HOLDS: Duration = Duration::from_secs(300);
-/// Refused so often one after the other, a register is not there: a meter that starts up refuses registers that it has.
+/// Refused so often one after the other, and for so long, a register is not there: a meter that starts up refuses
+/// registers that it has.
 const REFUSALS: u32 = 3;
+const STARTING: Duration = Duration::from_secs(60);
+/// Asked so often in vain, it is not waited for any longer where only signs hang on it. Fewer than the failed rounds after
+/// which a meter counts as gone, or it would be gone first.
+const SILENT: u32 = 2;
 
 /// What of a meter can be believed; later ones are stricter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +41,11 @@ enum Finding {
     Refused {
         code: u8,
         times: u32,
+        since: Instant,
+    },
+    /// So often it gave neither an answer nor a refusal of its own.
+    Silent {
+        times: u32,
     },
 }
 
@@ -43,6 +53,11 @@ impl Finding {
     /// It says what it should, and has said so lately.
     fn is_right(self, mode: &Mode, now: Instant) -> bool {
         matches!(self, Self::Word { word, at } if mode.wanted.contains(&word) && now.duration_since(at) < HOLDS)
+    }
+
+    /// There is no such register.
+    fn is_absent(self, now: Instant) -> bool {
+        matches!(self, Self::Refused { times: REFUSALS.., since, .. } if now.duration_since(since) >= STARTING)
     }
 
     fn is_wrong(self, mode: &Mode) -> bool {
@@ -61,9 +76,26 @@ impl Modes {
         Self { findings: vec![Finding::Unknown; model.modes.len()] }
     }
 
-    /// The first that has neither answered nor refused yet.
-    pub(super) fn unknown(&self) -> Option<usize> {
-        self.findings.iter().position(|it| *it == Finding::Unknown)
+    /// Those without which nothing can be told: they have neither answered nor refused yet. One on which only signs hang
+    /// is given up where it stays silent.
+    pub(super) fn unknown(&self, modes: &[Mode]) -> Vec<usize> {
+        let is_unknown = |(mode, finding): (&Mode, &Finding)| match finding {
+            Finding::Unknown => true,
+            Finding::Silent { times } => mode.everything || *times < SILENT,
+            Finding::Word { .. } | Finding::Refused { .. } => false,
+        };
+        (0..modes.len()).filter(|index| is_unknown((&modes[*index], &self.findings[*index]))).collect()
+    }
+
+    /// Nobody has said anything about the register.
+    pub(super) fn silent(&mut self, index: usize) {
+        let finding = &mut self.findings[index];
+        match finding {
+            Finding::Unknown => *finding = Finding::Silent { times: 1 },
+            Finding::Silent { times } => *times = times.saturating_add(1),
+            // What it has said once it has said.
+            Finding::Word { .. } | Finding::Refused { .. } => {}
+        }
     }
 
     pub(super) fn answered(&mut self, index: usize, word: u16, now: Instant) {
@@ -76,13 +108,15 @@ impl Modes {
         if finding.is_wrong(mode) || finding.is_right(mode, now) {
             return;
         }
-        let times = if let Finding::Refused { times, .. } = finding { *times } else { 0 };
-        *finding = Finding::Refused { code, times: times.saturating_add(1) };
+        let (times, since) =
+            if let Finding::Refused { times, since, .. } = finding { (*times, *since) } else { (0, now) };
+        *finding = Finding::Refused { code, times: times.saturating_add(1), since };
     }
 
     /// It need not be asked again soon.
-    pub(super) fn is_settled(&self, index: usize) -> bool {
-        matches!(self.findings[index], Finding::Word { .. } | Finding::Refused { times: REFUSALS.., .. })
+    pub(super) fn is_settled(&self, index: usize, now: Instant) -> bool {
+        let finding = self.findings[index];
+        matches!(finding, Finding::Word { .. }) || finding.is_absent(now)
     }
 
     /// What can be believed, and the risk in one sentence where that is not all, or could not be looked at.
@@ -104,11 +138,12 @@ impl Modes {
                 Finding::Word { .. } => {
                     format!("it may be that {otherwise} (register {address} does not answer any more)")
                 }
-                Finding::Unknown => format!("it may be that {otherwise} (register {address} has not answered yet)"),
+                Finding::Unknown | Finding::Silent { .. } => {
+                    format!("it may be that {otherwise} (register {address} has not answered yet)")
+                }
             });
             // Clones and old firmware have no such register; their signs are those of the file. Nobody can know their ratio.
-            let is_absent = matches!(finding, Finding::Refused { times: REFUSALS.., .. });
-            trust = trust.max(match (mode.everything, is_absent) {
+            trust = trust.max(match (mode.everything, finding.is_absent(now)) {
                 (true, _) => Trust::Nothing,
                 (false, true) => Trust::All,
                 (false, false) => Trust::NoSigns,
@@ -145,12 +180,18 @@ mod tests {
         let mode = &model.modes[0];
         let mut modes = Modes::new(&model);
         assert_eq!(modes.judge(&model.modes, start).0, Trust::NoSigns);
-        for _ in 0..2 {
-            modes.refused(0, mode, 2, start);
-            assert_eq!((modes.judge(&model.modes, start).0, modes.is_settled(0)), (Trust::NoSigns, false));
+        for second in (0..60).step_by(5) {
+            modes.refused(0, mode, 2, after(start, second));
+            let now = after(start, second);
+            assert_eq!(
+                (modes.judge(&model.modes, now).0, modes.is_settled(0, now)),
+                (Trust::NoSigns, false),
+                "{second}"
+            );
         }
+        let start = after(start, 60);
         modes.refused(0, mode, 2, start);
-        assert!(modes.is_settled(0));
+        assert!(modes.is_settled(0, start));
         let (trust, risk) = modes.judge(&model.modes, start);
         let risk = risk.unwrap();
         assert_eq!(trust, Trust::All);
@@ -164,10 +205,10 @@ mod tests {
         let (model, start) = (model("chint-dtsu666"), Instant::now());
         let mut modes = Modes::new(&model);
         modes.answered(1, 10, start);
-        for _ in 0..10 {
-            modes.refused(0, &model.modes[0], 2, start);
+        for second in 0..100 {
+            modes.refused(0, &model.modes[0], 2, after(start, second));
         }
-        let (trust, risk) = modes.judge(&model.modes, start);
+        let (trust, risk) = modes.judge(&model.modes, after(start, 100));
         assert_eq!(trust, Trust::Nothing);
         assert!(risk.unwrap().ends_with("exception 2); nothing of it is used"));
     }

@@ -163,7 +163,8 @@ impl View {
                 // At most three: no register of these meters is worth more.
                 let decimals = decimals.clamp(0, 3) as u8;
                 let tens = 10_f64.powi(i32::from(decimals));
-                let value = Value::Number { value: (value * tens).round() / tens, unit, decimals };
+                // A zero has no direction: -0.0 + 0.0 is 0.0.
+                let value = Value::Number { value: (value * tens).round() / tens + 0.0, unit, decimals };
                 values.insert(key.into(), value);
             }
         };

@@ -54,6 +54,13 @@ impl Slow {
         self.entries.iter().filter(|it| it.due <= now).min_by_key(|it| it.due).map(|it| it.job)
     }
 
+    /// What it said waits to be borne out: it is asked again as soon as the others have had their turn.
+    pub(super) fn again(&mut self, job: Job, now: Instant) {
+        if let Some(entry) = self.entries.iter_mut().find(|it| it.job == job) {
+            entry.due = now;
+        }
+    }
+
     pub(super) fn done(&mut self, job: Job, good: bool, now: Instant) {
         let Some(place) = self.entries.iter().position(|it| it.job == job) else { return };
         let entry = &mut self.entries[place];

@@ -12,7 +12,7 @@ use crate::config::meter_models;
 use crate::device::meter::p1::Mapping;
 use crate::quantity::{Milliamp, Mono, Phase, Phases, Watt, WattHour};
 use crate::reading::MeterReading;
-use crate::status::Identity;
+use crate::status::{Identity, Value};
 
 /// Fast: currents, powers and an export of L1. Slow: the total, and counters of two tariffs.
 const POLLS: &str = r#"
@@ -46,7 +46,9 @@ fn key(quantity: Q, phase: Option<Phase>, tariff: u8) -> Key {
     Key { quantity, phase, tariff }
 }
 
+/// Read twice: the first figure of a counter must be borne out.
 fn put(image: &mut Image, key: Key, value: Result<f64, Refusal>, at: i64) {
+    image.take(&Decoded { key, value, decimals: 1 }, Mono(at - 1));
     image.take(&Decoded { key, value, decimals: 1 }, Mono(at));
 }
 
@@ -169,6 +171,29 @@ fn tariffs_are_added_only_when_all_of_the_model_are_there() {
 }
 
 #[test]
+fn the_first_figure_of_a_counter_is_told_when_the_next_one_bears_it_out() {
+    let export = key(Q::EnergyExport, None, 0);
+    let mut image = image();
+    let mut read = |value: f64, at: i64| {
+        image.take(&Decoded { key: export, value: Ok(value), decimals: 1 }, Mono(at));
+        (reading(&image, at).energy_export.map(|it| it.0), image.awaits(2))
+    };
+    assert_eq!(read(18_899_200.0, 1000), (None, true), "half of it is from before the carry");
+    assert_eq!(read(12_345_600.0, 2000), (None, true));
+    assert_eq!(read(12_345_600.0, 3000), (Some(12_345_600), false));
+    // Later ones are guarded where counters are kept.
+    assert_eq!(read(18_899_200.0, 13_000), (Some(18_899_200), false));
+    image.refused(2);
+    let mut again = |value: f64, at: i64| {
+        image.take(&Decoded { key: export, value: Ok(value), decimals: 1 }, Mono(at));
+        reading(&image, at).energy_export.map(|it| it.0)
+    };
+    assert_eq!(again(12_345_600.0, 20_000), None, "it may be another meter's");
+    assert_eq!(again(12_352_000.0, 28_000), None, "6.4 kWh in 8 s");
+    assert_eq!(again(12_352_300.0, 29_000), Some(12_352_300));
+}
+
+#[test]
 fn without_signs_currents_are_sizes_and_nothing_has_a_direction() {
     let mut image = image();
     put(&mut image, key(Q::Current, Some(Phase::L2), 0), Ok(-10.5), 1000);
@@ -204,4 +229,14 @@ fn a_refused_poll_is_asked_again_after_longer_and_longer_pauses() {
     refused.answered(1);
     refused.refused(1, start);
     assert!(refused.may_ask(1, after(10)));
+}
+
+#[test]
+fn a_zero_has_no_direction() {
+    let mut image = image();
+    put(&mut image, key(Q::Power, Some(Phase::L2), 0), Ok(0.0), 1000);
+    let backwards = Mapping { invert: true, ..Mapping::default() };
+    let shown = image.view(&backwards, true, Mono(1000), Mono(1050)).values(Mono(1050), Identity::default()).values;
+    let Value::Number { value, .. } = shown["power_l2_w"] else { panic!("{shown:?}") };
+    assert!(value == 0.0 && value.is_sign_positive());
 }

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use tokio_util::sync::DropGuard;
 
 use super::*;
+use crate::codec::model::Quantity;
 use crate::config::meter_models;
 use crate::config::model::Connection;
 use crate::link::modbus::BusConfig;
@@ -162,13 +163,64 @@ async fn while_a_mode_register_cannot_be_read_nothing_is_told_and_the_risk_stand
 #[tokio::test(start_paused = true)]
 async fn a_mode_register_that_is_not_there_is_a_risk_and_takes_a_ratio_with_it() {
     let mut house = em24(Does::Refuse(2));
-    let readings = house.pass(30).await;
+    let readings = house.pass(90).await;
     assert_eq!((readings[0].power_total, readings[0].current[Phase::L1]), (None, Some(Milliamp(2000))));
     assert_eq!(readings.last().unwrap().power_total, Some(Watt(460)), "a clone that has no such register");
     assert!(house.risk().contains("refused with exception 2"), "{}", house.risk());
     let mut house = dtsu666(Does::Refuse(2));
     assert_eq!(house.pass(120).await, []);
     assert!(house.risk().ends_with("nothing of it is used"), "{}", house.risk());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mode_register_that_stays_silent_does_not_keep_the_currents_away() {
+    for does in [Does::Silent, Does::Refuse(4), Does::Refuse(6), Does::Refuse(11)] {
+        let mut house = em24(does);
+        let readings = house.pass(90).await;
+        assert!(readings.len() > 40, "{does:?}: {} readings", readings.len());
+        let told = readings.iter().all(|it| it.power_total.is_none() && it.current[Phase::L1] == Some(Milliamp(2000)));
+        assert!(told && house.health.online, "{does:?}: {:?}", house.health);
+        let said =
+            "register 4353 has not answered yet); its powers and counters are not used, its currents count as import";
+        assert!(house.risk().ends_with(said), "{does:?}: {}", house.risk());
+        house.set(0x1101, Does::Word(7));
+        assert_eq!(house.pass(30).await.last().unwrap().power_total, Some(Watt(460)));
+        assert_eq!(house.risk, None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_meter_that_refuses_its_mode_while_it_starts_up_is_not_taken_for_one_without() {
+    let mut house = em24(Does::Refuse(2));
+    assert!(house.pass(50).await.iter().all(|it| it.power_total.is_none()), "it may have the register after all");
+    house.set(0x1101, Does::Word(0));
+    assert!(house.pass(60).await.iter().all(|it| it.power_total.is_none()));
+    assert!(house.risk().contains("register 4353 is 0"), "{}", house.risk());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_counter_of_a_meter_is_read_twice_before_it_is_told() {
+    // Import of an EM24 in 0.1 kWh, low word first.
+    let mut house = em24(Does::Word(7));
+    let model = meter_models::embedded().into_iter().find(|it| it.id == "carlo-gavazzi-em24").unwrap();
+    let energy = model.polls.iter().flat_map(|poll| poll.values.iter().map(move |it| (poll, it)));
+    let (poll, value) = energy.into_iter().find(|it| it.1.key.quantity == Quantity::EnergyImport).unwrap();
+    let address = poll.first + value.offset;
+    house.set(address + 1, Does::Word(1));
+    // The first round, and no second one.
+    sleep(Duration::from_millis(300)).await;
+    house.set(address + 1, Does::Word(0));
+    house.set(address, Does::Word(10));
+    let told: Vec<i64> = house.pass(20).await.iter().filter_map(|it| it.energy_import).map(|it| it.0).collect();
+    assert!(!told.is_empty() && told.iter().all(|it| *it == 1000), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_serial_number_that_is_refused_is_no_fault() {
+    let mut house = em24(Does::Word(7));
+    house.set(0x1300, Does::Refuse(2));
+    assert!(house.pass(30).await.len() > 10);
+    assert_eq!((house.health.bad, house.health.last_error.as_deref()), (0, None));
 }
 
 #[tokio::test(start_paused = true)]
