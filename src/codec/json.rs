@@ -1,5 +1,6 @@
 //! JSON of devices: what is there is read strictly, what is absent or null is absent.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -33,9 +34,9 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-/// A text as JSON. A key that stands twice with different values has both of them, in a list: which of them is meant nobody
-/// knows, and who wants a number there finds that it is none. The caller bounds the text; nesting is bounded by serde_json
-/// (128 levels).
+/// A text as JSON. A key that stands several times with different values has all of them, in one list: which of them is
+/// meant nobody knows, and who wants a number there finds that it is none. The caller bounds the text; nesting is bounded by
+/// serde_json (128 levels, each of which may be wrapped in one such list).
 ///
 /// # Errors
 /// When it is no JSON.
@@ -99,13 +100,19 @@ impl<'de> Visitor<'de> for Reader {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Value, A::Error> {
-        let mut map = Map::new();
+        let (mut map, mut doubled) = (Map::new(), BTreeSet::new());
         while let Some((key, Whole(it))) = from.next_entry::<String, Whole>()? {
-            let both = match map.remove(&key) {
-                Some(before) if before != it => Value::Array(vec![before, it]),
-                _ => it,
-            };
-            map.insert(key, both);
+            match map.get_mut(&key) {
+                None => {
+                    map.insert(key, it);
+                }
+                Some(Value::Array(all)) if doubled.contains(&key) => all.push(it),
+                Some(before) if *before == it => {}
+                Some(before) => {
+                    *before = Value::Array(vec![before.take(), it]);
+                    doubled.insert(key);
+                }
+            }
         }
         Ok(Value::Object(map))
     }
@@ -149,6 +156,11 @@ impl<'a> Fields<'a> {
     fn wrong(&self, key: &str, value: &Value, needed: &str) -> Malformed {
         let place = if self.place.is_empty() { key.to_owned() } else { format!("{}.{key}", self.place) };
         Malformed { place, problem: format!("is {}, {needed} is needed", kind(value)) }
+    }
+
+    fn wrong_element(&self, key: &str, value: &Value, needed: &str) -> Malformed {
+        let Malformed { place, .. } = self.wrong(key, value, needed);
+        Malformed { place, problem: format!("is a list with {} in it, {needed} is needed", kind(value)) }
     }
 
     /// A finite number.
@@ -198,6 +210,15 @@ impl<'a> Fields<'a> {
     pub fn list(&self, key: &str) -> Result<&'a [Value], Malformed> {
         let Some(value) = self.get(key) else { return Ok(&[]) };
         value.as_array().map(Vec::as_slice).ok_or_else(|| self.wrong(key, value, "a list"))
+    }
+
+    /// A list of texts; empty where there is none.
+    ///
+    /// # Errors
+    /// When something else stands there or in it.
+    pub fn texts(&self, key: &str) -> Result<Vec<&'a str>, Malformed> {
+        let text = |it: &'a Value| it.as_str().ok_or_else(|| self.wrong_element(key, it, "a list of texts"));
+        self.list(key)?.iter().map(text).collect()
     }
 
     /// The nth object of a list; `None` where the list is shorter.
@@ -254,6 +275,27 @@ mod tests {
         let same = object(br#"{"a":1,"a":1}"#).unwrap();
         assert_eq!(Fields::new("", &same).number("a"), Ok(Some(1.0)));
         assert!(object(&[b"{\"a\":".repeat(200), b"1".to_vec(), b"}".repeat(200)].concat()).is_err(), "too deep");
+    }
+
+    #[test]
+    fn a_key_that_stands_many_times_makes_one_list_however_often() {
+        let map = object(br#"{"a":1,"a":2,"a":1,"a":[3],"b":[1],"b":[2]}"#).unwrap();
+        assert_eq!(Value::Object(map), serde_json::json!({"a": [1, 2, 1, [3]], "b": [[1], [2]]}));
+        let many: Vec<String> = (0..13_000).map(|it| format!("\"\":{}", it % 2)).collect();
+        let map = object(format!("{{{}}}", many.join(",")).as_bytes()).unwrap();
+        let all = map[""].as_array().unwrap();
+        assert!(all.len() == 13_000 && all.iter().all(Value::is_number), "flat");
+    }
+
+    #[test]
+    fn a_list_of_texts_holds_nothing_else() {
+        let map = object(br#"{"a":["x","y"],"b":["x",1],"c":["x"],"c":["y"],"d":null}"#).unwrap();
+        let fields = Fields::new("", &map);
+        assert_eq!(fields.texts("a"), Ok(vec!["x", "y"]));
+        assert_eq!((fields.texts("d"), fields.texts("e")), (Ok(Vec::new()), Ok(Vec::new())));
+        let said = |key| fields.texts(key).unwrap_err().to_string();
+        assert_eq!(said("b"), "`b` is a list with a number in it, a list of texts is needed");
+        assert_eq!(said("c"), "`c` is a list with a list in it, a list of texts is needed");
     }
 
     #[test]

@@ -198,7 +198,7 @@ impl Errors {
 
 fn errors(fields: &Fields<'_>, key: &str, notes: &mut Vec<String>) -> Result<Errors, Malformed> {
     let mut errors = Errors { failed: false, out_of_range: Vec::new() };
-    for word in fields.list(key)?.iter().filter_map(|it| it.as_str()).take(16) {
+    for word in fields.texts(key)?.into_iter().take(16) {
         errors.failed |= matches!(word, "power_meter_failure" | "ct_type_not_set");
         errors.out_of_range.extend(word.strip_prefix("out_of_range:").map(str::to_owned));
         notes.push(format!("the device reports {} in `{key}`", word.chars().take(40).collect::<String>()));

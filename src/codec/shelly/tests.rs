@@ -153,3 +153,10 @@ fn relays_and_inputs_say_what_they_are() {
     assert_eq!(rpc::input(br#"{"id":0,"state":null}"#), Ok(None));
     assert!(rpc::input(br#"{"id":0,"state":"on"}"#).is_err());
 }
+
+#[test]
+fn errors_that_stand_twice_are_not_overlooked() {
+    let body = br#"{"id":0,"a_act_power":1500.0,"a_errors":["power_meter_failure"],"a_errors":["no_load"]}"#;
+    let error = rpc::em(body).unwrap_err().to_string();
+    assert_eq!(error, "`a_errors` is a list with a list in it, a list of texts is needed");
+}
