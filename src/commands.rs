@@ -246,6 +246,8 @@ pub fn decode(kind: DecodeKind, file: Option<&Path>, json: bool, key: Option<&st
 /// `gridkeeper pair homewizard`
 #[must_use]
 pub fn pair_homewizard(host: &str, id: &str, files: &[PathBuf]) -> u8 {
+    // As the lines of the configuration have it.
+    let host = host.strip_prefix("https://").unwrap_or(host);
     let address = match HttpAddress::parse(&format!("https://{host}")) {
         Ok(address) => address,
         Err((problem, help)) => {
@@ -343,9 +345,18 @@ pub fn modbus_write(connection: &str, unit: u8, register: u16, values: &[u16], c
     tool(async { registers::write(&target, values, consent, &mut input, &mut std::io::stdout().lock()).await })
 }
 
+/// How long a scan waits for each answer: seconds on the command line.
+///
+/// # Errors
+/// The sentence for the user.
+pub fn patience(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|it| (0.05..=10.0).contains(it));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "allowed: 0.05 to 10 (s)".to_owned())
+}
+
 /// `gridkeeper scan serial`
 #[must_use]
-pub fn scan_serial(port: &str, from: usize, all: bool, files: &[PathBuf]) -> u8 {
+pub fn scan_serial(port: &str, from: usize, all: bool, patience: Option<Duration>, files: &[PathBuf]) -> u8 {
     let text = if port.starts_with('/') { format!("serial://{port}") } else { port.to_owned() };
     let line = match config::connection(&text) {
         Ok(Connection::Serial(line)) => line,
@@ -358,8 +369,17 @@ pub fn scan_serial(port: &str, from: usize, all: bool, files: &[PathBuf]) -> u8 
             return WRONG_USAGE;
         }
     };
-    let course = scan::Course { from: from.saturating_sub(1), all, turn: scan::SERIAL_TURN };
-    let (models, asked) = (models(files), scan::Asked { place: port, all, config: files });
+    if !line.path.exists() {
+        complain(&format!(
+            "there is no port {}: `ls -l /dev/serial/by-id/` shows those that are there, `sudo dmesg | tail` what was \
+             plugged in last",
+            line.path.display()
+        ));
+        return FAILED;
+    }
+    let turn = patience.unwrap_or(scan::SERIAL_TURN);
+    let course = scan::Course { from: from.saturating_sub(1), all, turn };
+    let (models, asked) = (models(files), scan::Asked { place: port, all, patience, config: files });
     scan(
         async |stop, out, progress| scan::serial(&line, &models, course, stop, out, progress).await,
         |outcome| scan::serial_again(asked, &line, outcome),
@@ -368,7 +388,7 @@ pub fn scan_serial(port: &str, from: usize, all: bool, files: &[PathBuf]) -> u8 
 
 /// `gridkeeper scan tcp`
 #[must_use]
-pub fn scan_tcp(host: &str, from: usize, all: bool, files: &[PathBuf]) -> u8 {
+pub fn scan_tcp(host: &str, from: usize, all: bool, patience: Option<Duration>, files: &[PathBuf]) -> u8 {
     let has_port = host.contains("]:") || host.matches(':').count() == 1;
     let address = match (host.contains("://"), has_port) {
         (true, _) => host.to_owned(),
@@ -386,8 +406,9 @@ pub fn scan_tcp(host: &str, from: usize, all: bool, files: &[PathBuf]) -> u8 {
             return WRONG_USAGE;
         }
     };
-    let course = scan::Course { from: from.saturating_sub(1), all, turn: scan::NETWORK_TURN };
-    let (models, asked) = (models(files), scan::Asked { place: host, all, config: files });
+    let turn = patience.unwrap_or(scan::NETWORK_TURN);
+    let course = scan::Course { from: from.saturating_sub(1), all, turn };
+    let (models, asked) = (models(files), scan::Asked { place: host, all, patience, config: files });
     scan(
         async |stop, out, progress| scan::tcp(&connection, &models, course, stop, out, progress).await,
         |outcome| scan::tcp_again(asked, outcome),

@@ -136,6 +136,9 @@ enum ScanPlace {
         /// Every address at every setting, even after somebody has answered at one.
         #[arg(long)]
         all: bool,
+        /// Seconds to wait for each answer, for devices that are slow to answer. Default: 0.15, on the network 1.
+        #[arg(long, value_name = "SECONDS", value_parser = commands::patience)]
+        patience: Option<std::time::Duration>,
         /// Configuration file that says where the data directory, with model files of your own, is.
         #[arg(short, long = "config", value_name = "FILE")]
         config: Vec<PathBuf>,
@@ -150,6 +153,9 @@ enum ScanPlace {
         /// Every unit from 1 to 247.
         #[arg(long)]
         all: bool,
+        /// Seconds to wait for each answer, for devices that are slow to answer. Default: 0.15, on the network 1.
+        #[arg(long, value_name = "SECONDS", value_parser = commands::patience)]
+        patience: Option<std::time::Duration>,
         /// Configuration file that says where the data directory, with model files of your own, is.
         #[arg(short, long = "config", value_name = "FILE")]
         config: Vec<PathBuf>,
@@ -244,11 +250,11 @@ fn main() -> ExitCode {
         Command::Pair { kind: PairKind::Homewizard, host, id, config } => {
             commands::pair_homewizard(&host, &id, &config)
         }
-        Command::Scan { place: ScanPlace::Serial { port, from, all, config } } => {
-            commands::scan_serial(&port, from, all, &config)
+        Command::Scan { place: ScanPlace::Serial { port, from, all, patience, config } } => {
+            commands::scan_serial(&port, from, all, patience, &config)
         }
-        Command::Scan { place: ScanPlace::Tcp { host, from, all, config } } => {
-            commands::scan_tcp(&host, from, all, &config)
+        Command::Scan { place: ScanPlace::Tcp { host, from, all, patience, config } } => {
+            commands::scan_tcp(&host, from, all, patience, &config)
         }
         Command::Scan { place: ScanPlace::Lan { from } } => commands::scan_lan(from),
         Command::Modbus {

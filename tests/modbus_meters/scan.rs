@@ -41,7 +41,7 @@ fn known() -> Vec<Model> {
 }
 
 fn asked(place: &str, all: bool) -> scan::Asked<'_> {
-    scan::Asked { place, all, config: &[] }
+    scan::Asked { place, all, patience: None, config: &[] }
 }
 
 async fn scanned(peer: &Peer) -> String {
@@ -133,6 +133,54 @@ async fn a_meter_of_another_map_is_not_taken_for_its_family() {
         let text = scanned(&peer).await;
         assert!(text.contains(&format!("model = \"{named}\"\n")) && text.contains(", recognised"), "{text}");
         assert!(!text.contains(not) && !text.contains("any of these"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn behind_a_gateway_the_addresses_of_a_line_are_asked_too() {
+    let mut registers = map(CASES.iter().find(|it| it.model == "eastron-sdm630").unwrap());
+    registers.insert((3, 0xFC02), 112);
+    let peer = Peer::start(Medium::Tcp, move |ask| match ask.unit {
+        5 => serve(&registers, &Ask { unit: UNIT, ..ask.clone() }),
+        _ => Reaction::Answer(vec![ask.function() | 0x80, 11]),
+    })
+    .await;
+    let text = scanned(&peer).await;
+    assert!(text.contains("# unit 5: Eastron SDM630, recognised\n"), "{text}");
+}
+
+/// An SDM630 of the early kind does not say what it is, and answers as a meter of one phase as well.
+#[tokio::test]
+async fn of_several_guesses_the_one_with_most_phases_is_pasted() {
+    let registers = map(CASES.iter().find(|it| it.model == "eastron-sdm630").unwrap());
+    let peer = Peer::start(Medium::Tcp, move |ask| match ask.unit {
+        1 => serve(&registers, &Ask { unit: UNIT, ..ask.clone() }),
+        _ => Reaction::Answer(vec![ask.function() | 0x80, 11]),
+    })
+    .await;
+    let text = scanned(&peer).await;
+    let pasted = text.lines().find_map(|it| it.strip_prefix("model = \"")?.strip_suffix('"')).unwrap();
+    let model = known().into_iter().find(|it| it.id == pasted).unwrap();
+    assert_eq!(model.phases, 3, "{text}");
+    assert!(text.contains("(eastron-sdm630)") && text.contains("(eastron-sdm120)"), "{text}");
+}
+
+/// All of the maker's devices say 42; the map is that of the order numbers that begin with 7KM.
+#[tokio::test]
+async fn a_meter_of_siemens_is_known_by_its_order_number() {
+    for (order, recognised) in [("7KM2200-2EA00-1JA1  ", true), ("7KT1665             ", false)] {
+        let mut registers = map(CASES.iter().find(|it| it.model == "siemens-pac").unwrap());
+        registers.extend((64_001..64_028).map(|address| ((3, address), 0)));
+        registers.insert((3, 64_001), 42);
+        let words = order.as_bytes().chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+        registers.extend((64_002..).zip(words).map(|(address, word)| ((3, address), word)));
+        let peer = Peer::start(Medium::Tcp, move |ask| match ask.unit {
+            1 => serve(&registers, &Ask { unit: UNIT, ..ask.clone() }),
+            _ => Reaction::Answer(vec![ask.function() | 0x80, 11]),
+        })
+        .await;
+        let text = scanned(&peer).await;
+        assert_eq!(text.contains("# unit 1: Siemens SENTRON PAC, recognised\n"), recognised, "{order}: {text}");
     }
 }
 

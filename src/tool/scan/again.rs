@@ -1,6 +1,7 @@
 //! The command with which an interrupted scan goes on, whole: what was asked for, what was learnt, and where it stopped.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Outcome;
 use crate::config::model::SerialLine;
@@ -12,6 +13,8 @@ pub struct Asked<'a> {
     pub place: &'a str,
     /// `--all`
     pub all: bool,
+    /// `--patience`
+    pub patience: Option<Duration>,
     /// `--config`
     pub config: &'a [PathBuf],
 }
@@ -33,7 +36,8 @@ pub fn tcp_again(asked: Asked<'_>, outcome: &Outcome) -> Option<String> {
 fn rest(asked: Asked<'_>, step: usize) -> String {
     let config: String = asked.config.iter().map(|it| format!(" -c {}", quoted(&it.display().to_string()))).collect();
     let all = if asked.all { " --all" } else { "" };
-    format!("{config}{all} --from {}", step + 1)
+    let patience = asked.patience.map_or_else(String::new, |it| format!(" --patience {}", it.as_secs_f64()));
+    format!("{config}{all}{patience} --from {}", step + 1)
 }
 
 /// A word of a shell's command line: `&` and `?` mean something there.
@@ -53,7 +57,7 @@ mod tests {
         let line = SerialLine { path: "/dev/ttyUSB0".into(), baud: None, parity: None, stop: None };
         let mut outcome = Outcome { found: 0, instead: None, stopped_at: None, settled: None };
         fn asked(place: &str, all: bool) -> Asked<'_> {
-            Asked { place, all, config: &[] }
+            Asked { place, all, patience: None, config: &[] }
         }
         assert_eq!(serial_again(asked("/dev/ttyUSB0", false), &line, &outcome), None);
         outcome.stopped_at = Some(16);
@@ -67,6 +71,9 @@ mod tests {
         assert_eq!(again, "gridkeeper scan serial 'serial:///dev/ttyUSB0?baud=9600&parity=even&stop=1' --from 17");
         let again = tcp_again(asked("[2001:db8::1]:502", true), &outcome).unwrap();
         assert_eq!(again, "gridkeeper scan tcp '[2001:db8::1]:502' --all --from 17");
+        let patient = Asked { patience: Some(Duration::from_millis(1500)), ..asked("gateway", false) };
+        let again = tcp_again(patient, &outcome).unwrap();
+        assert_eq!(again, "gridkeeper scan tcp gateway --patience 1.5 --from 17");
         let config = [PathBuf::from("/etc/my house.toml")];
         let again = tcp_again(Asked { config: &config, ..asked("gateway", false) }, &outcome).unwrap();
         assert_eq!(again, "gridkeeper scan tcp gateway -c '/etc/my house.toml' --from 17");

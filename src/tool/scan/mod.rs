@@ -18,7 +18,7 @@ use crate::link::modbus::{Bus, BusConfig, BusError};
 pub use again::{Asked, serial_again, tcp_again};
 pub use lan::{Network, lan};
 pub use plan::{Setting, Step};
-use plan::{is_likely, network_units, serial_steps};
+use plan::{behind_gateway, is_likely, network_units, serial_steps};
 use probe::{Found, Kind, Presence, Probe, is_unreadable};
 pub use progress::Lines;
 
@@ -26,6 +26,8 @@ pub use progress::Lines;
 pub const NETWORK_TURN: Duration = Duration::from_millis(1000);
 /// For one answer on a serial line beyond its time on the wire. Meters answer within 100 ms.
 pub const SERIAL_TURN: Duration = Duration::from_millis(150);
+/// The same for a unit whose answer was late.
+const PATIENT: Duration = Duration::from_millis(1000);
 /// More than any request and its answer are on the wire at 1200 baud; the bus knows how long they really are.
 const WHOLE: Duration = Duration::from_secs(3);
 /// For a port or a host to open.
@@ -94,7 +96,26 @@ pub async fn serial(
             models,
             likely: is_likely(step.unit),
         };
-        let Some(presence) = look(&probe, stop).await? else {
+        let presence = match look(&probe, stop).await? {
+            // An answer that comes after its time meets the next question: a slow device, and no noise.
+            Some(Presence::Silent(error)) if is_unreadable(&error) && current.turn < PATIENT => {
+                if let Some((_, hasty)) = wire.take() {
+                    hasty.close().await;
+                }
+                let slow = Wire::open(&step.setting.connection(&line.path), PATIENT);
+                let (unit, likely) = (step.unit, is_likely(step.unit));
+                let probe = Probe { bus: &slow.bus, unit, limit: WHOLE + PATIENT, models, likely };
+                let presence = look(&probe, stop).await?;
+                // Whoever is slow here is slow at the next address too; otherwise the next step is quick again.
+                match presence {
+                    Some(Presence::Answers(_)) => wire = Some((step.setting, slow)),
+                    _ => slow.close().await,
+                }
+                presence
+            }
+            presence => presence,
+        };
+        let Some(presence) = presence else {
             outcome.stopped_at = Some(step_of(&steps, index, outcome.settled));
             break;
         };
@@ -146,7 +167,15 @@ pub async fn tcp(
     let (mut ids, mut unreadable, mut why) = (Ids::default(), Unreadable::default(), None);
     let shown = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let scheme = if raw { "rtu+tcp" } else { "tcp" };
-    for (index, unit) in network_units(raw, course.all).into_iter().enumerate().skip(course.from) {
+    let mut units = network_units(raw, course.all);
+    // It was interrupted among those that are asked behind a gateway.
+    if course.from >= units.len() {
+        units.extend(behind_gateway(&units));
+    }
+    let mut next = course.from;
+    while let Some(&unit) = units.get(next) {
+        let index = next;
+        next += 1;
         write!(progress, "\runit {unit:<3} ")?;
         progress.flush()?;
         let probe = Probe { bus: &wire.bus, unit, limit: course.turn, models, likely: is_likely(unit) };
@@ -165,6 +194,10 @@ pub async fn tcp(
                 if raw && unreadable.take(&error, unit) {
                     writeln!(progress)?;
                     writeln!(out, "# unit {unit}: {UNREADABLE} ({error})")?;
+                }
+                // A gateway speaks: behind it there is a line.
+                if error.is_of_gateway() {
+                    units.extend(behind_gateway(&units));
                 }
                 // The first one says most: later ones may meet a server that has had enough of us.
                 why = why.or(Some(error));
@@ -217,6 +250,8 @@ async fn presence(probe: &Probe<'_>) -> Result<Presence, ScanError> {
 /// A bus with a scan's patience.
 struct Wire {
     bus: Bus,
+    /// For one answer beyond its time on the wire.
+    turn: Duration,
     cancel: CancellationToken,
 }
 
@@ -236,7 +271,7 @@ impl Wire {
             backoff_max: Duration::from_millis(200),
             ..BusConfig::new(connection.clone())
         };
-        Self { bus: Bus::spawn(config, cancel.clone()), cancel }
+        Self { bus: Bus::spawn(config, cancel.clone()), turn, cancel }
     }
 
     /// Ends the bus and gives the port back.

@@ -109,6 +109,11 @@ pub(super) fn network_units(raw: bool, all: bool) -> Vec<u8> {
     likely.iter().copied().chain(others).collect()
 }
 
+/// Units that are asked as well once a gateway has said that it is one: those of a line.
+pub(super) fn behind_gateway(asked: &[u8]) -> Vec<u8> {
+    LIKELY.into_iter().filter(|unit| !asked.contains(unit)).collect()
+}
+
 /// Whether somebody is often at this address of a line.
 pub(super) fn is_likely(unit: u8) -> bool {
     LIKELY.contains(&unit) || NETWORK.contains(&unit)

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::codec::model::{COMMON, Chain, ChainStep, Identity, MAKER, Model, Poll, Quantity, Sign, Sure, Table};
 use crate::link::modbus::{Bus, BusError, Operation, Priority, Reply};
-use crate::quantity::Phase;
 
 /// Most devices answer or refuse this one; Carlo Gavazzi's say what they are.
 const FIRST_ASKED: u16 = 0x000B;
@@ -198,27 +197,31 @@ impl Probe<'_> {
     }
 
     /// Models whose values are those of a mains connection; also such as have an identity, because not every unit of a
-    /// family shows the one that is known.
+    /// family shows the one that is known. First those that see it on most phases: a meter of three may answer as one of
+    /// one, and not the other way.
     async fn guesses(&self) -> Result<Vec<Found>, BusError> {
         let mut found = Vec::new();
         for model in self.models.iter().filter(|it| it.sunspec.is_empty()) {
-            if self.looks_like(model).await? {
-                found.push(self.meter(model, "", false));
+            let phases = self.looks_like(model).await?;
+            if phases > 0 {
+                found.push((phases, self.meter(model, "", false)));
             }
         }
-        Ok(found)
+        found.sort_by_key(|it| std::cmp::Reverse(it.0));
+        Ok(found.into_iter().map(|it| it.1).collect())
     }
 
-    async fn looks_like(&self, model: &Model) -> Result<bool, BusError> {
+    /// On how many phases the unit has a mains voltage if it is of this model; 0 where it is not.
+    async fn looks_like(&self, model: &Model) -> Result<usize, BusError> {
         let mut mains = Mains::default();
         for poll in model.polls.iter().filter(|it| measures(it, Quantity::Voltage) || measures(it, Quantity::Frequency))
         {
             let answer = self.ask(poll.table, poll.first, poll.count).await?;
             if !mains.goes_on(poll, answer.as_deref()) {
-                return Ok(false);
+                return Ok(0);
             }
         }
-        Ok(mains.is_there(model))
+        Ok(if mains.is_there(model) { mains.phases() } else { 0 })
     }
 
     fn meter(&self, model: &Model, type_name: &str, recognised: bool) -> Found {
@@ -249,7 +252,7 @@ fn measures(poll: &Poll, quantity: Quantity) -> bool {
 /// What a model's own polls say of the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Mains {
-    voltage: Option<f64>,
+    voltage: [Option<f64>; 3],
     frequency: Option<f64>,
 }
 
@@ -261,18 +264,23 @@ impl Mains {
         for decoded in poll.decode(words) {
             let Ok(value) = decoded.value else { continue };
             match (decoded.key.quantity, decoded.key.phase) {
-                (Quantity::Voltage, Some(Phase::L1)) => self.voltage = Some(value),
+                (Quantity::Voltage, Some(phase)) => self.voltage[phase.index()] = Some(value),
                 (Quantity::Frequency, _) => self.frequency = Some(value),
                 _ => {}
             }
         }
-        self.voltage.is_none_or(|it| VOLTAGE.contains(&it))
+        self.voltage[0].is_none_or(|it| VOLTAGE.contains(&it))
+    }
+
+    /// Phases with a voltage of the mains.
+    fn phases(&self) -> usize {
+        self.voltage.iter().flatten().filter(|it| VOLTAGE.contains(it)).count()
     }
 
     /// A voltage, and a frequency where the model cannot be without one, of the mains.
     fn is_there(&self, model: &Model) -> bool {
         let needed = model.polls.iter().any(|it| !it.optional && measures(it, Quantity::Frequency));
-        self.voltage.is_some_and(|it| VOLTAGE.contains(&it))
+        self.voltage[0].is_some_and(|it| VOLTAGE.contains(&it))
             && self.frequency.map_or(!needed, |it| FREQUENCY.contains(&it))
     }
 }
