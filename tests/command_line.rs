@@ -41,6 +41,7 @@ fn every_subcommand_ends_with_the_code_of_its_outcome() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let good = fixtures.join("fixtures/p1/at-watt-hours.p1");
     let wrong_crc = fixtures.join("fixtures/p1/bad-crc.p1");
+    let prose = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let scenario = std::fs::read_to_string(fixtures.join("scenarios/static_without_meter.toml")).unwrap();
     write("scenario.toml", &scenario);
     // A port that was given back: nobody answers there.
@@ -63,6 +64,8 @@ fn every_subcommand_ends_with_the_code_of_its_outcome() {
         (&format!("decode p1 {}", good.display()), DONE),
         (&format!("decode p1 --json {}", wrong_crc.display()), INVALID_INPUT),
         ("decode sml good.toml", INVALID_INPUT),
+        (&format!("decode p1 {}", prose.display()), INVALID_INPUT),
+        (&format!("decode iec62056 {}", prose.display()), INVALID_INPUT),
         ("decode p1 missing.p1", FAILED),
         ("decode p1 good.toml --key 00", WRONG_USAGE),
         ("decode dlms good.toml", WRONG_USAGE),

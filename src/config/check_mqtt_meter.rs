@@ -68,6 +68,23 @@ pub(super) fn mqtt(checker: &mut Checker<'_>, head: &Head, raw: &raw::Meter) -> 
     if sources.is_empty() {
         return None;
     }
+    if let (Some(topic), Some((_, at))) = (topic, raw.topic.set())
+        && !sources.iter().any(|it| it.place.topic == topic)
+    {
+        let message = format!("`topic` = {:?} is used by no value", short(topic));
+        // Without a slash before it a place is a topic of its own.
+        let plain = sources.iter().find(|it| it.place.pointer.is_empty());
+        let help = match plain {
+            Some(it) => {
+                let (key, place) = (it.quantity.key(), short(&it.place.topic));
+                format!(
+                    "did you mean {key} = \"/{place}\"? A place in `topic` begins with a slash; else take `topic` out"
+                )
+            }
+            None => "take `topic` out, or write a place in it, which begins with a slash".to_owned(),
+        };
+        checker.report.error(at, &path("topic"), message, help);
+    }
     let max_age = Span::from_secs_f64(raw.max_age_s.get().copied().unwrap_or(30.0));
     Some(MeterDriver::Mqtt(MqttMeter { sources, time, max_age, time_zone: String::new() }))
 }

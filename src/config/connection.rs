@@ -24,7 +24,8 @@ pub(super) fn parse(text: &str) -> Result<Connection, Wrong> {
     let (scheme, rest) = split_scheme(text, CONNECTIONS, device_without_scheme)?;
     match scheme {
         "serial" => serial(rest).map(Connection::Serial),
-        "tcp" => host_port(rest, None, "tcp://host:port").map(|(host, port)| Connection::Tcp { host, port }),
+        "tcp" => host_port(rest, None, "tcp://host:port; Modbus TCP is mostly at port 502")
+            .map(|(host, port)| Connection::Tcp { host, port }),
         "rtu+tcp" => {
             host_port(rest, None, "rtu+tcp://host:port").map(|(host, port)| Connection::RtuOverTcp { host, port })
         }
@@ -101,8 +102,13 @@ fn split_scheme<'a>(
 
 /// The address of a device that was written as a path, or as a host with or without a port.
 fn device_without_scheme(text: &str) -> Option<String> {
-    if text.starts_with("/dev/") && !text.contains(char::is_whitespace) {
+    let is_path = |path: &str| !path.contains(char::is_whitespace);
+    if text.starts_with("/dev/") && is_path(text) {
         return Some(format!("serial://{text}"));
+    }
+    // The names of ports as the kernel tells them: ttyUSB0, ttyACM0, ttyAMA0, ttyS0.
+    if text.starts_with("tty") && is_path(text) && !text.contains(['.', ':']) {
+        return Some(format!("serial:///dev/{text}"));
     }
     // `tcp:192.0.2.1:502`, `tcp:/192.0.2.1:502`
     if let Some((scheme, rest)) = text.split_once(':')
@@ -282,6 +288,9 @@ mod tests {
             ("meter.local:23", "did you mean tcp://meter.local:23?"),
             ("/dev/ttyUSB0", "did you mean serial:///dev/ttyUSB0?"),
             ("/dev/ttyUSB0?baud=9600", "did you mean serial:///dev/ttyUSB0?baud=9600?"),
+            ("ttyUSB0", "did you mean serial:///dev/ttyUSB0?"),
+            ("ttyS1?baud=9600", "did you mean serial:///dev/ttyS1?baud=9600?"),
+            ("tty.local", "did you mean tcp://tty.local:502 (the port of Modbus TCP"),
             ("tcp:192.168.1.5:502", "did you mean tcp://192.168.1.5:502?"),
             ("rtu+tcp:/192.168.1.5:502", "did you mean rtu+tcp://192.168.1.5:502?"),
             ("me:pw@192.168.1.5", "allowed: serial:"),

@@ -49,6 +49,10 @@ impl Message for Readout<'_> {
         Readout::is_complete(self)
     }
 
+    fn is_understood(&self) -> bool {
+        self.items().any(|it| matches!(it, Item::DataSet(set) if obis(set.address).is_some()))
+    }
+
     fn check(&self) -> Result<(), Option<String>> {
         let damaged = self.parity_errors().is_some_and(|errors| errors > 0);
         if bcc_word(self) == "invalid" || damaged { Err(None) } else { Ok(()) }

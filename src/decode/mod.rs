@@ -60,6 +60,11 @@ trait Message {
         true
     }
 
+    /// Something in it is known for what it is.
+    fn is_understood(&self) -> bool {
+        true
+    }
+
     /// It passes its checks as it came; else why not, where the message itself does not show it.
     fn check(&self) -> Result<(), Option<String>>;
 
@@ -91,6 +96,11 @@ impl<'a, O: Write, N: Write> Report<'a, O, N> {
     fn show<M: Message>(&mut self, message: &M) -> io::Result<()> {
         if !message.is_complete() && self.printed > 0 {
             return writeln!(self.notes, "the last {} ends before its end mark and is not shown", M::NOUN);
+        }
+        if !message.is_complete() && !message.is_understood() {
+            self.failed += 1;
+            let noun = M::NOUN;
+            return writeln!(self.notes, "what begins like a {noun} has no end mark and nothing in it is understood");
         }
         self.printed += 1;
         if let Err(why) = message.check() {

@@ -51,6 +51,10 @@ impl Message for Telegram<'_> {
         Telegram::is_complete(self)
     }
 
+    fn is_understood(&self) -> bool {
+        self.objects().next().is_some()
+    }
+
     fn check(&self) -> Result<(), Option<String>> {
         let wrong_tag = self.seal().is_some_and(|seal| seal.tag == TagCheck::Wrong);
         if crc_word(self) == "invalid" || wrong_tag { Err(None) } else { Ok(()) }
