@@ -25,6 +25,7 @@ fn every_link_leads_to_a_file() {
         "README.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
+        "docs/connecting.md",
         "docs/control.md",
         "docs/decisions.md",
         "docs/meter-models.md",
@@ -110,4 +111,58 @@ fn every_subcommand_that_readme_names_is_there() {
     for tool in tools {
         assert!(help.lines().any(|line| line.trim_start().starts_with(tool)), "`{tool}` is not in --help:\n{help}");
     }
+}
+
+/// Blocks of Markdown in this language.
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let fence = format!("```{language}\n");
+    text.split(&fence).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn every_configuration_for_connecting_a_meter_passes_the_check() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (document, mut found) = (text("docs/connecting.md"), 0);
+    for block in blocks(&document, "toml") {
+        let file = folder.path().join("gridkeeper.toml");
+        fs::write(&file, block).expect("a file");
+        let check = Command::new(env!("CARGO_BIN_EXE_gridkeeper")).arg("check").arg("-c").arg(&file).output();
+        let check = check.expect("the binary was built");
+        assert!(check.status.success(), "{block}\n{}", String::from_utf8_lossy(&check.stdout));
+        found += 1;
+    }
+    assert_eq!(found, 10, "is the search still right?");
+}
+
+/// Ports that are not there and hosts that refuse: a command may fail at that, never at what it was given.
+#[test]
+fn every_command_for_connecting_a_meter_is_understood() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("gridkeeper.toml");
+    fs::write(&file, "[storage]\ndata_dir = \"data\"\n").expect("a file");
+    for name in ["p1.txt", "head.bin"] {
+        fs::write(folder.path().join(name), "").expect("a file");
+    }
+    let document = text("docs/connecting.md");
+    let lines = blocks(&document, "sh").into_iter().flat_map(str::lines).filter(|it| it.starts_with("gridkeeper "));
+    let mut found = 0;
+    for line in lines {
+        // Hosts that refuse at once, ports that nobody has; what asks the network or goes on for ever is asked for its help.
+        let goes_on = line.contains(" run ") || line.contains(" scan lan") || line.contains(" pair ");
+        let line = line.replace("192.0.2.", "127.0.0.").replace("/dev/ttyUSB0", "/dev/gridkeeper-none");
+        let line = line.replace("/etc/gridkeeper/gridkeeper.toml", "gridkeeper.toml");
+        let command = line.split(" #").next().expect("a command").replacen("gridkeeper ", "\"$GRIDKEEPER\" ", 1);
+        let command = if goes_on { format!("{command} --help") } else { command };
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &command]).env("GRIDKEEPER", env!("CARGO_BIN_EXE_gridkeeper")).current_dir(folder.path());
+        let done = shell.output().expect("a shell");
+        let said = String::from_utf8_lossy(&done.stderr);
+        let code = done.status.code();
+        assert!(
+            code.is_some_and(|it| it == 0 || it == 1 || (it == 3 && line.contains(" decode "))),
+            "{command}: {said}"
+        );
+        found += 1;
+    }
+    assert_eq!(found, 13, "is the search still right?");
 }

@@ -227,7 +227,7 @@ impl Inner {
                 self.telegrams += 1;
                 let (minutes, second) = (self.telegrams / 60, self.telegrams % 60);
                 let time = format!("0-0:1.0.0(240702{:02}{:02}{second:02}S)", minutes / 60 % 24, minutes % 60);
-                p1::encode("/GKT5TEST", &[&time, "1-0:1.7.0(01.000*kW)"])
+                p1::encode("/GKT5TEST", [&time, "1-0:1.7.0(01.000*kW)"])
             }
             Telegram::Fixed(telegram) => telegram.clone(),
             Telegram::Missing => return empty(StatusCode::NOT_FOUND),
