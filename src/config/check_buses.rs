@@ -136,6 +136,25 @@ fn as_shipped(checker: &mut Checker<'_>, wired: &[Wired], it: &Wired, agreed: &m
         let help = format!("set all of them to the same and write {name}= in the connection");
         checker.report.error(it.at, &format!("{}.connection", it.path), message, help);
     }
+    let (Some(factory), Connection::Serial(own)) = (it.factory, &it.connection) else { return };
+    // What another device's connection says, and its own does not.
+    let mut others = SerialLine {
+        path: agreed.path.clone(),
+        baud: agreed.baud.filter(|_| own.baud.is_none() && shipped.baud.is_none()),
+        parity: agreed.parity.filter(|_| own.parity.is_none() && shipped.parity.is_none()),
+        stop: agreed.stop.filter(|_| own.stop.is_none() && shipped.stop.is_none()),
+    };
+    let factory = SerialLine {
+        path: agreed.path.clone(),
+        baud: factory.baud.filter(|_| others.baud.is_some()),
+        parity: factory.parity.filter(|_| others.parity.is_some()),
+        stop: factory.stop.filter(|_| others.stop.is_some()),
+    };
+    for (own, other) in merge_line(&mut others, &factory) {
+        let message = format!("it ships with {own}, and this port is set to {other} by another device's connection");
+        let help = format!("set it so at the device, and write {other} in this connection too");
+        checker.report.warn(it.at, &format!("{}.connection", it.path), message, help);
+    }
 }
 
 /// Whether no device of the line has this parameter in the file.

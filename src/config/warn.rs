@@ -49,6 +49,7 @@ pub(super) fn all(
     warn_fuses::meter_lost(config, raw_grid, devices, report);
     warn_meters::surplus(config, merged, report);
     warn_meters::sources_without_power(config, devices, report);
+    warn_meters::read_often(config, devices, report);
     timing(&config.timing, merged, report);
     warn_fuses::fail_safe_sum(config, devices, report);
     broker(merged, inputs, report);

@@ -125,6 +125,22 @@ pub(super) fn guards(config: &Config, devices: &Raw, report: &mut Report) {
     }
 }
 
+/// Meters by which nothing is decided and that are read out so often that a battery in them does not last.
+pub(super) fn read_often(config: &Config, devices: &Raw, report: &mut Report) {
+    /// Readouts oftener than this tell nobody more of a meter that only informs, in s.
+    const OFTEN_S: f64 = 60.0;
+    for (meter, device) in config.meters.iter().zip(&devices.meters) {
+        let MeterDriver::Iec62056 { .. } = meter.driver else { continue };
+        let period = device.raw.period_s.set().filter(|it| *it.0 < OFTEN_S && meter.role == MeterRole::Other);
+        let Some((period, at)) = period else { continue };
+        let id = &meter.common.id;
+        let message = format!("the meter `{id}` is read every {period} s: if it runs on a battery, that empties it");
+        let help =
+            "nothing is decided by it: 900 is usual, 86400 for a heat meter; its maker says how often it may be read";
+        report.warn(at, &format!("{}.period_s", device.head.path), message, help);
+    }
+}
+
 /// One that does not see every phase of a fuse that has three.
 fn sees_too_little(config: &Config, meter: &Meter, device: &RawDevice<raw::Meter>, report: &mut Report) {
     let Some((at, key)) = kind(device) else { return };
