@@ -49,12 +49,14 @@ pub(super) struct Report {
     pub(super) trouble: Trouble,
     /// When the last good frame came.
     good_at: Instant,
+    /// What stands against the meter, as it was told.
+    risk: Option<&'static str>,
 }
 
 impl Report {
     /// `index` is the meter's place in the configuration.
     pub(super) fn new(index: usize, id: &str, control: ControlLink) -> Self {
-        Self { index, control, trouble: Trouble::new(id), good_at: Instant::now() }
+        Self { index, control, trouble: Trouble::new(id), good_at: Instant::now(), risk: None }
     }
 
     pub(super) fn index(&self) -> usize {
@@ -76,6 +78,20 @@ impl Report {
         }
         for register in unusable {
             self.trouble.say(&register.to_string());
+        }
+    }
+
+    /// What stands against the meter for as long as it is so; `None` takes it back. Told and logged once.
+    pub(super) fn risk(&mut self, risk: Option<&'static str>) {
+        if risk == self.risk {
+            return;
+        }
+        if let Some(risk) = risk {
+            self.trouble.say(risk);
+        }
+        let told = risk.map(|it| format!("{}: {it}", self.trouble.name()));
+        if self.control.tell(ToControl::Risk(DeviceRef::Meter(self.index), told)) {
+            self.risk = risk;
         }
     }
 

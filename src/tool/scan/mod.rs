@@ -21,6 +21,7 @@ pub use plan::{Setting, Step};
 use plan::{behind_gateway, is_likely, network_units, serial_steps};
 use probe::{Found, Kind, Presence, Probe, is_unreadable};
 pub use progress::Lines;
+use progress::Pace;
 
 /// For one answer on the network, where a gateway may wait for its own line.
 pub const NETWORK_TURN: Duration = Duration::from_millis(1000);
@@ -74,12 +75,16 @@ pub async fn serial(
     let mut outcome = Outcome { found: 0, instead: None, stopped_at: None, settled: None };
     let (mut ids, mut unreadable) = (Ids::default(), Unreadable::default());
     let mut wire: Option<(Setting, Wire)> = None;
+    let mut pace = Pace::default();
     for (index, step) in steps.iter().enumerate().skip(course.from) {
         // A line has one setting: once somebody answered, the others need no second look.
         if outcome.settled.is_some_and(|it| it != step.setting) {
             continue;
         }
-        write!(progress, "\r{:>5}/{} {} unit {:<3} ", index + 1, steps.len(), step.setting, step.unit)?;
+        let left =
+            steps[index..].iter().filter(|it| outcome.settled.is_none_or(|settled| settled == it.setting)).count();
+        let left = pace.left(left);
+        write!(progress, "\r{:>5}/{} {} unit {:<3} {left:<14} ", index + 1, steps.len(), step.setting, step.unit)?;
         progress.flush()?;
         if wire.as_ref().is_none_or(|it| it.0 != step.setting) {
             // The port is taken exclusively: the old bus must have let go of it.

@@ -41,6 +41,37 @@ impl<W: Write> Write for Lines<W> {
     }
 }
 
+/// How long the steps of a scan take.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    begun: Option<Instant>,
+    done: u32,
+}
+
+impl Pace {
+    /// Steps after which the mean says something.
+    const ENOUGH: u32 = 10;
+
+    /// A step begins; what is left is said in words, where that is known.
+    pub(super) fn left(&mut self, steps: usize) -> String {
+        let begun = *self.begun.get_or_insert_with(Instant::now);
+        let text = self.words(begun.elapsed(), steps);
+        self.done += 1;
+        text
+    }
+
+    fn words(&self, passed: Duration, steps: usize) -> String {
+        if self.done < Self::ENOUGH {
+            return String::new();
+        }
+        let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+        match (passed / self.done).saturating_mul(steps).as_secs() {
+            0..60 => "under 1 min".to_owned(),
+            seconds => format!("about {} min", seconds.div_ceil(60)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +86,14 @@ mod tests {
         writeln!(lines).unwrap();
         lines.flush().unwrap();
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_is_left_of_a_scan_is_said_once_that_is_known() {
+        let pace = |done| Pace { begun: None, done };
+        assert_eq!(pace(9).words(Duration::from_secs(9), 2470), "");
+        assert_eq!(pace(10).words(Duration::from_secs(5), 2460), "about 21 min");
+        assert_eq!(pace(100).words(Duration::from_secs(20), 200), "under 1 min");
     }
 
     #[test]

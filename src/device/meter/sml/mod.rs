@@ -51,20 +51,18 @@ pub async fn run(
 struct Sml {
     decoder: Decoder,
     mapping: Mapping,
-    /// Said once, not with every frame.
-    noted: Option<&'static str>,
 }
 
 impl Sml {
     fn new(mapping: Mapping) -> Self {
-        Self { decoder: Decoder::new(), mapping, noted: None }
+        Self { decoder: Decoder::new(), mapping }
     }
 }
 
 impl Protocol for Sml {
     fn take(&mut self, mut bytes: &[u8], received_at: Mono, report: &mut Report) {
         while let Some(item) = self.decoder.decode(&mut bytes) {
-            hear(item, &self.mapping, &mut self.noted, received_at, report);
+            hear(item, &self.mapping, received_at, report);
         }
         report.trouble.discarded_by_decoder(self.decoder.discarded_total());
     }
@@ -82,13 +80,7 @@ impl Protocol for Sml {
     }
 }
 
-fn hear(
-    item: Result<Frame<'_>, FrameError>,
-    mapping: &Mapping,
-    noted: &mut Option<&'static str>,
-    received_at: Mono,
-    report: &mut Report,
-) {
+fn hear(item: Result<Frame<'_>, FrameError>, mapping: &Mapping, received_at: Mono, report: &mut Report) {
     let frame = match item {
         Ok(frame) => frame,
         Err(error) => return report.trouble.bad(&error.to_string()),
@@ -102,11 +94,5 @@ fn hear(
     }
     let (message, unusable) = reading::understand(&frame, mapping, report.index(), received_at);
     report.reading(message, &unusable);
-    let note = reading::note(&frame);
-    if note != *noted {
-        if let Some(note) = note {
-            report.trouble.say(note);
-        }
-        *noted = note;
-    }
+    report.risk(reading::note(&frame));
 }

@@ -222,6 +222,22 @@ async fn frames_over_tcp_in_pieces_damaged_and_after_a_lost_connection() {
 }
 
 #[tokio::test]
+async fn a_locked_meter_is_a_risk_until_it_is_unlocked() {
+    let (listener, connection) = server().await;
+    let mut running = start(connection);
+    let mut meter = accept(&listener).await;
+    let locked = encode(b"x", &[entry(Obis::new(1, 0, 1, 8, 0), None, Some(30), 3, Field::Uint(2043, 2))]);
+    let risk = |message| if let ToControl::Risk(_, risk) = message { Some(risk) } else { None };
+    meter.write_all(&locked).await.unwrap();
+    let said = running.wait(risk).await.unwrap();
+    assert!(said.starts_with("meter `main`: the meter sends whole kWh") && said.contains("PIN"), "{said}");
+    meter.write_all(&locked).await.unwrap();
+    meter.write_all(&frame(1193)).await.unwrap();
+    assert_eq!(running.wait(risk).await, None, "taken back, and not told twice before");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn frames_over_a_serial_port() {
     let pty = nix::pty::openpty(None, None).unwrap();
     let path = nix::unistd::ttyname(&pty.slave).unwrap();
