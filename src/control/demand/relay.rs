@@ -105,6 +105,9 @@ pub(in crate::control) struct Relay {
     failed: u8,
     lost: bool,
     mean: Mean,
+    /// What the phases of the cars before it have beyond the least of those, and what it takes of a phase; `None` where
+    /// no car is before it.
+    cars: Option<(Mean, Watt)>,
     yields: Yields,
     reason: RelayReason,
 }
@@ -127,6 +130,7 @@ impl Relay {
             failed: 0,
             lost: false,
             mean: Mean::default(),
+            cars: None,
             yields: Yields::default(),
             reason: RelayReason { word: RelayWord::StartUp, surplus: None, wait: None },
         }
@@ -191,6 +195,26 @@ impl Relay {
                 self.failed = self.failed.saturating_add(u8::from(write));
                 (self.failed >= ATTEMPTS && !std::mem::replace(&mut self.lost, true)).then_some(Turn::Lost)
             }
+        }
+    }
+
+    /// Where each phase counts by itself: what those of the cars before it have beyond what these need to go on, where
+    /// it is least, and what it takes of a phase.
+    pub(super) fn watch_cars(&mut self, now: Mono, slack: Option<(Watt, Watt)>) {
+        self.cars = slack.map(|(slack, each)| {
+            let mut mean = self.cars.map_or_else(Mean::default, |it| it.0);
+            mean.add(now, slack);
+            (mean, each)
+        });
+    }
+
+    /// No car before it falls below what it needs, on whichever phase its load is.
+    fn leaves_cars(&self) -> bool {
+        let Some((mean, each)) = &self.cars else { return true };
+        match mean.get() {
+            Some(slack) if self.order => slack >= Watt::ZERO,
+            Some(slack) => slack.0 >= each.0 + each.0 / 10,
+            None => self.order,
         }
     }
 
@@ -272,6 +296,11 @@ impl Relay {
             let enough = mean.is_some_and(|mean| {
                 if self.order { mean - self.setup.load >= self.setup.export_off } else { mean >= self.setup.export_on }
             });
+            // The figure is that of what it lacks.
+            let (enough, mean) = match self.cars.as_ref().and_then(|it| it.0.get()) {
+                Some(slack) if enough && !self.leaves_cars() => (false, Some(slack)),
+                _ => (enough && self.leaves_cars(), mean),
+            };
             let word = match (enough, known) {
                 (true, _) => RelayWord::Export,
                 (false, true) => RelayWord::Surplus,

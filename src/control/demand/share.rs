@@ -60,9 +60,44 @@ struct Left {
     /// What those before this place may start on, less than nothing. Until they have proved it nobody else begins on it,
     /// and no car that runs gives it up; a relay goes by a minute's mean, which is proof enough.
     unproved: Pot,
+    /// What each phase had at the first place of the order, and what of it the cars so far need to go on.
+    shown: Phases<Watt>,
+    held: Phases<Watt>,
+    holders: PhaseSet,
 }
 
 impl Left {
+    fn new(steady: Pot, now: Pot) -> Self {
+        Self {
+            steady,
+            now,
+            later: Watt::ZERO,
+            unproved: Pot::default(),
+            shown: now.phases,
+            held: Phases::default(),
+            holders: PhaseSet::default(),
+        }
+    }
+
+    /// A car on these phases goes on as long as the sun pays for so much.
+    fn hold(&mut self, power: Watt, phases: PhaseSet) {
+        let each = Watt(power.0 / i32::try_from(phases.len().max(1)).unwrap_or(1));
+        for phase in phases.iter() {
+            self.held[phase] += each;
+        }
+        self.holders = self.holders.union(phases);
+    }
+
+    /// What is left beyond that where it is least; `None` where no car is held.
+    fn slack(&self) -> Option<Watt> {
+        self.holders.iter().map(|phase| self.shown[phase] - self.held[phase]).min()
+    }
+
+    fn load(&mut self, power: Watt, phases: PhaseSet, kind: SurplusKind) {
+        self.steady.load(power, phases, kind);
+        self.now.load(power, phases, kind);
+    }
+
     fn take(&mut self, power: Watt, phases: PhaseSet) {
         self.steady.take(power, phases);
         self.now.take(power, phases);
@@ -142,11 +177,13 @@ impl Controller {
             Some(charging) => flat -= self.sun.appetite.lacks(frame.sampled_at, charging, -total),
             None => self.sun.appetite = Appetite::default(),
         }
-        for relay in &self.relays {
-            flat += relay.added_back();
-        }
-        pot.net += flat;
-        let each = even(flat);
+        let loads: Watt = self.relays.iter().map(Relay::added_back).sum();
+        pot.net += flat + loads;
+        let each = even(match self.sun.setup.kind {
+            SurplusKind::Net => flat + loads,
+            // On which phases a load is nobody knows: it is no car's.
+            SurplusKind::PerPhase => flat,
+        });
         for phase in Phase::ALL {
             pot.phases[phase] += each[phase];
         }
@@ -250,12 +287,12 @@ impl Controller {
         }));
         scratch.shares.sort_unstable();
         let mut left = match (self.sun.steady(), self.sun.now()) {
-            (Some(steady), Some(now)) => Some(Left { steady, now, later: Watt::ZERO, unproved: Pot::default() }),
+            (Some(steady), Some(now)) => Some(Left::new(steady, now)),
             _ => None,
         };
         for relay in &self.relays {
             if let Some(left) = &mut left {
-                left.take(relay.kept(), self.grid_phases);
+                left.load(relay.kept(), self.grid_phases, self.sun.setup.kind);
                 left.later += relay.kept_for_now();
             }
         }
@@ -279,24 +316,30 @@ impl Controller {
         scratch.members.clear();
         // What those who are about to draw can use is not given to anybody behind the group.
         let (mut claims, mut unproved) = (Pot::default(), Pot::default());
+        let kind = self.sun.setup.kind;
         for place in group {
             let it = scratch.shares[place];
             if it.relay {
                 if let Some(left) = left {
                     // To itself its own load is surplus, whoever may have it.
                     let relay = &self.relays[it.index];
-                    left.take(-relay.kept(), self.grid_phases);
+                    left.load(-relay.kept(), self.grid_phases, kind);
                     left.later -= relay.kept_for_now();
                 }
                 // The target is for cars: a relay is closed for what is really exported.
                 let surplus = left.map(|left| left.to_begin().now.net - self.sun.setup.target);
                 let room = self.room_for_relay(it.index, scratch);
                 let paired = self.paired_is_open(it.index);
+                let slack = left.filter(|_| kind == SurplusKind::PerPhase).and_then(|left| left.slack());
+                let each = self.load_of_phase(self.relays[it.index].setup.load);
                 let relay = &mut self.relays[it.index];
                 let was = relay.order();
+                if fresh.is_some() {
+                    relay.watch_cars(now, slack.map(|slack| (slack, each)));
+                }
                 relay.decide(now, surplus.zip(fresh).map(|(net, _)| net), left.is_some(), self.signals, room, paired);
                 if let Some(left) = left {
-                    left.take(relay.added_back(), self.grid_phases);
+                    left.load(relay.added_back(), self.grid_phases, kind);
                 }
                 let (closes, claims, load) = (relay.order() && !was, relay.claims(), relay.setup.load);
                 if closes {
@@ -325,6 +368,7 @@ impl Controller {
                 if enough && runs && !matches!(wait, Wait::Rest(_)) {
                     scratch.wants[it.index].claims = true;
                     left.unproved.take(need.least, need.phases);
+                    left.hold(self.held(it.index, &need), need.phases);
                     unproved.take(self.beyond(it.index, &need, can_have), need.phases);
                 }
                 self.chargers[it.index].solar.rest();
@@ -355,8 +399,16 @@ impl Controller {
             if takes && !starts_drawing(charger) {
                 claims.take(self.beyond(it.index, &need, can_have), need.phases);
             }
-            let paid = left.steady.left_for(need.phases, self.sun.setup.kind).max(Watt::ZERO).min(least);
-            left.take(paid, need.phases);
+            match kind {
+                SurplusKind::Net => left.take(left.steady.net.max(Watt::ZERO).min(least), need.phases),
+                SurplusKind::PerPhase => {
+                    left.steady.pay(least, need.phases);
+                    left.now.pay(least, need.phases);
+                }
+            }
+            if takes && need.mode != Mode::Eco {
+                left.hold(self.held(it.index, &need), need.phases);
+            }
             scratch.members.push(Member { index: it.index, room, wish, least: need.least });
         }
         let Some(left) = left else { return };
@@ -414,6 +466,14 @@ impl Controller {
         let charger = &self.chargers[index];
         let most = charger.settings.max_current.min(can_have);
         (need.power(charger.solar.drawn_of(most)) - need.least).max(Watt::ZERO)
+    }
+
+    /// The surplus for which it goes on.
+    fn held(&self, index: usize, need: &Need) -> Watt {
+        match need.mode {
+            Mode::EcoPlus => need.power(self.chargers[index].settings.eco_plus_min_surplus).min(need.least),
+            _ => need.least,
+        }
     }
 
     /// Nothing is known of the surplus: only what the grid may pay for by itself runs.
@@ -484,12 +544,8 @@ impl Controller {
         let account = charger.solar.account.as_ref();
         if self.sun.setup.patience == SolarPatience::Mean && account.is_some_and(Account::is_on) {
             // A shortest time is a cloud that is known to pass: no reason to interrupt a car, and none to start one.
-            have += match kind {
-                SurplusKind::Net => i64::from(left.later.0),
-                SurplusKind::PerPhase => {
-                    i64::from(left.later.0) * i64::from(need.phases.len()) / i64::from(self.grid_phases.len().max(1))
-                }
-            };
+            // On which phases it is nobody knows.
+            have += if kind == SurplusKind::Net { i64::from(left.later.0) } else { 0 };
         }
         let judged = if need.mode == Mode::EcoPlus {
             let asked = i64::from(need.power(charger.settings.eco_plus_min_surplus).0);
@@ -524,7 +580,7 @@ impl Controller {
         plugged.then_some((account.is_on(), judged.enough, wait))
     }
 
-    /// What the fuses leave for a relay: a one-phase load may be on any phase. It is to open while running cars still
+    /// What the fuses leave for a relay: a load of one phase may be on any. It is to open while running cars still
     /// have [`AHEAD`] beyond their minimum: what it gives back is room for nobody before the meter shows it, and a car that
     /// has to be stopped in the same step was not spared.
     fn room_for_relay(&self, index: usize, scratch: &Scratch) -> Room {
@@ -553,9 +609,9 @@ impl Controller {
             Room::Shed
         } else if keep < ahead {
             Room::Squeezed
-        } else if close.least(self.grid_phases) >= setup.load.current_at(NOMINAL) + ahead {
+        } else if self.beside_load(close, setup.load).least(self.grid_phases) >= ahead {
             Room::Free
-        } else if claim.least(self.grid_phases) >= setup.load.current_at(NOMINAL) + ahead {
+        } else if self.beside_load(claim, setup.load).least(self.grid_phases) >= ahead {
             Room::Claim
         } else {
             Room::Tight
@@ -575,13 +631,9 @@ impl Controller {
         if load <= Watt::ZERO {
             return;
         }
-        let current = load.current_at(NOMINAL);
         for budget in scratch.budgets.first_mut().into_iter().chain(&mut scratch.for_relays) {
             for flow in [&mut budget.raise, &mut budget.start] {
-                for phase in self.grid_phases.iter() {
-                    flow.phases[phase] -= current;
-                }
-                flow.sum -= current;
+                *flow = self.beside_load(*flow, load);
             }
         }
     }

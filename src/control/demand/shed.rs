@@ -3,9 +3,10 @@
 
 use crate::control::charger::Charger;
 use crate::control::controller::{Controller, Scratch};
+use crate::control::flow::{Flow, UNLIMITED};
 use crate::control::interface::{Detail, LimitReason, RelaySetup};
 use crate::control::meter::NOMINAL;
-use crate::quantity::Milliamp;
+use crate::quantity::{Milliamp, Watt};
 
 use super::share::AHEAD;
 
@@ -25,11 +26,11 @@ impl Controller {
     pub(super) fn come_down_for(&self, relay: usize, scratch: &mut Scratch) {
         let setup = &self.relays[relay].setup;
         let Some(budget) = &scratch.for_relays else { return };
-        let mut left = budget.start;
+        let mut left = self.beside_load(budget.start, setup.load);
         for phase in self.grid_phases.iter() {
-            left.phases[phase] -= setup.load.current_at(NOMINAL) + AHEAD;
+            left.phases[phase] -= AHEAD;
         }
-        left.sum -= setup.load.current_at(NOMINAL) + AHEAD;
+        left.sum -= AHEAD;
         for charger in &self.chargers {
             let counted = charger.counted(&self.timing);
             left.take(charger.phases(), self.kept_beside(charger, setup, counted));
@@ -54,6 +55,24 @@ impl Controller {
             };
             scratch.wants[index].lower_with(cap, LimitReason::Sharing, Detail::ForRelay, None);
         }
+    }
+
+    /// What a load takes of a phase that it is on. Nobody says on which phases it is: on one, unless the main fuse of one
+    /// could not carry it; then on all alike.
+    pub(super) fn load_of_phase(&self, load: Watt) -> Watt {
+        let fuse = self.circuits[0].setup.fuse.unwrap_or(UNLIMITED);
+        let phases = if load.current_at(NOMINAL) > fuse { self.grid_phases.len().max(1) } else { 1 };
+        Watt(load.0 / i32::try_from(phases).unwrap_or(1))
+    }
+
+    /// What is left beside a load, on whichever phase it is.
+    pub(super) fn beside_load(&self, mut left: Flow, load: Watt) -> Flow {
+        let each = self.load_of_phase(load).current_at(NOMINAL);
+        for phase in self.grid_phases.iter() {
+            left.phases[phase] -= each;
+        }
+        left.sum -= load.current_at(NOMINAL);
+        left
     }
 
     /// What a car must leave besides its minimum when it starts, so that no closed relay that comes before it falls for

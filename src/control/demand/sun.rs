@@ -45,6 +45,25 @@ impl Pot {
         }
     }
 
+    /// Somebody on these phases goes on at so much, evenly, whatever is there: what the grid pays of it is nobody
+    /// else's lack.
+    pub(super) fn pay(&mut self, power: Watt, phases: PhaseSet) {
+        let each = Watt(power.0 / i32::try_from(phases.len().max(1)).unwrap_or(1));
+        self.net -= power.min(self.net.max(Watt::ZERO));
+        for phase in phases.iter() {
+            let there = self.phases[phase].max(Watt::ZERO);
+            self.phases[phase] -= each.min(there);
+        }
+    }
+
+    /// A load, of which nobody knows on which phases it is, takes so much of it.
+    pub(super) fn load(&mut self, power: Watt, phases: PhaseSet, kind: SurplusKind) {
+        match kind {
+            SurplusKind::Net => self.take(power, phases),
+            SurplusKind::PerPhase => self.net -= power,
+        }
+    }
+
     /// Somebody on this phase draws so much of it.
     pub(super) fn draw(&mut self, power: Watt, phase: Phase) {
         self.net += power;
