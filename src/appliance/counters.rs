@@ -200,6 +200,12 @@ impl Counters {
         }
     }
 
+    /// The meter itself says that it is another one than before, in this run or the last: the serial number of that one.
+    pub(super) fn are_of_another(&self, values: &MeterValues) -> Option<&str> {
+        let serial = values.identity.serial.as_ref()?;
+        self.serial.as_deref().filter(|it| it != serial)
+    }
+
     /// Puts held figures in place of those that are doubted; an event for each counter that is another meter's. The meter
     /// by its id and its role; the values still have the names of the wire.
     pub(super) fn pass(
@@ -209,13 +215,12 @@ impl Counters {
         values: &mut Arc<MeterValues>,
         sub_meters: &mut Arc<Vec<(Arc<str>, Arc<MeterValues>)>>,
     ) -> Vec<Event> {
-        let serial = values.identity.serial.as_ref();
-        if serial.is_some() && self.serial.is_some() && serial != self.serial.as_ref() {
-            // The meter itself says that it is another one, which is an event of its own.
+        if self.are_of_another(values).is_some() {
+            // Which is an event of its own.
             self.own = Registers::default();
             self.behind.clear();
         }
-        if let Some(serial) = serial {
+        if let Some(serial) = &values.identity.serial {
             self.serial = Some(serial.clone());
         }
         let mut events = Vec::new();

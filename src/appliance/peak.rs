@@ -6,11 +6,24 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
+use crate::quantity::Milliamp;
 
 const QUARTER_MS: i64 = 900_000;
 /// A frame counts as taken at the begin of a quarter when it comes within this time after it: 0.3 % of fifteen minutes
 /// for a meter of every second, and no more than 7 % of one quarter for the slowest.
 const BEGIN_MS: i64 = 60_000;
+
+/// Without a fuse's rating: what a counter is believed without any doubt.
+const MOST_KW: f64 = 500.0;
+/// IEC 60269-1, conventional fusing current of gG: a fuse opens within the hour (up to 63 A) at so many times its rating.
+const FUSING: f64 = 1.6;
+/// EN 50160: 230 V and a tenth, in kV.
+const HIGHEST_KV: f64 = 0.253;
+
+/// No quarter behind this connection can have a higher mean, in kW: what leaps further is another counter.
+pub(super) fn most_kw(fuse: Option<Milliamp>, phases: u8) -> f64 {
+    fuse.map_or(MOST_KW, |it| it.as_f64() * f64::from(phases) * FUSING * HIGHEST_KV)
+}
 
 /// What was seen of this month; kept over restarts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -25,8 +38,14 @@ pub(super) struct Peak {
 }
 
 impl Peak {
+    /// The counter is another meter's: the running quarter has no begin by it.
+    pub(super) fn exchanged(&mut self) {
+        self.begin = None;
+    }
+
     /// Takes a counter in kWh at `wall_ms`; gives the highest mean import of a whole quarter of this month so far, in kW.
-    pub(super) fn take(&mut self, wall_ms: i64, import: f64, zone: &TimeZone) -> Option<f64> {
+    /// Nothing above `most` is one, whoever kept it.
+    pub(super) fn take(&mut self, wall_ms: i64, import: f64, most: f64, zone: &TimeZone) -> Option<f64> {
         if !clock::is_set(wall_ms) {
             return None;
         }
@@ -35,12 +54,13 @@ impl Peak {
             let at_begin = (wall_ms.rem_euclid(QUARTER_MS) < BEGIN_MS).then_some(import);
             let mean =
                 self.begin.zip(at_begin).filter(|_| quarter == self.quarter + 1).map(|(from, to)| (to - from) * 4.0);
-            if let Some(mean) = mean.filter(|it| *it >= 0.0) {
+            if let Some(mean) = mean.filter(|it| (0.0..=most).contains(it)) {
                 // To the month in which it began.
                 self.count(month(self.quarter, zone), mean);
             }
             (self.quarter, self.begin) = (quarter, at_begin);
         }
+        self.kw = self.kw.filter(|it| (0.0..=most).contains(it));
         let this = month(quarter, zone);
         self.kw.filter(|_| this.is_some() && self.month == this)
     }
@@ -73,7 +93,7 @@ mod tests {
         let zone = TimeZone::get("Europe/Brussels").unwrap();
         let mut shown = None;
         for minute in minutes {
-            shown = peak.take(EVENING + minute * 60_000 + 1_000, *counter, &zone);
+            shown = peak.take(EVENING + minute * 60_000 + 1_000, *counter, 27.6, &zone);
             *counter += kw / 60.0;
         }
         shown
@@ -102,6 +122,27 @@ mod tests {
         run(&mut peak, &mut counter, 31..46, 1.0);
         counter = 3.0;
         assert_eq!(run(&mut peak, &mut counter, 46..76, 1.0), Some(1.0));
-        assert_eq!(Peak::default().take(5_000, 1.0, &TimeZone::UTC), None, "a clock that is not set");
+        assert_eq!(Peak::default().take(5_000, 1.0, 27.6, &TimeZone::UTC), None, "a clock that is not set");
+    }
+
+    #[test]
+    fn another_meter_makes_no_peak_and_none_that_was_kept_is_believed() {
+        let (mut peak, mut counter) = (Peak::default(), 100.0);
+        run(&mut peak, &mut counter, 0..31, 2.0);
+        counter += 300.0;
+        assert_eq!(run(&mut peak, &mut counter, 31..46, 2.0), Some(2.0), "1200 kW went through no fuse");
+        // Another meter that stands a little higher only.
+        counter += 4.0;
+        peak.exchanged();
+        assert_eq!(run(&mut peak, &mut counter, 46..61, 2.0), Some(2.0));
+        peak.kw = Some(1203.992);
+        assert_eq!(run(&mut peak, &mut counter, 61..62, 2.0), None);
+        assert_eq!(run(&mut peak, &mut counter, 62..91, 3.0), Some(3.0));
+    }
+
+    #[test]
+    fn the_most_is_what_a_fuse_carries_for_less_than_an_hour() {
+        assert!((most_kw(Some(Milliamp(25_000)), 3) - 30.36).abs() < 1e-9);
+        assert!((most_kw(None, 3) - 500.0).abs() < 1e-9);
     }
 }

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::counter_store::{AllKept, Kept};
 use super::counters::{ChargerCounter, Counters};
-use super::peak::Peak;
+use super::peak::{self, Peak};
 use super::services::Faces;
 use crate::config::Config;
 use crate::config::model::{Common, MeterRole, RelayDriver};
@@ -27,6 +27,8 @@ pub(super) struct Picture {
     faces: Faces,
     /// Of the site: months begin at its midnight.
     zone: TimeZone,
+    /// No quarter of an hour has a higher mean import, in kW.
+    most_kw: f64,
     meters: Vec<MeterPart>,
     chargers: Vec<ChargerPart>,
     inputs: Vec<SignalPart>,
@@ -77,6 +79,7 @@ impl Picture {
             faces,
             // It was checked with the configuration.
             zone: TimeZone::get(&config.site.time_zone).unwrap_or(TimeZone::UTC),
+            most_kw: peak::most_kw(config.grid.fuse, config.grid.phases),
             meters: config
                 .meters
                 .iter()
@@ -126,14 +129,20 @@ impl Picture {
         wall_ms: i64,
     ) -> Vec<Event> {
         let Some(part) = self.meters.get_mut(meter) else { return Vec::new() };
+        let another = part.counters.are_of_another(&values).map(str::to_owned);
         let mut events = part.counters.pass((&part.id, part.role), reading, &mut values, &mut sub_meters);
         // Counters are kept over restarts under the names of the wire, so that they stay known when a role is said later.
         if matches!(part.role, MeterRole::Solar | MeterRole::Battery) {
             Arc::make_mut(&mut values).name_counters(part.role);
         }
+        if let (Some(peak), true) =
+            (&mut part.peak, another.is_some() || events.iter().any(|it| *it.subject == *part.id))
+        {
+            peak.exchanged();
+        }
         if let (Some(peak), false) = (&mut part.peak, values.values.contains_key(PEAK))
             && let Some(Value::Number { value, .. }) = values.values.get("energy_import_kwh")
-            && let Some(value) = peak.take(wall_ms, *value, &self.zone)
+            && let Some(value) = peak.take(wall_ms, *value, self.most_kw, &self.zone)
         {
             let value = Value::Number { value, unit: "kW", decimals: 3 };
             Arc::make_mut(&mut values).values.insert(PEAK.into(), value);
@@ -143,9 +152,7 @@ impl Picture {
         if !same {
             part.sub_ids = sub_meters.iter().map(|(suffix, _)| format!("{}-{suffix}", part.id).into()).collect();
         }
-        if let (Some(old), Some(new)) = (&part.values.identity.serial, &values.identity.serial)
-            && old != new
-        {
+        if let (Some(old), Some(new)) = (another, &values.identity.serial) {
             let detail = format!("the meter says that it is {new}; it was {old} before");
             events.push(Event::new(EventType::MeterReplaced, part.id.to_string(), detail));
         }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::boot::Boot;
 use super::keeper::{self, Keeper};
 use crate::clock;
-use crate::control::{Controller, Mode, SessionMemory};
+use crate::control::{Controller, Mode, SESSION_KWH, SessionMemory};
 use crate::device::ControlLink;
 use crate::quantity::{Mono, WattHour};
 
@@ -87,18 +87,29 @@ impl Kept {
         });
         let wall = self.began_ms.filter(|it| clock::is_set(now.wall_ms) && *it <= now.wall_ms);
         SessionMemory {
-            start: wall.map(|it| Mono(now.mono.0.saturating_sub(now.wall_ms - it))),
+            start: wall.filter(|it| clock::is_set(*it)).map(|it| Mono(now.mono.0.saturating_sub(now.wall_ms - it))),
             heard_at: same.zip(self.heard_ms).map(|(boot, age)| boot.at(age)),
-            energy_at_start: self.energy_at_start.map(WattHour),
-            energy: self.energy.map(WattHour),
-            highest: self.highest.map(WattHour),
-            box_energy: self.box_energy.map(WattHour),
+            energy_at_start: counted(self.energy_at_start),
+            energy: counted(self.energy),
+            highest: counted(self.highest),
+            box_energy: counted(self.box_energy),
             interruptions: self.interruptions,
             has_drawn: self.has_drawn,
-            limit: self.limit.map(WattHour),
+            limit: self.limit.filter(|it| allowed_limit(*it)).map(WattHour),
             mode_after: self.mode_after.as_deref().and_then(Mode::from_word),
         }
     }
+}
+
+/// A limit in Wh that a command can have set.
+fn allowed_limit(limit: i64) -> bool {
+    let kwh = WattHour(limit).as_f64() / 1000.0;
+    (SESSION_KWH.0..=SESSION_KWH.1).contains(&kwh)
+}
+
+/// A counter in Wh; none below zero.
+fn counted(figure: Option<i64>) -> Option<WattHour> {
+    figure.filter(|it| *it >= 0).map(WattHour)
 }
 
 /// The sessions that are kept for the next start.
@@ -192,7 +203,7 @@ mod tests {
             box_energy: Some(WattHour(4)),
             interruptions: 5,
             has_drawn: true,
-            limit: Some(WattHour(6)),
+            limit: Some(WattHour(6_000)),
             mode_after: Some(Mode::Solar),
         }
     }
@@ -216,6 +227,18 @@ mod tests {
         }
         let unset = Now { mono: Mono(0), wall_ms: 0 };
         assert_eq!(kept.memory(Some(two), unset).heard_at, None);
+    }
+
+    #[test]
+    fn what_no_run_can_have_kept_is_dropped() {
+        let now = Now { mono: Mono(0), wall_ms: WALL };
+        let memory = |text: &str| serde_json::from_str::<Kept>(text).unwrap().memory(None, now);
+        for limit in [-5, 0, 99, 1_000_001, i64::MAX] {
+            assert_eq!(memory(&format!("{{\"limit\":{limit}}}")).limit, None, "{limit}");
+        }
+        assert_eq!(memory("{\"limit\":5000}").limit, Some(WattHour(5_000)));
+        assert_eq!(memory("{\"began_ms\":1000}").start, None, "1970");
+        assert_eq!(memory("{\"energy\":-1,\"box_energy\":-1}"), memory("{}"));
     }
 
     #[test]

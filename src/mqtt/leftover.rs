@@ -36,15 +36,25 @@ impl Leftovers {
         self.devices.is_empty() && self.places.is_empty() && self.clearing.is_empty()
     }
 
-    /// A retained device message. Others' are ignored: ours carry our name and the status topic of our base.
-    pub(crate) fn device(&mut self, topic: &str, payload: &[u8], topics: &Topics) {
-        let Some(place) = topics.place_of_discovery(topic) else { return };
-        let Ok(message) = serde_json::from_slice::<Value>(payload) else { return };
+    /// A retained device message; gives its place. Others' are ignored: ours carry our name and the status topic of our
+    /// base.
+    pub(crate) fn device(&mut self, topic: &str, payload: &[u8], topics: &Topics) -> Option<Place> {
+        let place = topics.place_of_discovery(topic)?;
+        let message = serde_json::from_slice::<Value>(payload).ok()?;
         let ours = message["origin"]["name"] == ORIGIN
             && message["availability"].as_array().is_some_and(|it| it.iter().any(|it| it["topic"] == topics.status()));
-        if ours && self.devices.len() < MAX_FOUND {
-            self.devices.insert(place, platforms(&message));
+        if !ours || self.devices.len() >= MAX_FOUND {
+            return None;
         }
+        self.devices.insert(place.clone(), platforms(&message));
+        Some(place)
+    }
+
+    /// The keys of its state that its device message names: those of sensors. What is pressed or set is none, or one that
+    /// the state has anyway.
+    pub(crate) fn keys(&self, place: &Place) -> impl Iterator<Item = &str> {
+        let components = self.devices.get(place).into_iter().flatten();
+        components.filter(|(key, platform)| *platform == "sensor" && *key != EVENT).map(|(key, _)| key.as_str())
     }
 
     /// A retained availability below our base.
@@ -57,15 +67,12 @@ impl Leftovers {
     /// What an earlier run said of devices that nothing was heard of in this one is no present: they are offline until
     /// they are seen, or for as long as the file is wrong.
     pub(crate) fn silence(&mut self, publisher: &Publisher, topics: &Topics, outbox: &mut Outbox) {
-        for (place, told) in &mut self.places {
-            if *told || publisher.is_present(place) {
-                continue;
-            }
-            *told = true;
-            let keys = self.devices.get(place).into_iter().flatten().map(|(key, _)| key.as_str());
-            let keys = keys.filter(|it| *it != EVENT);
-            outbox.once(topics.state(place), publisher.unknown_state(place, keys));
+        for (place, _) in self.places.iter().filter(|(place, told)| !**told && !publisher.is_present(place)) {
+            outbox.once(topics.state(place), publisher.unknown_state(place, self.keys(place)));
             outbox.once(topics.availability(place), "offline".to_owned());
+        }
+        for (place, told) in &mut self.places {
+            *told |= !publisher.is_present(place);
         }
     }
 

@@ -24,6 +24,7 @@ mod ports;
 mod publisher;
 mod service;
 mod stamp;
+mod standby;
 mod status;
 mod topics;
 mod track;

@@ -171,6 +171,8 @@ pub struct Tuning {
     pub retry_first: Duration,
     /// Longest wait.
     pub retry_max: Duration,
+    /// Standing by, this long without a sign of life means that the other instance does not come back.
+    pub take_over: Span,
     /// After subscribing, this long without a retained message means that all of them have come.
     pub settle: Duration,
     /// Events and results kept while the broker is away; the oldest are dropped.
@@ -190,6 +192,7 @@ impl Default for Tuning {
             connect_timeout: Duration::from_secs(10),
             retry_first: Duration::from_secs(1),
             retry_max: Duration::from_secs(60),
+            take_over: Span::from_secs(60),
             settle: Duration::from_millis(300),
             queue: 100,
             commands_per_second: 50,

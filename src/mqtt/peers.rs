@@ -1,7 +1,8 @@
 //! Who else serves this base topic.
 //!
 //! Another instance is alive while `<base>/status` says `online` and its `bridge/info` is renewed within two of its
-//! intervals. While one is, this appliance publishes and obeys nothing on the base and goes on controlling.
+//! intervals. While one is, this appliance publishes and obeys nothing on the base and goes on controlling. One that stands
+//! by waits much longer before it takes over: the other is restarted at every update, and would find its base taken.
 //!
 //! A data directory that was copied makes two of the same name: what speaks under our own name and gives another `run`,
 //! random at each start, is another instance as well. What is only found in the broker's memory under our name is ours.
@@ -19,6 +20,8 @@ struct Info {
     run: Option<String>,
     #[serde(default)]
     interval_s: Option<f64>,
+    #[serde(default)]
+    predecessor: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +30,8 @@ struct Other {
     run: Option<String>,
     payload: Vec<u8>,
     renewed_at: Mono,
+    /// The last sign of life, a good-bye and the begin of a connection among them.
+    sign_at: Mono,
     two_intervals: Span,
     /// It was heard speaking, not only found in the broker's memory.
     live: bool,
@@ -53,8 +58,19 @@ pub(crate) struct Peers {
     interval: Span,
     online: bool,
     other: Option<Other>,
+    predecessor: Option<Predecessor>,
 }
 
+/// Whose devices may still be on the broker.
+#[derive(Debug)]
+struct Predecessor {
+    instance: String,
+    /// Since when we serve in its place.
+    since: Option<Mono>,
+}
+
+/// What another instance announced is left alone for so long after we took over: it may come back.
+const RESPECT: Span = Span::from_secs(3600);
 /// Longest interval of another instance that is believed: a wrong figure must not keep us silent for good.
 const MAX_INTERVAL_S: f64 = 3600.0;
 /// A message may be late by as much.
@@ -63,16 +79,42 @@ const SLACK: Span = Span(1000);
 impl Peers {
     /// `run`: random at each start. `interval`: our own, taken for another's that does not say.
     pub(crate) fn new(me: &str, run: &str, interval: Span) -> Self {
-        Self { me: me.to_owned(), run: run.to_owned(), interval, online: false, other: None }
+        Self { me: me.to_owned(), run: run.to_owned(), interval, online: false, other: None, predecessor: None }
     }
 
     /// `<base>/status` as somebody set it.
-    pub(crate) fn status(&mut self, payload: &[u8]) {
+    pub(crate) fn status(&mut self, payload: &[u8], now: Mono) {
         self.online = payload == b"online";
         if let (false, Some(other)) = (self.online, &mut self.other) {
             // Or our own `online` that follows would be taken for its.
             other.gone = true;
+            other.sign_at = now;
         }
+    }
+
+    /// The broker is reached. What was said while it was not is unknown, and the other may start with the broker.
+    pub(crate) fn connected(&mut self, now: Mono) {
+        if let Some(other) = &mut self.other {
+            other.sign_at = now;
+        }
+    }
+
+    /// Until when one that stands by waits at least; `patience` beyond the last sign of life.
+    pub(crate) fn patience_ends(&self, patience: Span) -> Option<Mono> {
+        self.other.as_ref().map(|it| it.sign_at + patience)
+    }
+
+    /// We serve from now on.
+    pub(crate) fn serves(&mut self, now: Mono) {
+        if let Some(it) = &mut self.predecessor {
+            it.since.get_or_insert(now);
+        }
+    }
+
+    /// The instance that served before us not long ago: what it announced is not ours to clear.
+    pub(crate) fn predecessor(&self, now: Mono) -> Option<&str> {
+        let it = self.predecessor.as_ref()?;
+        it.since.is_none_or(|since| now.since(since) < RESPECT).then_some(it.instance.as_str())
     }
 
     /// `<base>/bridge/info`. What does not look like one of ours is ignored.
@@ -80,6 +122,10 @@ impl Peers {
         let Ok(info) = serde_json::from_slice::<Info>(payload) else { return };
         let ours = info.run.as_ref().is_none_or(|it| *it == self.run);
         if info.instance == self.me && (retained || ours) {
+            // We were restarted soon after we had taken over.
+            if let (Some(instance), None) = (info.predecessor.filter(|_| retained), &self.predecessor) {
+                self.predecessor = Some(Predecessor { instance, since: None });
+            }
             return;
         }
         let seconds = info.interval_s.filter(|it| it.is_finite() && (0.0..=MAX_INTERVAL_S).contains(it));
@@ -89,11 +135,15 @@ impl Peers {
             // Found once more in the broker's memory: no sign of life.
             return;
         }
+        if info.instance != self.me {
+            self.predecessor = Some(Predecessor { instance: info.instance.clone(), since: None });
+        }
         self.other = Some(Other {
             instance: info.instance,
             run: info.run,
             payload: payload.to_vec(),
             renewed_at: now,
+            sign_at: now,
             two_intervals: interval.times(2) + SLACK,
             live: !retained,
             gone: false,
@@ -148,7 +198,7 @@ mod tests {
     #[test]
     fn our_own_traces_are_not_another_instance() {
         let mut peers = peers();
-        peers.status(b"online");
+        peers.status(b"online", Mono(0));
         peers.info(br#"{"instance":"m","interval_s":5}"#, true, Mono(0));
         assert_eq!(peers.verdict(Mono(0)), Verdict::Alone);
     }
@@ -156,7 +206,7 @@ mod tests {
     #[test]
     fn a_copy_of_us_is_another_instance_when_it_speaks() {
         let mut peers = peers();
-        peers.status(b"online");
+        peers.status(b"online", Mono(0));
         peers.info(br#"{"instance":"m","run":"5"}"#, false, Mono(0));
         assert_eq!(peers.verdict(Mono(0)), Verdict::Alone, "our own voice");
         peers.info(br#"{"instance":"m","run":"7"}"#, true, Mono(0));
@@ -171,7 +221,7 @@ mod tests {
     #[test]
     fn a_trace_in_the_brokers_memory_is_given_two_intervals() {
         let mut peers = peers();
-        peers.status(b"online");
+        peers.status(b"online", Mono(0));
         peers.info(INFO, true, Mono(100));
         assert_eq!(peers.verdict(Mono(200)), Verdict::Unsure(Mono(11_100)));
         // The same trace again, after a reconnect, is no sign of life.
@@ -185,25 +235,25 @@ mod tests {
     #[test]
     fn one_that_speaks_is_alive_until_it_says_goodbye_or_falls_silent() {
         let mut peers = peers();
-        peers.status(b"online");
+        peers.status(b"online", Mono(0));
         peers.info(INFO, false, Mono(0));
         assert_eq!(peers.verdict(Mono(10)), Verdict::Taken(Mono(11_000)));
         peers.info(INFO, false, Mono(5_000));
         assert_eq!(peers.verdict(Mono(11_500)), Verdict::Taken(Mono(16_000)));
         assert_eq!(peers.verdict(Mono(16_000)), Verdict::Alone);
         peers.info(INFO, false, Mono(17_000));
-        peers.status(b"offline");
+        peers.status(b"offline", Mono(17_000));
         assert_eq!(peers.verdict(Mono(17_001)), Verdict::Alone);
     }
 
     #[test]
     fn our_own_online_does_not_bring_back_one_that_said_goodbye() {
         let mut peers = peers();
-        peers.status(b"online");
+        peers.status(b"online", Mono(0));
         peers.info(INFO, false, Mono(0));
-        peers.status(b"offline");
+        peers.status(b"offline", Mono(17_000));
         // We take over.
-        peers.status(b"online");
+        peers.status(b"online", Mono(0));
         assert_eq!(peers.verdict(Mono(10)), Verdict::Alone);
         assert!(!peers.must_yield(Mono(10)));
         peers.info(INFO, true, Mono(20));
@@ -213,9 +263,40 @@ mod tests {
     }
 
     #[test]
+    fn one_that_stands_by_waits_beyond_each_sign_of_life() {
+        let (mut peers, patience) = (peers(), Span::from_secs(60));
+        assert_eq!(peers.patience_ends(patience), None);
+        peers.info(INFO, false, Mono(5_000));
+        assert_eq!(peers.patience_ends(patience), Some(Mono(65_000)));
+        peers.status(b"offline", Mono(17_000));
+        assert_eq!(peers.patience_ends(patience), Some(Mono(77_000)), "it said good-bye: it may be restarted");
+        peers.info(INFO, true, Mono(18_000));
+        assert_eq!(peers.patience_ends(patience), Some(Mono(77_000)), "the broker's memory");
+        peers.connected(Mono(200_000));
+        assert_eq!(peers.patience_ends(patience), Some(Mono(260_000)), "the broker was away, and so may it have been");
+    }
+
+    #[test]
+    fn what_another_announced_is_respected_for_an_hour_over_a_restart_as_well() {
+        let mut ours = peers();
+        assert_eq!(ours.predecessor(Mono(0)), None);
+        ours.info(INFO, true, Mono(0));
+        ours.serves(Mono(1_000));
+        assert_eq!(ours.predecessor(Mono(3_600_999)), Some("b"));
+        assert_eq!(ours.predecessor(Mono(3_601_000)), None);
+        let mut restarted = peers();
+        restarted.info(br#"{"instance":"m","predecessor":"b"}"#, true, Mono(0));
+        restarted.serves(Mono(1_000));
+        assert_eq!(restarted.predecessor(Mono(2_000)), Some("b"));
+        let mut alone = peers();
+        alone.info(br#"{"instance":"m","predecessor":null}"#, true, Mono(0));
+        assert_eq!(alone.predecessor(Mono(2_000)), None);
+    }
+
+    #[test]
     fn of_two_that_started_together_one_yields() {
         let mut peers = peers();
-        peers.status(b"online");
+        peers.status(b"online", Mono(0));
         peers.info(INFO, false, Mono(0));
         assert!(peers.must_yield(Mono(1)), "b comes before m");
         peers.info(br#"{"instance":"z"}"#, false, Mono(0));
@@ -225,7 +306,7 @@ mod tests {
     #[test]
     fn rubbish_is_nobody_and_an_absurd_interval_is_not_believed() {
         let mut peers = peers();
-        peers.status(b"online");
+        peers.status(b"online", Mono(0));
         for rubbish in [&b"\xff\xfe"[..], b"", b"[]", b"{\"instance\":5}", b"null"] {
             peers.info(rubbish, false, Mono(0));
             assert_eq!(peers.verdict(Mono(1)), Verdict::Alone);

@@ -25,6 +25,14 @@ const SUB_METER_GRACE: Span = Span::from_secs(3600);
 /// Meters behind meters; a P1 port knows four of them.
 const MAX_SUB_METERS: usize = 32;
 
+/// What `bridge/info` tells besides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told<'a> {
+    pub(crate) log_level: &'a str,
+    /// The instance whose devices are left alone for now.
+    pub(crate) predecessor: Option<&'a str>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Publisher {
@@ -33,6 +41,8 @@ pub(crate) struct Publisher {
     topics: Topics,
     site: Track,
     meters: HashMap<Arc<str>, MeterTrack>,
+    /// Keys of the states of meters in an earlier run, until the meter has a track.
+    recalled: HashMap<String, Vec<Arc<str>>>,
     chargers: Vec<Track>,
     inputs: Vec<Track>,
     relays: Vec<Track>,
@@ -53,6 +63,7 @@ impl Publisher {
             inputs: options.inputs.iter().map(|it| Track::new(Place::input(&it.common.id), &topics)).collect(),
             relays: options.relays.iter().map(|it| Track::new(Place::relay(&it.common.id), &topics)).collect(),
             meters: HashMap::new(),
+            recalled: HashMap::new(),
             steady: Steady::default(),
             begun: Steady::default(),
             announced: HashMap::new(),
@@ -164,8 +175,12 @@ impl Publisher {
 
     /// The state of a device of which nothing is known in this run, with whatever keys it had besides the usual ones.
     pub(crate) fn unknown_state<'a>(&self, place: &Place, more: impl Iterator<Item = &'a str>) -> String {
+        let more: Vec<&str> = more.collect();
         let usual: Vec<&str> = match place {
-            Place::Device(Kind::Meter, id) => self.medium_of(id).keys().collect(),
+            Place::Device(Kind::Meter, id) => {
+                let known = Some(self.medium_of(id)).filter(|it| *it != Medium::Other);
+                known.unwrap_or_else(|| Medium::of_keys(&more)).keys().collect()
+            }
             Place::Device(Kind::Charger, _) => charger::KEYS.iter().map(|it| it.name).collect(),
             Place::Device(Kind::Relay, _) => relay::KEYS.iter().map(|it| it.name).collect(),
             Place::Device(Kind::Input, _) => input::KEYS.iter().map(|it| it.name).collect(),
@@ -182,6 +197,15 @@ impl Publisher {
             object.put(key, &value);
         }
         object.finish()
+    }
+
+    /// What an earlier run announced of a meter: entities that a person has enabled read these keys from the first state on.
+    pub(crate) fn recall<'a>(&mut self, place: &Place, keys: impl Iterator<Item = &'a str>) {
+        if let Place::Device(Kind::Meter, id) = place
+            && !self.meters.contains_key(id.as_str())
+        {
+            self.recalled.insert(id.clone(), keys.map(Arc::from).collect());
+        }
     }
 
     /// Where the subject of an event stands.
@@ -210,7 +234,7 @@ impl Publisher {
         snapshot: Option<&Snapshot>,
         wall_ms: i64,
         now: Mono,
-        log_level: &str,
+        told: Told<'_>,
         outbox: &mut Outbox,
     ) {
         let zone = &self.options.site.time_zone;
@@ -226,7 +250,8 @@ impl Publisher {
             .put("started", &stamp(begun))
             .put("uptime_s", &Out::Int(now.0 / 1000))
             .put("interval_s", &Out::Milli(self.options.config.interval.0))
-            .put("log_level", &Out::text(log_level))
+            .put("predecessor", &Out::or_null(told.predecessor, Out::text))
+            .put("log_level", &Out::text(told.log_level))
             .put("config_errors", &lines(&self.options.config_errors))
             .put("config_warnings", &lines(&self.options.config_warnings))
             .put("risks", &Out::or_null(snapshot, |it| lines(&it.risks)))
@@ -287,7 +312,10 @@ impl Publisher {
 
     fn look_at_meter(&mut self, view: &MeterView, at: &Moment<'_>, tick: bool, outbox: &mut Outbox) {
         if !self.meters.contains_key(&view.id) {
-            let Some(track) = self.meter_track(&view.id) else { return };
+            let Some(mut track) = self.meter_track(&view.id) else { return };
+            for key in self.recalled.remove(&*view.id).into_iter().flatten() {
+                track.admits(&key);
+            }
             self.meters.insert(Arc::clone(&view.id), track);
         }
         let Some(it) = self.meters.get_mut(&view.id) else { return };

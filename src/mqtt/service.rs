@@ -14,7 +14,6 @@ use super::Views;
 use super::astray;
 use super::bucket::Bucket;
 use super::client::Address;
-use super::command::shorten;
 use super::inbox::{Answered, BackedUp};
 use super::json::{Object, Out};
 use super::leftover::Leftovers;
@@ -22,8 +21,8 @@ use super::link::{Incoming, Link, LinkEvent, Role};
 use super::listener::Ear;
 use super::options::MqttOptions;
 use super::outbox::Rank;
-use super::peers::{Peers, Verdict};
-use super::publisher::Publisher;
+use super::peers::Peers;
+use super::publisher::{Publisher, Told};
 use super::stamp::rfc3339;
 use super::status::{LinkState, MqttStatus};
 use super::topics::{Inbound, Place, Topics, unreadable};
@@ -78,7 +77,7 @@ pub(super) struct Service {
     pub(super) ear: Ear,
     pub(super) publisher: Publisher,
     lines: Option<Collector>,
-    peers: Peers,
+    pub(super) peers: Peers,
     leftovers: Leftovers,
     pub(super) bucket: Bucket,
     /// The same for answers to what is nearly a command: it must not take the place of one.
@@ -87,8 +86,8 @@ pub(super) struct Service {
     pub(super) backups: JoinSet<BackedUp>,
     pub(super) phase: Phase,
     /// Another instance serves this base: the connection is only there to see whether it still does.
-    looking: bool,
-    status: MqttStatus,
+    pub(super) looking: bool,
+    pub(super) status: MqttStatus,
     /// What is wrong with the link itself.
     problem: Option<String>,
     pub(super) log_level: String,
@@ -228,6 +227,7 @@ impl Service {
                 self.phase = Phase::Settling { until, latest: until };
                 self.replay_told = false;
                 self.unreadable = None;
+                self.peers.connected(self.now());
                 self.link.subscribe(self.topics.watched());
                 if self.looking {
                     self.report(LinkState::Standby, Some(self.taken()));
@@ -258,78 +258,7 @@ impl Service {
         }
     }
 
-    /// Somebody else may live on this base: what follows from what is known now.
-    fn decide(&mut self) {
-        let now = self.now();
-        let at = |until: Mono| Instant::now() + until.since(now).to_std();
-        let verdict = self.peers.verdict(now);
-        let looking = self.looking;
-        match (verdict, self.phase) {
-            (_, Phase::Down) => {}
-            (Verdict::Alone, Phase::Serving) => {}
-            (Verdict::Alone | Verdict::Unsure(_), Phase::Arriving(until)) => {
-                if Instant::now() >= until {
-                    self.serve();
-                }
-            }
-            (_, Phase::Serving) => {
-                if self.peers.must_yield(now) {
-                    self.stand_by(at(now));
-                }
-            }
-            (Verdict::Alone, _) if looking => {
-                // Once more, this time with a last will.
-                self.phase = Phase::Down;
-                self.looking = false;
-                self.report(LinkState::Connecting, None);
-                self.link.become_role(Role::Serve);
-            }
-            (Verdict::Alone, _) => self.arrive(),
-            (Verdict::Unsure(until), _) => {
-                self.phase = Phase::Doubting(at(until));
-                if !looking {
-                    let other = shorten(self.peers.other().unwrap_or("?"));
-                    let problem = format!(
-                        "traces of another instance (`{other}`) on base topic `{}`: waiting whether it is alive",
-                        self.topics.base()
-                    );
-                    self.report(LinkState::Connecting, Some(problem));
-                }
-            }
-            (Verdict::Taken(until), _) if looking => self.phase = Phase::Standby(at(until)),
-            (Verdict::Taken(until), _) => self.stand_by(at(until)),
-        }
-    }
-
-    fn stand_by(&mut self, until: Instant) {
-        let problem = self.taken();
-        tracing::warn!("MQTT: {problem}");
-        self.phase = Phase::Standby(until);
-        self.looking = true;
-        self.link.close();
-        self.link.send(super::outbox::Outbox::drop_queue);
-        self.report(LinkState::Standby, Some(problem));
-        self.link.become_role(Role::Look);
-    }
-
-    fn taken(&self) -> String {
-        let other = shorten(self.peers.other().unwrap_or("?"));
-        if self.peers.is_copy() {
-            return format!(
-                "another appliance with our own name (`{other}`) serves base topic `{}`, as after a copied data \
-                 directory: publishing and obeying nothing, charging is controlled as before; delete `instance` in the \
-                 data directory of one, and give it another [mqtt] base_topic",
-                self.topics.base()
-            );
-        }
-        format!(
-            "another instance (`{other}`) serves base topic `{}`: publishing and obeying nothing, charging is \
-             controlled as before; give one of them another [mqtt] base_topic",
-            self.topics.base()
-        )
-    }
-
-    fn arrive(&mut self) {
+    pub(super) fn arrive(&mut self) {
         self.phase = Phase::Arriving(Instant::now() + SUBSCRIBE_PATIENCE);
         self.link.subscribe(self.topics.obeyed());
         for filters in self.topics.nearly().chunks(astray::AT_ONCE) {
@@ -337,8 +266,9 @@ impl Service {
         }
     }
 
-    fn serve(&mut self) {
+    pub(super) fn serve(&mut self) {
         self.phase = Phase::Serving;
+        self.peers.serves(self.now());
         let status = self.topics.status();
         self.link.send(|outbox| {
             outbox.set(Rank::Status, &status, "online".to_owned());
@@ -380,7 +310,7 @@ impl Service {
                 }
             }
             (Inbound::Status, Ok(payload)) => {
-                self.peers.status(&payload);
+                self.peers.status(&payload, self.now());
                 if self.phase == Phase::Serving && !retained && payload == b"offline" {
                     // The will of an older connection of ours, or somebody's mistake.
                     self.link.send(|outbox| outbox.again(&topic));
@@ -399,7 +329,10 @@ impl Service {
             }
             (Inbound::Discovery, Ok(payload)) => {
                 if retained && !payload.is_empty() {
-                    self.leftovers.device(&topic, &payload, &self.topics);
+                    let place = self.leftovers.device(&topic, &payload, &self.topics);
+                    if let Some(place) = place {
+                        self.publisher.recall(&place, self.leftovers.keys(&place));
+                    }
                 }
             }
             (Inbound::Availability(place), Ok(payload)) => {
@@ -505,7 +438,10 @@ impl Service {
         }
         let snapshot = self.views.snapshots.borrow().clone();
         let now = self.now();
-        self.link.send(|outbox| self.publisher.info(snapshot.as_deref(), wall_ms(), now, &self.log_level, outbox));
+        self.link.send(|outbox| {
+            let told = Told { log_level: &self.log_level, predecessor: self.peers.predecessor(now) };
+            self.publisher.info(snapshot.as_deref(), wall_ms(), now, told, outbox);
+        });
     }
 
     fn tick(&mut self) {
@@ -524,7 +460,7 @@ impl Service {
         self.refresh();
     }
 
-    /// While the file is wrong nobody knows what is left over.
+    /// While the file is wrong nobody knows what is left over, and another instance's devices are not ours to clear.
     fn sweep(&mut self) {
         if self.phase != Phase::Serving {
             return;
@@ -532,7 +468,7 @@ impl Service {
         let now = self.now();
         self.link.send(|outbox| {
             self.leftovers.silence(&self.publisher, &self.topics, outbox);
-            if self.options.config_errors.is_empty() {
+            if self.options.config_errors.is_empty() && self.peers.predecessor(now).is_none() {
                 self.leftovers.settle(&self.publisher, &self.topics, now, outbox);
             }
         });

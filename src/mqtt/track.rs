@@ -200,8 +200,8 @@ impl MeterTrack {
     }
 
     /// A key of the contract, or one more that there is room for. Keys become parts of templates and ids.
-    fn admits(&mut self, key: &Arc<str>) -> bool {
-        if self.medium.keys().any(|it| *it == **key) {
+    pub(super) fn admits(&mut self, key: &Arc<str>) -> bool {
+        if self.medium.keys().any(|it| *it == **key) || self.extra.contains(key) {
             return true;
         }
         let plain = !key.is_empty()

@@ -25,7 +25,7 @@ const SITE: &str = "available_l1_a available_l2_a available_l3_a limit_l1_a limi
     max_charging_kw sharing reset_settings time";
 const RELAY: &str = "state command reason time age_s";
 const INFO: &str =
-    "version instance run started uptime_s interval_s log_level config_errors config_warnings risks time";
+    "version instance run started uptime_s interval_s predecessor log_level config_errors config_warnings risks time";
 const STATUS: &str = "disconnected waiting_for_authorization connected waiting charging finished fault offline";
 const QUALITY: &str = "good late doubtful lost";
 const PROBLEM: &str = "none setup charger_error meter_error web_error network_error clock_error";

@@ -84,6 +84,7 @@ pub(crate) fn options(broker: SocketAddr) -> MqttOptions {
             connect_timeout: Duration::from_secs(5),
             retry_first: Duration::from_millis(50),
             retry_max: Duration::from_millis(200),
+            take_over: Span(500),
             settle: Duration::from_millis(50),
             ..Tuning::default()
         },

@@ -1,6 +1,7 @@
 //! Two appliances on one base topic.
 
 use gridkeeper::mqtt::LinkState;
+use gridkeeper::quantity::Span;
 use serde_json::json;
 
 use super::house::options;
@@ -47,6 +48,75 @@ async fn the_second_stands_by_and_takes_over_when_the_first_is_gone() {
     assert_eq!(info["interval_s"], 0.2);
     peer.text_after(0, "gridkeeper/status", "online").await;
     b.stop().await;
+    broker.kill().await;
+}
+
+#[tokio::test]
+async fn a_restart_of_the_first_does_not_hand_its_base_over() {
+    let broker = Broker::start().await;
+    let mut first = options(broker.address);
+    first.instance = "first".into();
+    first.client_id = "first".into();
+    let mut second = first.clone();
+    second.instance = "second".into();
+    second.client_id = "second".into();
+    second.tuning.take_over = Span::from_secs(3600);
+    let mut a = Rig::start(first.clone());
+    a.online().await;
+    let mut b = Rig::start(second);
+    b.until("standing by", |it| it.state == LinkState::Standby).await;
+    let peer = Peer::connect(broker.address, "gridkeeper/#").await;
+    let heard = b.status.borrow().received;
+    a.stop().await;
+    peer.text_after(0, "gridkeeper/status", "offline").await;
+    // It has heard the good-bye.
+    peer.retain("gridkeeper/status", "offline");
+    b.until("heard", |it| it.received >= heard).await;
+    let mark = peer.mark();
+    let mut a = Rig::start(first);
+    a.online().await;
+    peer.json_after(mark, "gridkeeper/bridge/info", |it| it["instance"] == "first").await;
+    assert_eq!((b.status.borrow().state, b.status.borrow().published), (LinkState::Standby, 0));
+    a.stop().await;
+    b.stop().await;
+    broker.kill().await;
+}
+
+#[tokio::test]
+async fn who_takes_over_silences_the_devices_of_the_other_and_clears_none() {
+    let broker = Broker::start().await;
+    let mut first = options(broker.address);
+    first.instance = "first".into();
+    first.client_id = "first".into();
+    let mut second = first.clone();
+    second.instance = "second".into();
+    second.client_id = "second".into();
+    second.chargers.retain(|it| it.common.id != "left");
+    let shown = |it: &mut gridkeeper::status::Snapshot| it.chargers.retain(|it| &*it.id != "left");
+    let mut a = Rig::start(first);
+    a.online().await;
+    let peer = Peer::connect(broker.address, "#").await;
+    peer.text_after(0, "gridkeeper/charger/left/availability", "online").await;
+    let mut b = Rig::start(second.clone());
+    b.show(shown);
+    b.until("standing by", |it| it.state == LinkState::Standby).await;
+    let mark = peer.mark();
+    a.stop().await;
+    b.online().await;
+    peer.text_after(mark, "gridkeeper/charger/left/availability", "offline").await;
+    let info = peer.json_after(mark, "gridkeeper/bridge/info", |it| it["instance"] == "second").await;
+    assert_eq!(info["predecessor"], "first");
+    b.stop().await;
+    // Its own restart does not make them its own.
+    let again = peer.mark();
+    let mut b = Rig::start(second);
+    b.show(shown);
+    b.online().await;
+    peer.text_after(again, "gridkeeper/charger/left/availability", "offline").await;
+    b.stop().await;
+    peer.text_after(again, "gridkeeper/status", "offline").await;
+    let cleared = |it: &&super::peer::Seen| it.topic.contains("left") && it.text().is_empty();
+    assert_eq!(peer.seen().iter().filter(cleared).count(), 0);
     broker.kill().await;
 }
 

@@ -42,6 +42,20 @@ impl Medium {
         }
     }
 
+    /// Of a meter that is in no configuration any more, from the keys that it was announced with.
+    pub(crate) fn of_keys(keys: &[&str]) -> Self {
+        let has = |key| keys.contains(&key);
+        if has("energy_produced_kwh") {
+            Self::Solar
+        } else if has("energy_charged_kwh") || has("energy_discharged_kwh") {
+            Self::Battery
+        } else if has("power_w") || has("energy_import_kwh") {
+            Self::Electricity
+        } else {
+            Self::Other
+        }
+    }
+
     /// Every key that its state always has, without `quality`, `time` and `age_s`.
     pub(crate) fn keys(self) -> impl Iterator<Item = &'static str> {
         let parts: [&[&str]; 3] = match self {
