@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::boot::Boot;
 use super::keeper::{self, Keeper};
 use crate::clock;
-use crate::control::{Controller, Mode, SESSION_KWH, SessionMemory};
+use crate::control::{Controller, Mode, ModeAfter, SESSION_KWH, SessionMemory};
 use crate::device::ControlLink;
 use crate::quantity::{Mono, WattHour};
 
@@ -39,6 +39,13 @@ struct Kept {
     has_drawn: bool,
     limit: Option<i64>,
     mode_after: Option<String>,
+}
+
+/// The word of `mode_after_session` for a session that ends.
+const KEEP: &str = "keep";
+
+fn mode_after(word: &str) -> Option<ModeAfter> {
+    if word == KEEP { Some(ModeAfter::Keep) } else { Mode::from_word(word).map(ModeAfter::Goes) }
 }
 
 /// By the id of the charger.
@@ -73,7 +80,7 @@ impl Kept {
             interruptions: memory.interruptions,
             has_drawn: memory.has_drawn,
             limit: memory.limit.map(|it| it.0),
-            mode_after: memory.mode_after.map(|it| it.word().to_owned()),
+            mode_after: memory.mode_after.map(|it| it.setting().map_or(KEEP, Mode::word).to_owned()),
         }
     }
 
@@ -96,7 +103,7 @@ impl Kept {
             interruptions: self.interruptions,
             has_drawn: self.has_drawn,
             limit: self.limit.filter(|it| allowed_limit(*it)).map(WattHour),
-            mode_after: self.mode_after.as_deref().and_then(Mode::from_word),
+            mode_after: self.mode_after.as_deref().and_then(mode_after),
         }
     }
 }
@@ -204,7 +211,7 @@ mod tests {
             interruptions: 5,
             has_drawn: true,
             limit: Some(WattHour(6_000)),
-            mode_after: Some(Mode::Solar),
+            mode_after: Some(ModeAfter::Goes(Mode::Solar)),
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::quantity::{Milliamp, Mono, Phase, Phases, Span, Watt};
 
 use super::charger::Charger;
-use super::draw::Range;
+use super::draw::{Drawn, Range};
 use super::flow::{Flow, UNLIMITED};
 use super::house::House;
 use super::interface::{CircuitSetup, LimitReason, Timing};
@@ -115,9 +115,10 @@ impl Circuit {
         self.ceiling(max_import) - self.setup.margin
     }
 
-    /// What the chargers behind it drew at `sampled_at`, and the least and the most of all their phases together; there a
-    /// car that nobody measures counts with one phase.
-    fn drawn_at(&self, sampled_at: Mono, chargers: &[Charger], timing: &Timing) -> (Range, (Milliamp, Milliamp)) {
+    /// What the chargers behind it drew at `sampled_at`. A car that nobody measures may use one of its phases or all:
+    /// where the meter tells them apart it is taken to draw on each as far as that carries something, of a total it is
+    /// taken out with one phase where each may carry all of it, and as far as the total goes where phases add up.
+    fn drawn_at(&self, sampled_at: Mono, chargers: &[Charger], timing: &Timing) -> Drawn {
         let mut sum = Range::default();
         let (mut least, mut most) = (Milliamp::ZERO, Milliamp::ZERO);
         let mut assumed = Phases::<Milliamp>::default();
@@ -137,7 +138,9 @@ impl Circuit {
             }
         }
         // A car that only may be drawing must not make the house look like a generator.
-        if let Some(measured) = self.house.measured().filter(|_| self.house.is_per_phase()) {
+        if self.house.is_per_phase()
+            && let Some(measured) = self.house.measured()
+        {
             for phase in Phase::ALL {
                 let known = sum.most[phase] - assumed[phase];
                 let most = (measured[phase] - known).max(Milliamp::ZERO);
@@ -145,7 +148,16 @@ impl Circuit {
                 sum.least[phase] = sum.least[phase].min(sum.most[phase]);
             }
         }
-        (sum, (least, most))
+        let mut together = sum.together();
+        if !self.house.is_per_phase()
+            && let Some(measured) = self.house.measured_together()
+        {
+            let assumed = assumed.iter().map(|(_, current)| *current).sum::<Milliamp>();
+            let known = together.1 - assumed;
+            together.1 = known + assumed.min((measured - known).max(Milliamp::ZERO));
+            together.0 = together.0.min(together.1);
+        }
+        Drawn { phases: sum, alone: (least, most), together }
     }
 
     /// Takes in a frame of its meter. One with a total only says of each phase that it may carry all of it, and what is
@@ -162,12 +174,12 @@ impl Circuit {
         let shows = phases.iter().any(|phase| frame.current[phase].is_some());
         let total = frame.total.filter(|_| !shows);
         let total = total.map(|total| Phases::all((total + produced.power).current_at(NOMINAL)));
-        let (cars, (least, most)) = self.drawn_at(frame.sampled_at, chargers, timing);
+        let cars = self.drawn_at(frame.sampled_at, chargers, timing);
         if !frame.doubtful {
             match (complete, total) {
                 // What is behind a deeper circuit's meter besides loads is not known of any.
                 (None, Some(all)) if phases.len() > 1 && self.setup.parent.is_none() => {
-                    self.masked.frame(frame.sampled_at, all[Phase::L1] - least, produced);
+                    self.masked.frame(frame.sampled_at, all[Phase::L1] - cars.alone.0, produced);
                 }
                 (Some(_), _) => self.masked.clear(),
                 // A frame of counters alone says nothing about it.
@@ -180,13 +192,13 @@ impl Circuit {
             }
             return;
         }
-        let sum = frame.together().map(|together| together - most);
+        let sum = frame.together().map(|together| together - cars.together.1);
         let load = match total.filter(|_| !self.house.is_per_phase()) {
-            Some(total) => total.map(|total| Some((total - most).max(Milliamp::ZERO))),
+            Some(total) => total.map(|total| Some((total - cars.alone.1).max(Milliamp::ZERO))),
             None => {
                 let mut load = frame.current;
                 for phase in Phase::ALL {
-                    load[phase] = load[phase].map(|current| current - cars.most[phase]);
+                    load[phase] = load[phase].map(|current| current - cars.phases.most[phase]);
                 }
                 load
             }
@@ -197,8 +209,8 @@ impl Circuit {
     /// Takes the estimate anew: polls since the last frame may say better what the cars drew.
     pub(super) fn estimate(&mut self, chargers: &[Charger], timing: &Timing) {
         if let Some(sampled_at) = self.house.sampled_at() {
-            let (cars, together) = self.drawn_at(sampled_at, chargers, timing);
-            self.house.estimate(cars, together);
+            let cars = self.drawn_at(sampled_at, chargers, timing);
+            self.house.estimate(&cars);
         }
     }
 

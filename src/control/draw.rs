@@ -32,6 +32,16 @@ impl Range {
     }
 }
 
+/// What several chargers drew at one time. Pairs are the least and the most.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Drawn {
+    pub(super) phases: Range,
+    /// On a phase that may carry all of a total: one that nobody measures counts with one phase.
+    pub(super) alone: (Milliamp, Milliamp),
+    /// On all phases together.
+    pub(super) together: (Milliamp, Milliamp),
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Sample {
     at: Mono,

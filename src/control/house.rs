@@ -6,7 +6,7 @@
 
 use crate::quantity::{Milliamp, Mono, Phase, Phases, Span};
 
-use super::draw::Range;
+use super::draw::Drawn;
 use super::flow::Flow;
 
 /// Frames remembered for the raise rule.
@@ -99,13 +99,18 @@ impl House {
         Some(current)
     }
 
+    /// The same of all phases together, whatever the meter tells them apart by.
+    pub(super) fn measured_together(&self) -> Option<Milliamp> {
+        self.frame.map(|(_, current)| current.sum)
+    }
+
     /// Takes the estimate anew from the last frame: the cars' draw at its time may have become known better since.
-    /// `together` is the least and the most of all their phases.
-    pub(super) fn estimate(&mut self, cars: Range, together: (Milliamp, Milliamp)) {
+    pub(super) fn estimate(&mut self, cars: &Drawn) {
         let Some((_, current)) = self.frame else { return };
-        self.cars = cars.least;
+        let (phases, together) = (&cars.phases, cars.together);
+        self.cars = phases.least;
         for phase in Phase::ALL {
-            let (fewest, highest) = if self.total { together } else { (cars.least[phase], cars.most[phase]) };
+            let (fewest, highest) = if self.total { cars.alone } else { (phases.least[phase], phases.most[phase]) };
             let shown = current.phases[phase];
             self.load.phases[phase] = self.before.phases[phase].clamp(shown - highest, shown - fewest);
             if self.total {
@@ -209,6 +214,7 @@ impl House {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::draw::Range;
 
     fn amps(value: i32) -> Phases<Milliamp> {
         Phases::all(Milliamp::from_amps(value))
@@ -227,7 +233,8 @@ mod tests {
     }
 
     fn estimate(house: &mut House, cars: Range) {
-        house.estimate(cars, cars.together());
+        let together = cars.together();
+        house.estimate(&Drawn { phases: cars, alone: together, together });
     }
 
     #[test]
@@ -332,7 +339,7 @@ mod tests {
         let mut house = House::default();
         house.frame(Mono(0), Flow { phases: amps(9), sum: Milliamp::from_amps(-4) }, false);
         let car = Range::exactly(amps(6));
-        house.estimate(car, car.together());
+        estimate(&mut house, car);
         assert_eq!(house.load(Mono(0)).map(|it| it.sum), Some(Milliamp::from_amps(-22)));
     }
 }

@@ -43,7 +43,7 @@ mod want;
 
 pub use controller::{Controller, Decision};
 pub use interface::*;
-pub use session::SessionMemory;
+pub use session::{ModeAfter, SessionMemory};
 pub(crate) use settings::{
     ACTIONS as ACTION_SETTINGS, CHARGER as CHARGER_SETTINGS, SITE as SITE_SETTINGS, among, boolean, pressed,
 };

@@ -41,7 +41,33 @@ pub struct SessionMemory {
     /// `session_limit_kwh` as given for this car.
     pub limit: Option<WattHour>,
     /// `mode_after_session` as given for this car.
-    pub mode_after: Option<Mode>,
+    pub mode_after: Option<ModeAfter>,
+}
+
+/// What was given for the time after a session: that of the file is not in force then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModeAfter {
+    /// The session ends, whatever the mode.
+    Keep,
+    /// It goes on in this mode.
+    Goes(Mode),
+}
+
+impl ModeAfter {
+    /// The setting: `None` for `keep`.
+    #[must_use]
+    pub const fn setting(self) -> Option<Mode> {
+        match self {
+            Self::Keep => None,
+            Self::Goes(mode) => Some(mode),
+        }
+    }
+}
+
+impl From<Option<Mode>> for ModeAfter {
+    fn from(setting: Option<Mode>) -> Self {
+        setting.map_or(Self::Keep, Self::Goes)
+    }
 }
 
 impl SessionMemory {

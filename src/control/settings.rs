@@ -306,6 +306,13 @@ impl Controller {
             charger.switch.forgive();
         }
         if matches!(setting, "session_limit_kwh" | "mode_after_session") {
+            // Newer than what the last run was told.
+            if let Some(before) = &mut charger.meeting.before {
+                match setting {
+                    "session_limit_kwh" => before.limit = None,
+                    _ => before.mode_after = None,
+                }
+            }
             return Ok(Accepted::Passing);
         }
         let value = (value != NONE).then_some(stored);
@@ -316,6 +323,9 @@ impl Controller {
         self.site = self.site_file;
         for charger in &mut self.chargers {
             charger.settings = charger.setup.settings;
+            if let Some(before) = &mut charger.meeting.before {
+                (before.limit, before.mode_after) = (None, None);
+            }
         }
     }
 

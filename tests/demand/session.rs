@@ -1,6 +1,6 @@
 //! Tariff and session.
 
-use gridkeeper::control::{Accepted, InputMeaning, InputSetup, MeterSetup, Mode, SessionMemory};
+use gridkeeper::control::{Accepted, InputMeaning, InputSetup, MeterSetup, Mode, ModeAfter, SessionMemory, Setup};
 use gridkeeper::event::EventType;
 use gridkeeper::quantity::{Mono, Phases, Span, WattHour};
 use gridkeeper::reading::{InputReading, MeterReading, Observation, PilotState};
@@ -152,6 +152,38 @@ fn a_session_goes_on_over_a_restart_of_ours() {
     charged(&mut site, 105_000, PilotState::A);
     assert_eq!(site.count(EventType::SessionEnded), 1);
     assert_eq!(site.status(0).settings.session_limit, None);
+}
+
+#[test]
+fn what_was_set_for_a_car_outlasts_a_restart_where_the_file_says_something_else() {
+    let file = |setup: &mut Setup| {
+        setup.chargers[0].settings.mode_after_session = Some(Mode::Off);
+        setup.chargers[0].settings.session_limit = Some(WattHour(20_000));
+    };
+    for (word, given) in [("solar", ModeAfter::Goes(Mode::Solar)), ("keep", ModeAfter::Keep)] {
+        let mut site = house(&[Mode::Fast], 0.0, file);
+        charged(&mut site, 100_000, PilotState::C);
+        site.run(30);
+        site.set("charger/c0/set/mode_after_session", word);
+        site.set("charger/c0/set/session_limit_kwh", "5");
+        let memory = site.controller.sessions().next().flatten().expect("a session");
+        assert_eq!((memory.mode_after, memory.limit), (Some(given), Some(WattHour(5_000))), "{word}");
+        let memory = SessionMemory { heard_at: Some(Mono(-60_000)), start: None, ..memory };
+        let after = |since: Option<&str>| {
+            let mut site = house(&[Mode::Fast], 0.0, file);
+            site.controller.remember(0, memory);
+            if let Some(word) = since {
+                site.set("charger/c0/set/mode_after_session", word);
+            }
+            charged(&mut site, 100_000, PilotState::C);
+            site.run(30);
+            let settings = site.status(0).settings;
+            (settings.mode_after_session, settings.session_limit)
+        };
+        assert_eq!(after(None), (given.setting(), Some(WattHour(5_000))), "{word}");
+        assert_eq!(after(Some("off")).0, Some(Mode::Off), "{word}: what was said since the start is newer");
+        assert_eq!(after(Some("eco")).0, Some(Mode::Eco), "{word}: what was said since the start is newer");
+    }
 }
 
 #[test]

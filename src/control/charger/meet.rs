@@ -75,11 +75,24 @@ impl Charger {
             (true, true) => return,
             (true, false) => {
                 self.session = Session::resumed(memory, since);
-                self.settings.session_limit = self.settings.session_limit.or(memory.limit);
-                self.settings.mode_after_session = self.settings.mode_after_session.or(memory.mode_after);
+                // What was given since the start is not in the memory any more.
+                self.settings.session_limit = memory.limit.or(self.settings.session_limit);
+                if let Some(given) = memory.mode_after {
+                    self.settings.mode_after_session = given.setting();
+                }
                 return;
             }
-            (false, true) => self.next_car(),
+            (false, true) => {
+                // What was given since is meant for the car that is there.
+                let given = self.settings;
+                self.next_car();
+                if memory.limit.is_none() {
+                    self.settings.session_limit = given.session_limit;
+                }
+                if memory.mode_after.is_none() {
+                    self.settings.mode_after_session = given.mode_after_session;
+                }
+            }
             (false, false) => {}
         }
         self.session = Session::found(since, energy);

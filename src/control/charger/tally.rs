@@ -12,19 +12,24 @@ impl Charger {
 
     /// What the next run must know of the session; `None` without one.
     pub(in crate::control) fn memory(&self) -> Option<SessionMemory> {
-        if self.meeting.before.is_some() {
-            return self.meeting.before;
-        }
         let file = &self.setup.settings;
+        let limit = self.settings.session_limit.filter(|limit| Some(*limit) != file.session_limit);
+        let after = self.settings.mode_after_session;
+        let mode_after = (after != file.mode_after_session).then(|| after.into());
+        if let Some(before) = self.meeting.before {
+            // Given before the charger was heard: it is not known yet whether the car is still the same.
+            return Some(SessionMemory {
+                limit: before.limit.or(limit),
+                mode_after: before.mode_after.or(mode_after),
+                ..before
+            });
+        }
         let memory = self.session.memory()?;
         Some(SessionMemory {
             heard_at: self.link.heard_at(),
             box_energy: self.report.and_then(|report| report.session_energy),
-            limit: self.settings.session_limit.filter(|_| self.settings.session_limit != file.session_limit),
-            mode_after: self
-                .settings
-                .mode_after_session
-                .filter(|_| self.settings.mode_after_session != file.mode_after_session),
+            limit,
+            mode_after,
             ..memory
         })
     }
