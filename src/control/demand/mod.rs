@@ -2,13 +2,15 @@
 //!
 //! `sun` finds the surplus, `battery` what comes before it, `account` decides who runs on it, `level` how high, `share`
 //! goes through cars and relays in one order of priority, `claim` says how much of it each may keep from the next,
-//! `tariff` says which mode is in force, `relay` switches the relays, `shed` has cars make room for them.
+//! `tariff` says which mode is in force, `relay` switches the relays, `room` says what the fuses leave for them, `shed` has
+//! cars make room for them.
 
 mod account;
 mod battery;
 mod claim;
 mod level;
 mod relay;
+mod room;
 mod share;
 mod shed;
 mod sun;

@@ -8,7 +8,7 @@ use crate::control::interface::{Detail, LimitReason, RelaySetup};
 use crate::control::meter::NOMINAL;
 use crate::quantity::{Milliamp, Watt};
 
-use super::share::AHEAD;
+use super::room::AHEAD;
 
 impl Controller {
     /// It runs, can be told to take less, and its place is behind the relay's.
