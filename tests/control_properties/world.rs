@@ -61,8 +61,8 @@ pub(crate) struct Op {
     frame: FrameKind,
     /// Charger, and what becomes of its link: 0 well, 1 dead, 2 return line dead, 3 the box restarts at 32 A,
     /// 4 the car is unplugged, 5 plugged in, 6 ignores its offer, 7 obeys, 8 the box restarts at 32 A on all its phases,
-    /// 9 its timer cannot be read, takes nothing and falls to 32 A, 10 its timer runs for 600 s, 11 for 8 s, 12 it answers
-    /// polls and refuses every set-point.
+    /// 9 its timer cannot be read, takes nothing and falls to 32 A, 10 its timer runs for 600 s, 11 for 14 s, 12 it
+    /// answers polls and refuses every set-point.
     fault: Option<(usize, u8)>,
     wish: Option<(usize, u8)>,
 }
@@ -262,7 +262,8 @@ impl World {
                     if fault == 9 {
                         (sim.timer_is_unreadable, sim.watchdog.fail_safe) = (true, amps(32.0));
                     } else {
-                        sim.watchdog.timeout = Span::from_secs(if fault == 10 { 600 } else { 8 });
+                        // Longer than our pauses: what outlives one ends with its lease, which is the driver's.
+                        sim.watchdog.timeout = Span::from_secs(if fault == 10 { 600 } else { 14 });
                     }
                     // What stands in its timer is known with its next answer only.
                     self.knowledge.restarted(index % count);
