@@ -1,6 +1,7 @@
 //! From the last byte of a meter frame to the last byte of the last set-point: the whole process, on loopback TCP.
 //!
-//! A meter and 1, 5 or 20 chargers are played by this process; the program is run as anybody runs it. The clock starts before a telegram is handed to the system and stops when the last charger has read the last byte
+//! A meter and 1, 5 or 20 chargers are played by this process; the program is run as anybody runs it. The clock starts
+//! before a telegram is handed to the system and stops when the last charger has read the last byte
 //! of its new set-point, so that both ways through the system, the parsing and the reading here are in it.
 //!
 //! Every measured frame takes 0.01 A per charger more than the one before, which the chargers must give at once: each of
